@@ -1,0 +1,1 @@
+"""Tune a text-embedding model to a small question-answer set, and prove whether it got better."""

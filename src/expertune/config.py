@@ -1,0 +1,253 @@
+"""The frozen sections of one run, read from TOML. Secrets never live here; nothing here opens data or models.
+
+Every stage receives exactly one of these sections; a section that a stage does not receive cannot change its result.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from expertune.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen table of the config; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PluginSpec(Section):
+    """One expert or generator: which plug-in, which model, and the plug-in's own options."""
+
+    use: str = Field(default="", description="plug-in name; empty: taken from the model's catalogue entry")
+    model: str = Field(default="", description="catalogue name, folder or hub id; empty where the plug-in needs none")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed to the plug-in as keyword arguments")
+
+    @property
+    def label(self) -> str:
+        """The name under which tables show it."""
+        return Path(self.model).name if self.model else self.use
+
+
+def _spec(value: Any) -> Any:
+    """Read the shorthand: "bm25" is a plug-in without a model, "onnx:folder" both, anything else a model."""
+    if not isinstance(value, str):
+        return value
+    use, colon, model = value.partition(":")
+    if colon:
+        return {"use": use, "model": model}
+    return {"use": value} if value in MODEL_FREE else {"model": value}
+
+
+MODEL_FREE = frozenset({"bm25", "ngrams", "latent", "template"})
+Spec = Annotated[PluginSpec, BeforeValidator(_spec)]
+
+
+def _specs(*names: str) -> tuple[PluginSpec, ...]:
+    return tuple(PluginSpec.model_validate(_spec(name)) for name in names)
+
+
+class RunSection(Section):
+    """Where results go and how the machine is used; changes no result."""
+
+    out: Path = Field(default=Path("runs/expertune"), description="folder for the report, the results and the model")
+    store: Path | None = Field(default=None, description="folder of reusable artefacts; default: OUT/store")
+    threads: int = Field(default=0, ge=0, description="processor threads; 0: all cores")
+    offline: bool = Field(default=True, description="never open a network connection to find a model or data set")
+
+
+class DataSection(Section):
+    """Which questions and answers, and which held-out sets."""
+
+    path: str = Field(default="", description="folder with qa.jsonl (and a BEIR set), a .jsonl/.csv/.parquet file, or a hub id")
+    general: tuple[str, ...] = Field(default=(), description="BEIR folders that watch general ability; default: the built-in probe")
+    test_splits: tuple[str, ...] = Field(
+        default=(), description="qrels to test on; default: every split whose name begins with test, the finest ones"
+    )
+    train_split: str = Field(default="", description="qrels split with labelled user questions to train on too; empty: none")
+    question_column: str = Field(default="question", description="column of the question in qa files")
+    answer_column: str = Field(default="answer", description="column of the answer in qa files")
+    id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
+
+
+Kind = Literal["rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"]
+
+
+class AugmentSection(Section):
+    """How training questions are written."""
+
+    generators: tuple[Spec, ...] = Field(
+        default=_specs("smollm2-135m-instruct", "gemma-3-270m"), description="who writes, in turn"
+    )
+    shares: tuple[Positive, ...] = Field(default=(5.0, 1.0), description="how much each generator writes, relative")
+    kinds: tuple[Kind, ...] = Field(
+        default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"), description="prompt kinds, in turn"
+    )
+    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
+    most: Count = Field(default=4800, description="questions asked for in all; per_answer shrinks on large corpora")
+    only_labelled: bool = Field(default=False, description="write only for answers with a training question (inductive)")
+    round_trip: int = Field(default=0, ge=0, description="keep a question only if the panel ranks its answer this high; 0: off")
+    near_duplicate: Fraction = Field(default=0.95, description="drop a question this similar (character n-grams) to another")
+    budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
+    seed: int = Field(default=0, description="seed of sampling")
+
+
+class ScoreSection(Section):
+    """Who judges every question against every answer."""
+
+    experts: tuple[Spec, ...] = Field(
+        default=_specs(
+            "all-mpnet-base-v2",
+            "all-minilm-l6-v2",
+            "universal-sentence-encoder-multilingual",
+            "paraphrase-minilm-l3-v2",
+            "wordllama-256",
+            "bm25",
+            "ngrams",
+            "latent",
+        ),
+        description="the panel",
+    )
+
+
+Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]
+
+
+class LabelSection(Section):
+    """How the panel's scores become targets."""
+
+    strategy: Strategy = Field(default="anchored", description="see docs/design.md")
+    calibration: Literal["zscore", "rank", "percentile", "isotonic"] = Field(
+        default="zscore", description="how experts are brought to one scale"
+    )
+    hard_mix: Fraction = Field(default=0.5, description="h of anchored: share of the hard distribution")
+    soft2_mix: Fraction = Field(default=0.5, description="lambda of soft-2: share of the hard label")
+    temperature: Positive = Field(default=0.05, description="teacher temperature on the student's cosine scale")
+    shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
+
+
+class TrainSection(Section):
+    """How the base model is tuned."""
+
+    base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
+    mode: Literal["query", "full"] = Field(default="query", description="query: documents keep the base's vectors; full: both move")
+    lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
+    loss: str = Field(default="listwise", description="listwise, pairwise, cosent, angle or margin-mse")
+    temperature: Positive = Field(default=0.05, description="student temperature")
+    steps: Count = Field(default=100, description="optimiser steps")
+    batch_size: Count = Field(default=64, description="questions a step")
+    learning_rate: Positive = Field(default=5e-5, description="peak, with linear decay")
+    warmup: Fraction = Field(default=0.1, description="share of steps that warm up")
+    anchor_weight: float = Field(default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off")
+    anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
+    bf16: Literal["auto", "on", "off"] = Field(default="auto", description="bfloat16 autocast; auto: where the processor has it")
+    seed: int = Field(default=0, description="seed of order and dropout")
+
+
+class SelectSection(Section):
+    """What validation data may choose."""
+
+    factors: tuple[Fraction, ...] = Field(
+        default=(0.0, 0.25, 0.5, 0.75, 1.0), description="interpolation factors between base (0) and tuned (1) to weigh"
+    )
+    validation: Fraction = Field(default=0.2, description="share of training questions (and of answers) kept for choosing")
+    general_tolerance: Fraction = Field(default=0.01, description="nDCG@10 the general probe may lose")
+    refit: bool = Field(default=True, description="tune again on everything after choosing")
+
+
+class EvaluateSection(Section):
+    """How base and tuned are measured."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="of intervals")
+    resamples: Count = Field(default=10_000, description="bootstrap and randomisation draws")
+    general_tolerance: Fraction = Field(default=0.01, description="mean nDCG@10 loss on general sets that forbids shipping")
+    seed: int = Field(default=0, description="seed of resampling")
+
+
+class Config(Section):
+    """One whole run."""
+
+    run: RunSection = RunSection()
+    data: DataSection = DataSection()
+    augment: AugmentSection = AugmentSection()
+    score: ScoreSection = ScoreSection()
+    label: LabelSection = LabelSection()
+    train: TrainSection = TrainSection()
+    select: SelectSection = SelectSection()
+    evaluate: EvaluateSection = EvaluateSection()
+
+
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> tuple[str, ...]:
+    """Return every key a config may hold, as dotted paths."""
+    keys: list[str] = []
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys.extend(known_keys(kind, f"{prefix}{name}."))
+        else:
+            keys.append(f"{prefix}{name}")
+    return tuple(keys)
+
+
+def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
+    """Validate a nested mapping.
+
+    Raises:
+        ConfigError: every unknown key and wrong value, each with its path.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            path = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                section = path.rpartition(".")[0]
+                known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(Config.model_fields)
+                problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
+            else:
+                problems.append(f"{path}: {item['msg']}, got {item['input']!r}")
+        raise ConfigError(problems, place=place) from None
+
+
+def read(path: Path) -> Config:
+    """Read a TOML config; relative paths inside it are relative to its folder.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or has unknown keys or wrong values.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
+    return from_mapping(_resolve(values, path.parent), place=str(path))
+
+
+def _resolve(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the config's own relative paths relative to where it lies, where such a path exists there."""
+
+    def local(value: Any) -> Any:
+        if isinstance(value, str) and value and not Path(value).is_absolute() and (folder / value).exists():
+            return str(folder / value)
+        return value
+
+    data = values.get("data")
+    if isinstance(data, dict):
+        general = data.get("general", [])
+        data = {**data, "path": local(data.get("path", "")), "general": [local(item) for item in general]}
+        values = {**values, "data": data}
+    run = values.get("run")
+    if isinstance(run, dict):
+        moved = {key: str(folder / run[key]) for key in ("out", "store") if isinstance(run.get(key), str)}
+        values = {**values, "run": {**run, **moved}}
+    return values

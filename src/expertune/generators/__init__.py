@@ -1,0 +1,1 @@
+"""Generators of questions, one file each; they join through entry points."""

@@ -1,0 +1,351 @@
+"""The frozen records that travel between stages. They know no files and no models.
+
+    Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+class Role(StrEnum):
+    """What a judged set is for: the user's own domain, or a check on general ability."""
+
+    DOMAIN = "domain"
+    GENERAL = "general"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One answer that can be retrieved. `text` is title and body joined by a space."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that may be trained on, and the answers it is known or meant to lead to.
+
+    `source` is "canonical" for the user's own Q&A pairs, "labelled" for user questions from a
+    training split, and the generator's name otherwise. `kind` is the prompt kind it came from.
+    """
+
+    text: str
+    document_ids: tuple[str, ...]
+    source: str = "canonical"
+    kind: str = "canonical"
+
+    @property
+    def generated(self) -> bool:
+        """Whether a generator wrote it (as opposed to the user)."""
+        return self.source not in ("canonical", "labelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What may be trained on: every document of the corpus and the user's own questions.
+
+    Held-out questions are not in here: they live in `JudgedSet` and only evaluation sees them.
+    """
+
+    name: str
+    documents: tuple[Document, ...]
+    questions: tuple[Question, ...]
+
+    @property
+    def labelled_ids(self) -> frozenset[str]:
+        """Ids of the documents that at least one of the user's own questions leads to."""
+        return frozenset(doc for question in self.questions for doc in question.document_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One held-out question of a judged set."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSet:
+    """A corpus, held-out questions and relevance judgements (grade >= 1 is relevant)."""
+
+    dataset: str
+    split: str
+    role: Role
+    documents: tuple[Document, ...]
+    queries: tuple[Query, ...]
+    qrels: Mapping[str, Mapping[str, int]]
+
+    @property
+    def name(self) -> str:
+        """`dataset/split`, as tables print it."""
+        return f"{self.dataset}/{self.split}"
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The training questions after augmentation, and how many each cleaning rule removed."""
+
+    items: tuple[Question, ...]
+    removed: Mapping[str, int] = field(default_factory=dict)
+
+    def hard_labels(self, documents: Sequence[Document]) -> FloatArray:
+        """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document."""
+        column = {document.id: index for index, document in enumerate(documents)}
+        labels = np.zeros((len(self.items), len(documents)), dtype=np.float32)
+        for row, question in enumerate(self.items):
+            for document_id in question.document_ids:
+                labels[row, column[document_id]] = 1.0
+        return labels
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What each expert thinks of each pair.
+
+    `values` is float32 `[Q, D, K]`, NaN where an expert did not score a pair. `seconds` is the
+    time each expert took. Scores of different experts are on different scales.
+    """
+
+    experts: tuple[str, ...]
+    values: FloatArray
+    seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertQuality:
+    """How one expert ranks the known pairs, and the weight that follows.
+
+    `ndcg` is nDCG@10 in [0, 1] over the user's own questions; `weight` sums to 1 over the panel.
+    """
+
+    expert: str
+    ndcg: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class SoftLabels:
+    """Training targets for every question and document.
+
+    `targets` is float32 `[Q, D]`. For a listwise strategy each row is a distribution over the active
+    documents (rows sum to 1); for a pairwise one each entry is a similarity in [0, 1] (`listwise` False).
+    `active` `[D]` is False for documents that no training question leads to: they never serve as negatives.
+    """
+
+    strategy: str
+    targets: FloatArray
+    active: NDArray[np.bool_]
+    listwise: bool
+    panel: tuple[ExpertQuality, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One point the selection looked at: values in [0, 1] on validation data only."""
+
+    factor: float
+    step: int
+    domain: float
+    general: float
+    domain_difference: float
+    domain_standard_error: float
+    general_difference: float
+    general_standard_error: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which point between base (factor 0) and tuned (factor 1) to keep, and everything weighed for it."""
+
+    factor: float
+    step: int
+    candidates: tuple[Candidate, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TunedModel:
+    """A tuned model on disk: a folder that `SentenceTransformer(...)` loads."""
+
+    folder: Path
+    base: str
+    mode: str
+    selection: Selection
+    steps: int
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Per-query metric values of one model on one judged set.
+
+    `values[metric]` is float64 `[n]` in [0, 1], aligned with `query_ids`; `clusters[i]` names the answer
+    (set) of query i, because questions about one answer are not independent. `ranks[i]` is the rank
+    (1-based) of the first relevant document; `top[i]` the ids of the first answers; `ties` the number of
+    queries whose top 10 contains equal scores.
+    """
+
+    dataset: str
+    split: str
+    role: Role
+    model: str
+    query_ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+    ranks: tuple[int, ...]
+    top: tuple[tuple[str, ...], ...]
+    ties: int = 0
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over queries, in [0, 1]."""
+        return float(np.mean(self.values[metric]))
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How far relevant and irrelevant held-out pairs lie apart for one model on one judged set.
+
+    `auprc` is average precision over all (question, document) pairs and must be read beside `prevalence`,
+    the share of relevant pairs; `auroc` and `ks` (Kolmogorov-Smirnov distance) do not depend on it.
+    `relevant` and `irrelevant` are histogram densities over `edges` (cosine).
+    """
+
+    dataset: str
+    split: str
+    model: str
+    auprc: float
+    prevalence: float
+    auroc: float
+    ks: float
+    overlap: float
+    edges: tuple[float, ...]
+    relevant: tuple[float, ...]
+    irrelevant: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One paired comparison: `difference` = tuned - base with a 95 % interval, all in [-1, 1].
+
+    `p` is two-sided, from a paired randomisation test over clusters; `detectable` is the smallest true
+    difference this set would have shown with 80 % power.
+    """
+
+    dataset: str
+    split: str
+    role: Role
+    metric: str
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    queries: int
+    detectable: float
+
+    @property
+    def outcome(self) -> str:
+        """Read the interval: "better", "worse" or "no evidence"."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "no evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer a user came for. `domain` and `general` are better / no evidence / worse."""
+
+    domain: str
+    general: str
+    ship: bool
+    why: str
+    signatures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything measured on held-out data, for the base and the tuned model alike."""
+
+    measurements: tuple[Measurement, ...]
+    separations: tuple[Separation, ...]
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names that were evaluated, in order."""
+        return tuple(dict.fromkeys(measurement.model for measurement in self.measurements))
+
+    def compare(self, base: str, tuned: str) -> tuple[Comparison, ...]:
+        """Return the paired comparisons of `tuned` against `base`, one per judged set and metric.
+
+        Raises:
+            KeyError: one of the two was not evaluated, or the pair was not compared.
+        """
+        if (base, tuned) != ("base", "tuned"):
+            raise KeyError(f"only ('base', 'tuned') was compared, of the models {self.models}")
+        return self.comparisons
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of work done: `done` of `total` items of `stage`. The only thing a stage tells while it works."""
+
+    stage: str
+    done: int
+    total: int
+    detail: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def ignore_progress(_: Progress) -> None:
+    """Drop a progress event: the default where nobody watches."""
+
+
+class ItemCache(Protocol):
+    """What a stage may remember item by item, so that a killed run goes on inside the stage.
+
+    `space` names who made the value (a model's fingerprint plus its prompt); `key` names the item (a hash of
+    its text). Values are bytes. Writing is atomic per call.
+    """
+
+    def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the known values among `keys`."""
+        ...
+
+    def write(self, space: str, values: Mapping[str, bytes]) -> None:
+        """Store values; an existing key keeps its value."""
+        ...
+
+
+class MemoryCache:
+    """An item cache that lasts as long as the object: for tests and one-off calls."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], bytes] = {}
+
+    def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the known values among `keys`."""
+        return {key: self._values[space, key] for key in keys if (space, key) in self._values}
+
+    def write(self, space: str, values: Mapping[str, bytes]) -> None:
+        """Store values; an existing key keeps its value."""
+        for key, value in values.items():
+            self._values.setdefault((space, key), value)
