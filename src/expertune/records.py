@@ -349,3 +349,12 @@ class MemoryCache:
         """Store values; an existing key keeps its value."""
         for key, value in values.items():
             self._values.setdefault((space, key), value)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one stage took in this run; `reused` where its artefact came from the store instead."""
+
+    stage: str
+    seconds: float
+    reused: bool
