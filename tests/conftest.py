@@ -1,0 +1,129 @@
+"""Shared fixtures: a real but tiny model, so that unit tests need no downloaded weights."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+
+import pytest
+
+WORDS = [
+    "a",
+    "an",
+    "and",
+    "the",
+    "is",
+    "are",
+    "do",
+    "does",
+    "how",
+    "what",
+    "when",
+    "where",
+    "why",
+    "who",
+    "can",
+    "i",
+    "you",
+    "my",
+    "your",
+    "we",
+    "our",
+    "to",
+    "of",
+    "in",
+    "on",
+    "for",
+    "with",
+    "from",
+    "not",
+    "order",
+    "orders",
+    "return",
+    "refund",
+    "refunds",
+    "ship",
+    "shipping",
+    "delivery",
+    "deliver",
+    "cost",
+    "price",
+    "pay",
+    "payment",
+    "card",
+    "size",
+    "colour",
+    "cancel",
+    "change",
+    "address",
+    "password",
+    "account",
+    "reset",
+    "track",
+    "parcel",
+    "days",
+    "free",
+    "long",
+    "take",
+    "policy",
+    "item",
+    "open",
+    "shop",
+    "store",
+    "question",
+    "answer",
+]
+
+
+def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+    """Write a SentenceTransformer folder: 2-layer BERT, hidden 32, WordPiece vocabulary, mean pooling, unit length."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    letters = list(string.ascii_lowercase + string.digits + string.punctuation)
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+    ]
+    vocabulary += [word for word in WORDS if word not in vocabulary]
+    bert = folder / "bert"
+    bert.mkdir(parents=True)
+    (bert / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    (bert / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 64})
+    )
+    BertTokenizerFast.from_pretrained(str(bert)).save_pretrained(str(bert))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertModel(
+            BertConfig(
+                vocab_size=len(vocabulary),
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                max_position_embeddings=64,
+                # Larger than BERT's 0.02, so that random weights tell texts apart.
+                initializer_range=0.2,
+            )
+        )
+    model.save_pretrained(str(bert), safe_serialization=True)
+    transformer = Transformer(str(bert), max_seq_length=64)
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    made = SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
+    made.save_pretrained(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny SentenceTransformer; treat it as read-only."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
