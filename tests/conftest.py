@@ -77,7 +77,7 @@ WORDS = [
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write a SentenceTransformer folder: 2-layer BERT, hidden 32, WordPiece vocabulary, mean pooling, unit length."""
+    """Write a SentenceTransformer folder: 2-layer BERT, hidden 32, WordPiece, mean pooling, unit length."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
