@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from expertune.errors import ConfigError
 
@@ -94,7 +94,6 @@ class AugmentSection(Section):
     per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
     most: Count = Field(default=4800, description="questions asked for in all; per_answer shrinks on large corpora")
     only_labelled: bool = Field(default=False, description="write only for answers with a training question (inductive)")
-    round_trip: int = Field(default=0, ge=0, description="keep a question only if the panel ranks its answer this high; 0: off")
     near_duplicate: Fraction = Field(default=0.95, description="drop a question this similar (character n-grams) to another")
     budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
     seed: int = Field(default=0, description="seed of sampling")
@@ -130,7 +129,12 @@ class LabelSection(Section):
     )
     hard_mix: Fraction = Field(default=0.5, description="h of anchored: share of the hard distribution")
     soft2_mix: Fraction = Field(default=0.5, description="lambda of soft-2: share of the hard label")
-    temperature: Positive = Field(default=0.05, description="teacher temperature on the student's cosine scale")
+    form: Literal["distribution", "similarity"] = Field(
+        default="distribution", description="distribution for the listwise loss, similarity in [0, 1] for all others"
+    )
+    temperature: Positive = Field(default=0.05, description="teacher temperature where similarities become distributions")
+    sharpness: Positive = Field(default=1.0, description="factor on the sharpness that weighted and anchored learn")
+    round_trip: int = Field(default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off")
     shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
 
 
@@ -184,6 +188,20 @@ class Config(Section):
     select: SelectSection = SelectSection()
     evaluate: EvaluateSection = EvaluateSection()
 
+    @model_validator(mode="after")
+    def _fitting(self) -> Config:
+        """Check combinations once, here at the edge."""
+        wants = "distribution" if self.train.loss == "listwise" else "similarity"
+        if self.label.form != wants:
+            raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
+        if self.label.form == "similarity" and self.label.strategy in ("weighted", "anchored"):
+            raise ValueError(f"label.strategy = '{self.label.strategy}' gives distributions: it needs train.loss = 'listwise'")
+        if len(self.augment.shares) != len(self.augment.generators):
+            raise ValueError(
+                f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"
+            )
+        return self
+
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> tuple[str, ...]:
     """Return every key a config may hold, as dotted paths."""
@@ -231,6 +249,13 @@ def read(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
     return from_mapping(_resolve(values, path.parent), place=str(path))
+
+
+def to_toml(config: Config) -> str:
+    """Write a config as TOML with every value spelled out; `read` gives the same config back."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def _resolve(values: dict[str, Any], folder: Path) -> dict[str, Any]:

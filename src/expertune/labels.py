@@ -1,7 +1,7 @@
 """Merge the panel's scores and the hard labels into training targets. No torch, no files.
 
-Definitions and origins of every strategy: `docs/design.md`. The pairwise ones (hard, soft-1, soft-2, soft-3, median,
-trimmed, calibrated) give similarities in [0, 1]; the listwise ones (weighted, anchored) give one distribution a question.
+Definitions and origins of every strategy: `docs/design.md`. Hard, soft-1, soft-2, soft-3, median, trimmed and calibrated
+give similarities in [0, 1], which become one distribution a question on demand; weighted and anchored always do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from scipy import optimize, special, stats
 from expertune.config import LabelSection
 from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Scores, SoftLabels
 
-LISTWISE = frozenset({"weighted", "anchored"})
 Doubles = NDArray[np.float64]
 
 
@@ -32,20 +31,19 @@ def label(dataset: Dataset, questions: Questions, scores: Scores, section: Label
     calibrated = calibrate(scores.values, hard, known, method=section.calibration)
     panel, sharpness = weigh(scores.experts, calibrated[known], hard[known], shrinkage=section.shrinkage)
     weights = np.array([expert.weight for expert in panel])
-    if section.strategy == "hard":
-        targets = hard
-    elif section.strategy in LISTWISE:
-        logits = _merge(calibrated, weights) * sharpness
-        soft = _softmax_over(logits, active)
-        mix = section.hard_mix if section.strategy == "anchored" else 0.0
-        targets = ((1.0 - mix) * soft + mix * _rows_to_one(hard)).astype(np.float32)
+    if section.strategy in _SIMILARITIES:
+        targets = _SIMILARITIES[section.strategy](_Given(scores.values, calibrated, hard, section))
+        if section.form == "distribution":
+            targets = _rows_to_one(hard) if section.strategy == "hard" else _softmax_over(targets / section.temperature, active)
     else:
-        targets = _PAIRWISE[section.strategy](_Pairwise(scores.values, calibrated, hard, section))
+        soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, active)
+        mix = np.float32(section.hard_mix if section.strategy == "anchored" else 0.0)
+        targets = (np.float32(1.0) - mix) * soft + mix * _rows_to_one(hard)
     return SoftLabels(
         strategy=section.strategy,
         targets=targets,
         active=active,
-        listwise=section.strategy in LISTWISE,
+        listwise=section.form == "distribution",
         panel=panel,
         warnings=_warnings(scores, panel),
     )
@@ -198,8 +196,8 @@ def _ndcg(values: FloatArray, hard: FloatArray, depth: int = 10) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairwise:
-    """What a pairwise strategy may look at: raw `[Q, D, K]`, calibrated, hard `[Q, D]` and the options."""
+class _Given:
+    """What a strategy may look at: raw `[Q, D, K]`, calibrated, hard `[Q, D]` and the options."""
 
     raw: FloatArray
     calibrated: FloatArray
@@ -207,36 +205,37 @@ class _Pairwise:
     section: LabelSection
 
 
-def _soft1(given: _Pairwise) -> FloatArray:
+def _soft1(given: _Given) -> FloatArray:
     return _unit(np.nanmean(given.raw, axis=2))
 
 
-def _soft2(given: _Pairwise) -> FloatArray:
+def _soft2(given: _Given) -> FloatArray:
     mix = np.float32(given.section.soft2_mix)
     return mix * given.hard + (np.float32(1.0) - mix) * _soft1(given)
 
 
-def _soft3(given: _Pairwise) -> FloatArray:
+def _soft3(given: _Given) -> FloatArray:
     return _unit(np.where(given.hard > 0, np.nanmax(given.raw, axis=2), np.nanmin(given.raw, axis=2)))
 
 
-def _median(given: _Pairwise) -> FloatArray:
+def _median(given: _Given) -> FloatArray:
     return _unit(np.nanmedian(given.raw, axis=2))
 
 
-def _trimmed(given: _Pairwise) -> FloatArray:
+def _trimmed(given: _Given) -> FloatArray:
     """Mean without the lowest and the highest eighth of the experts (at least one each where three or more scored)."""
     share = max(0.125, 1.01 / given.raw.shape[2]) if given.raw.shape[2] > 2 else 0.0
     return _unit(np.ma.filled(stats.mstats.trimmed_mean(np.ma.masked_invalid(given.raw), (share, share), axis=2), np.nan))
 
 
-def _calibrated(given: _Pairwise) -> FloatArray:
+def _calibrated(given: _Given) -> FloatArray:
     """Mean of the calibrated scores, mapped back to the first embedding range by the normal distribution function."""
     merged = _merge(given.calibrated, np.full(given.calibrated.shape[2], 1.0))
     return stats.norm.cdf(merged - 2.0).astype(np.float32)
 
 
-_PAIRWISE: dict[str, Callable[[_Pairwise], FloatArray]] = {
+_SIMILARITIES: dict[str, Callable[[_Given], FloatArray]] = {
+    "hard": lambda given: given.hard,
     "soft-1": _soft1,
     "soft-2": _soft2,
     "soft-3": _soft3,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -187,6 +187,10 @@ class TunedModel:
     selection: Selection
     steps: int
     losses: tuple[float, ...] = ()
+
+    def at(self, folder: Path) -> TunedModel:
+        """Return the same record with the folder it was found in: artefacts store no absolute paths."""
+        return replace(self, folder=folder)
 
 
 @dataclass(frozen=True, slots=True)

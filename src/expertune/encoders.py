@@ -1,0 +1,68 @@
+"""Models as evaluation sees them: questions in, vectors out. Does not rank, measure or tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from expertune.records import FloatArray, ItemCache, Report, ignore_progress
+from expertune.score import EmbeddingExpert, embed_texts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class CachedEncoder:
+    """Encode questions with one model and documents with another (or the same), each distinct text once for ever."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        queries: EmbeddingExpert,
+        documents: EmbeddingExpert,
+        cache: ItemCache,
+        report: Report = ignore_progress,
+    ) -> None:
+        self.name = name
+        self._queries = queries
+        self._documents = documents
+        self._cache = cache
+        self._report = report
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        return embed_texts(self._queries, texts, is_query=True, cache=self._cache, report=self._report)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        return embed_texts(self._documents, texts, is_query=False, cache=self._cache, report=self._report)
+
+
+class TrialEncoder:
+    """A model in memory that may not be kept: its vectors are not stored.
+
+    Args:
+        name: For messages.
+        model: Encodes the questions.
+        documents: Encodes the documents; None: `model` does.
+    """
+
+    def __init__(self, name: str, model: SentenceTransformer, documents: CachedEncoder | None) -> None:
+        self.name = name
+        self._model = model
+        self._documents = documents
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        vectors = self._model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        if self._documents is not None:
+            return self._documents.encode_documents(texts)
+        vectors = self._model.encode_document(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)

@@ -1,0 +1,132 @@
+"""Choose how far to move from the base to the tuned model, from validation data only. Never sees test data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.config import SelectSection
+from expertune.records import Candidate, Dataset, JudgedSet, Measurement, Query, Questions, Role, Selection
+from expertune.statistics import standard_error
+
+METRIC = "ndcg@10"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Row numbers of the questions to tune on and of those kept for choosing; disjoint, ascending."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold:
+    """Split questions for choosing: a share of the user's own questions and the same share of the generated ones.
+
+    A set too small to give up two questions is validated on its own training questions: then the choice leans on the
+    general probe, and the report says so.
+    """
+    generator = np.random.default_rng(seed)
+    kept: list[int] = []
+    for generated in (False, True):
+        rows = [row for row, item in enumerate(questions.items) if item.generated is generated]
+        kept.extend(generator.permutation(rows)[: round(section.validation * len(rows))].tolist())
+    rows_all = np.arange(len(questions.items))
+    if len(kept) < 2:
+        return Fold(train=rows_all, validation=rows_all)
+    validation = np.array(sorted(kept), dtype=np.int64)
+    return Fold(train=np.setdiff1d(rows_all, validation), validation=validation)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One model that could be kept: its interpolation factor and step, measured on validation data."""
+
+    factor: float
+    step: int
+    domain: Measurement
+    general: Measurement
+
+
+def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
+    """Return the smallest move from the base that is as good as the best allowed one.
+
+    Allowed is what loses at most `section.general_tolerance` on the general probe. Of these the best in domain sets the
+    mark, and the least move within one standard error of it is kept (the one-standard-error rule, paired by question and
+    clustered by answer). If even the best is not a standard error above the base, the base is kept.
+
+    Args:
+        trials: Every candidate, the base (factor 0) among them.
+    """
+    base = next(trial for trial in trials if trial.factor == 0.0)
+    candidates = [_candidate(trial, base) for trial in trials]
+    allowed = [
+        (trial, item)
+        for trial, item in zip(trials, candidates, strict=True)
+        if item.general_difference >= -section.general_tolerance
+    ]
+    best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
+    if best.domain_difference <= best.domain_standard_error:
+        why = (
+            f"keep the base: the best candidate gains {best.domain_difference:+.4f} nDCG@10 on validation questions, "
+            f"within one standard error ({best.domain_standard_error:.4f}) of nothing"
+        )
+        return _selection(candidates, candidates[trials.index(base)], why)
+    for trial, item in sorted(allowed, key=lambda pair: (pair[1].factor, pair[1].step)):
+        behind, error = _difference(best_trial.domain, trial.domain)
+        if behind <= error:
+            break
+    why = (
+        f"factor {item.factor:g} gains {item.domain_difference:+.4f} nDCG@10 on validation questions "
+        f"(standard error {item.domain_standard_error:.4f}) and {item.general_difference:+.4f} on the general probe"
+    )
+    return _selection(candidates, item, why)
+
+
+def _selection(candidates: Sequence[Candidate], chosen: Candidate, why: str) -> Selection:
+    marked = tuple(replace(item, chosen=item is chosen) for item in candidates)
+    return Selection(factor=chosen.factor, step=chosen.step, candidates=marked, why=why)
+
+
+def _candidate(trial: Trial, base: Trial) -> Candidate:
+    domain, domain_error = _difference(trial.domain, base.domain)
+    general, general_error = _difference(trial.general, base.general)
+    return Candidate(
+        factor=trial.factor,
+        step=trial.step,
+        domain=trial.domain.mean(METRIC),
+        general=trial.general.mean(METRIC),
+        domain_difference=domain,
+        domain_standard_error=domain_error,
+        general_difference=general,
+        general_standard_error=general_error,
+    )
+
+
+def _difference(first: Measurement, second: Measurement) -> tuple[float, float]:
+    """Return the mean paired difference and its cluster-robust standard error (clusters: answers)."""
+    values = first.values[METRIC] - second.values[METRIC]
+    return float(values.mean()), standard_error(values, first.clusters)
+
+
+def validation_set(dataset: Dataset, questions: Questions, rows: NDArray[np.int64]) -> JudgedSet:
+    """Return training questions as a judged set, so that they are measured like any other.
+
+    Questions with the same text are one query, relevant for the answers of all of them.
+    """
+    relevant: dict[str, dict[str, int]] = {}
+    for row in rows:
+        item = questions.items[int(row)]
+        relevant.setdefault(item.text, {}).update(dict.fromkeys(item.document_ids, 1))
+    queries = tuple(Query(id=f"v{number}", text=text) for number, text in enumerate(relevant))
+    return JudgedSet(
+        dataset=dataset.name,
+        split="validation",
+        role=Role.DOMAIN,
+        documents=dataset.documents,
+        queries=queries,
+        qrels={query.id: relevant[query.text] for query in queries},
+    )
