@@ -1,0 +1,216 @@
+"""Turn paired measurements into one answer: better, worse or no evidence, and whether to ship it.
+
+The domain and general sets are pooled each on their own: every set counts the same, and the interval comes
+from resampling the answers inside each. This module does not know models, rankings or how a metric is
+computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.config import EvaluateSection
+from expertune.records import Comparison, Measurement, Role, Separation, Verdict
+from expertune.statistics import benjamini_hochberg, detectable_from, stratified_interval
+
+METRIC = "ndcg@10"
+"""The one metric that decides; choosing among several after the fact would be choosing the answer."""
+
+LEAST_AUROC = 0.6
+LEAST_KS = 0.2
+"""Below either, relevant and irrelevant pairs hardly lie apart."""
+
+SINGLE_SET = 3.0
+"""How many times the tolerance a single general set may lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The macro average over the sets of one role; `detectable` is what it would have shown (80 % power)."""
+
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    detectable: float
+    questions: int
+    each: tuple[float, ...]
+
+    @property
+    def outcome(self) -> str:
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "no evidence"
+
+
+def verdict(
+    comparisons: Sequence[Comparison],
+    measurements: Sequence[Measurement],
+    separations: Sequence[Separation],
+    section: EvaluateSection,
+) -> Verdict:
+    """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
+
+    Ship only if the pooled domain interval lies above zero, no domain split is significantly worse, general
+    sets have not significantly lost more than the tolerance on average, and none has significantly lost
+    three times as much. Significance of single sets is after Benjamini-Hochberg over the sets of their
+    role.
+
+    Args:
+        comparisons: Of "tuned" with "base"; those of other metrics than nDCG@10 are ignored.
+        measurements: Of the models "base" and "tuned" on the same sets.
+        separations: Of the domain sets; only the tuned model's are read.
+        section: Confidence, resamples, tolerance and seed.
+    """
+    domain = _pool(measurements, Role.DOMAIN, section)
+    general = _pool(measurements, Role.GENERAL, section)
+    worse_splits = _significant_losses(comparisons, Role.DOMAIN, 0.0, section)
+    worse_sets = _significant_losses(
+        comparisons, Role.GENERAL, SINGLE_SET * section.general_tolerance, section
+    )
+    general_lost = (
+        general is not None and general.high < 0 and -general.difference > section.general_tolerance
+    )
+    better = domain is not None and domain.outcome == "better"
+    ship = better and not (worse_splits or worse_sets or general_lost)
+    return Verdict(
+        domain=domain.outcome if domain else "no evidence",
+        general=general.outcome if general else "no evidence",
+        ship=ship,
+        why=_why(domain, general, (*worse_splits, *worse_sets), general_lost, ship, section),
+        signatures=tuple(_signatures(domain, general, separations, section)),
+    )
+
+
+def _differences(measurements: Iterable[Measurement], role: Role) -> list[tuple[Measurement, Measurement]]:
+    """Pair base and tuned measurements of the same set."""
+    of_role = [measurement for measurement in measurements if measurement.role is role]
+    tuned = {(item.dataset, item.split): item for item in of_role if item.model == "tuned"}
+    return [(item, tuned[item.dataset, item.split]) for item in of_role if item.model == "base"]
+
+
+def _pool(measurements: Sequence[Measurement], role: Role, section: EvaluateSection) -> _Pool | None:
+    """Pool the sets of one role; None where there is no set.
+
+    A set about a single answer has no spread to resample; it is left out unless all are like that.
+    """
+    pairs = _differences(measurements, role)
+    pairs = [pair for pair in pairs if len(set(pair[0].clusters)) > 1] or pairs
+    if not pairs:
+        return None
+    strata: list[tuple[NDArray[np.float64], tuple[str, ...]]] = [
+        (tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs
+    ]
+    interval = stratified_interval(
+        strata, confidence=section.confidence, resamples=section.resamples, seed=section.seed
+    )
+    freedom = interval.clusters - len(strata)
+    return _Pool(
+        base=float(np.mean([base.mean(METRIC) for base, _ in pairs])),
+        tuned=float(np.mean([tuned.mean(METRIC) for _, tuned in pairs])),
+        difference=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        detectable=detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence),
+        questions=sum(len(base.query_ids) for base, _ in pairs),
+        each=tuple(float(np.mean(differences)) for differences, _ in strata),
+    )
+
+
+def _significant_losses(
+    comparisons: Sequence[Comparison], role: Role, allowed: float, section: EvaluateSection
+) -> tuple[Comparison, ...]:
+    """Return the sets of one role that lost more than `allowed`, significantly after Benjamini-Hochberg."""
+    own = [item for item in comparisons if item.role is role and item.metric == METRIC]
+    adjusted = benjamini_hochberg([item.p for item in own])
+    level = 1 - section.confidence
+    return tuple(
+        item for item, p in zip(own, adjusted, strict=True) if p <= level and -item.difference > allowed
+    )
+
+
+def _why(
+    domain: _Pool | None,
+    general: _Pool | None,
+    worse: Sequence[Comparison],
+    general_lost: bool,
+    ship: bool,
+    section: EvaluateSection,
+) -> str:
+    """Say it in one or two plain sentences, in points of nDCG@10 x 100."""
+    decision = "ship it" if ship else "do not ship it"
+    if domain is None:
+        return f"No held-out questions of the domain were given, so nothing can be said: {decision}."
+    moves = "rises" if domain.difference > 0 else "falls"
+    if domain.outcome == "no evidence":
+        moves = "goes"
+    text = (
+        f"Domain nDCG@10 {moves} from {_points(domain.base)} to {_points(domain.tuned)} "
+        f"({_signed(domain.difference)}, {section.confidence * 100:.3g} % interval {_signed(domain.low)} to "
+        f"{_signed(domain.high)}, {domain.questions} questions)"
+    )
+    text += f"; {_general(general, general_lost, section)}: {decision}."
+    if domain.outcome == "no evidence":
+        text += (
+            " This is no evidence of a change: the smallest difference these questions would have shown is "
+            f"{_points(domain.detectable)} points."
+        )
+    if worse:
+        named = " and ".join(
+            f"{item.dataset}/{item.split} falls by {_points(-item.difference)} points" for item in worse
+        )
+        text += f" On its own, {named}, which is significant."
+    return text
+
+
+def _general(general: _Pool | None, lost: bool, section: EvaluateSection) -> str:
+    if general is None:
+        return "general ability was not measured"
+    moves = "falls" if general.difference < 0 else "rises"
+    interval = f"{_signed(general.low)} to {_signed(general.high)}"
+    text = f"general {moves} by {_points(abs(general.difference))} ({interval})"
+    return f"{text}, more than the {_points(section.general_tolerance)} allowed" if lost else text
+
+
+def _signatures(
+    domain: _Pool | None,
+    general: _Pool | None,
+    separations: Sequence[Separation],
+    section: EvaluateSection,
+) -> Iterable[str]:
+    """Yield the known signs of a failed tuning, each as a sentence."""
+    if domain and general and domain.outcome == "worse" and general.difference > 0:
+        yield (
+            f"Held-out domain questions fall by {_points(-domain.difference)} points while general sets "
+            f"rise by {_points(general.difference)}: the training questions are probably unlike real ones."
+        )
+    for name, pool in (("domain", domain), ("general", general)):
+        if pool is None or len(pool.each) < 2:
+            continue
+        spread, mean = float(np.std(pool.each, ddof=1)), float(np.mean(pool.each))
+        # Around a mean of nothing any spread is more than twice the mean, so it must matter by itself as
+        # well.
+        if spread > 2 * abs(mean) and spread > section.general_tolerance:
+            yield (
+                f"The change differs widely between the {name} sets: its standard deviation is "
+                f"{_points(spread)} points, its mean {_signed(mean)}."
+            )
+    for item in separations:
+        if item.model == "tuned" and (item.auroc < LEAST_AUROC or item.ks < LEAST_KS):
+            yield (
+                f"Relevant and irrelevant pairs of {item.dataset}/{item.split} hardly lie apart: AUROC "
+                f"{item.auroc:.2f}, Kolmogorov-Smirnov distance {item.ks:.2f}."
+            )
+
+
+def _points(value: float) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value * 100:+.1f}"
