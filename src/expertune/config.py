@@ -28,8 +28,12 @@ class PluginSpec(Section):
     """One expert or generator: which plug-in, which model, and the plug-in's own options."""
 
     use: str = Field(default="", description="plug-in name; empty: taken from the model's catalogue entry")
-    model: str = Field(default="", description="catalogue name, folder or hub id; empty where the plug-in needs none")
-    options: dict[str, Any] = Field(default_factory=dict, description="passed to the plug-in as keyword arguments")
+    model: str = Field(
+        default="", description="catalogue name, folder or hub id; empty where the plug-in needs none"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="passed to the plug-in as keyword arguments"
+    )
 
     @property
     def label(self) -> str:
@@ -58,27 +62,43 @@ def _specs(*names: str) -> tuple[PluginSpec, ...]:
 class RunSection(Section):
     """Where results go and how the machine is used; changes no result."""
 
-    out: Path = Field(default=Path("runs/expertune"), description="folder for the report, the results and the model")
+    out: Path = Field(
+        default=Path("runs/expertune"), description="folder for the report, the results and the model"
+    )
     store: Path | None = Field(default=None, description="folder of reusable artefacts; default: OUT/store")
     threads: int = Field(default=0, ge=0, description="processor threads; 0: all cores")
-    offline: bool = Field(default=True, description="never open a network connection to find a model or data set")
+    offline: bool = Field(
+        default=True, description="never open a network connection to find a model or data set"
+    )
 
 
 class DataSection(Section):
     """Which questions and answers, and which held-out sets."""
 
-    path: str = Field(default="", description="folder with qa.jsonl (and a BEIR set), a .jsonl/.csv/.parquet file, or a hub id")
-    general: tuple[str, ...] = Field(default=(), description="BEIR folders that watch general ability; default: the built-in probe")
-    test_splits: tuple[str, ...] = Field(
-        default=(), description="qrels to test on; default: every split whose name begins with test, the finest ones"
+    path: str = Field(
+        default="",
+        description="folder with qa.jsonl (and a BEIR set), a .jsonl/.csv/.parquet file, or a hub id",
     )
-    train_split: str = Field(default="", description="qrels split with labelled user questions to train on too; empty: none")
+    general: tuple[str, ...] = Field(
+        default=(), description="BEIR folders that watch general ability; default: the built-in probe"
+    )
+    test_splits: tuple[str, ...] = Field(
+        default=(),
+        description="qrels to test on; default: every split whose name begins with test, the finest ones",
+    )
+    train_split: str = Field(
+        default="", description="qrels split with labelled user questions to train on too; empty: none"
+    )
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
-    id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
+    id_column: str = Field(
+        default="id", description="column of the answer's id; made from the answer where absent"
+    )
 
 
-Kind = Literal["rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"]
+Kind = Literal[
+    "rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"
+]
 
 
 class AugmentSection(Section):
@@ -87,15 +107,28 @@ class AugmentSection(Section):
     generators: tuple[Spec, ...] = Field(
         default=_specs("smollm2-135m-instruct", "gemma-3-270m"), description="who writes, in turn"
     )
-    shares: tuple[Positive, ...] = Field(default=(5.0, 1.0), description="how much each generator writes, relative")
-    kinds: tuple[Kind, ...] = Field(
-        default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"), description="prompt kinds, in turn"
+    shares: tuple[Positive, ...] = Field(
+        default=(5.0, 1.0), description="how much each generator writes, relative"
     )
-    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
-    most: Count = Field(default=4800, description="questions asked for in all; per_answer shrinks on large corpora")
-    only_labelled: bool = Field(default=False, description="write only for answers with a training question (inductive)")
-    near_duplicate: Fraction = Field(default=0.95, description="drop a question this similar (character n-grams) to another")
-    budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
+    kinds: tuple[Kind, ...] = Field(
+        default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"),
+        description="prompt kinds, in turn",
+    )
+    per_answer: int = Field(
+        default=12, ge=0, description="questions asked for per answer; 0: canonical questions only"
+    )
+    most: Count = Field(
+        default=4800, description="questions asked for in all; per_answer shrinks on large corpora"
+    )
+    only_labelled: bool = Field(
+        default=False, description="write only for answers with a training question (inductive)"
+    )
+    near_duplicate: Fraction = Field(
+        default=0.95, description="drop a question this similar (character n-grams) to another"
+    )
+    budget_seconds: Positive = Field(
+        default=1200.0, description="stop asking a generator after this many seconds"
+    )
     seed: int = Field(default=0, description="seed of sampling")
 
 
@@ -117,7 +150,9 @@ class ScoreSection(Section):
     )
 
 
-Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]
+Strategy = Literal[
+    "hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"
+]
 
 
 class LabelSection(Section):
@@ -130,19 +165,30 @@ class LabelSection(Section):
     hard_mix: Fraction = Field(default=0.5, description="h of anchored: share of the hard distribution")
     soft2_mix: Fraction = Field(default=0.5, description="lambda of soft-2: share of the hard label")
     form: Literal["distribution", "similarity"] = Field(
-        default="distribution", description="distribution for the listwise loss, similarity in [0, 1] for all others"
+        default="distribution",
+        description="distribution for the listwise loss, similarity in [0, 1] for all others",
     )
-    temperature: Positive = Field(default=0.05, description="teacher temperature where similarities become distributions")
-    sharpness: Positive = Field(default=1.0, description="factor on the sharpness that weighted and anchored learn")
-    round_trip: int = Field(default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off")
+    temperature: Positive = Field(
+        default=0.05, description="teacher temperature where similarities become distributions"
+    )
+    sharpness: Positive = Field(
+        default=1.0, description="factor on the sharpness that weighted and anchored learn"
+    )
+    round_trip: int = Field(
+        default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off"
+    )
     shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
 
 
 class TrainSection(Section):
     """How the base model is tuned."""
 
-    base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
-    mode: Literal["query", "full"] = Field(default="query", description="query: documents keep the base's vectors; full: both move")
+    base: str = Field(
+        default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id"
+    )
+    mode: Literal["query", "full"] = Field(
+        default="query", description="query: documents keep the base's vectors; full: both move"
+    )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
     loss: str = Field(default="listwise", description="listwise, pairwise, cosent, angle or margin-mse")
     temperature: Positive = Field(default=0.05, description="student temperature")
@@ -150,9 +196,15 @@ class TrainSection(Section):
     batch_size: Count = Field(default=64, description="questions a step")
     learning_rate: Positive = Field(default=5e-5, description="peak, with linear decay")
     warmup: Fraction = Field(default=0.1, description="share of steps that warm up")
-    anchor_weight: float = Field(default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off")
-    anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
-    bf16: Literal["auto", "on", "off"] = Field(default="auto", description="bfloat16 autocast; auto: where the processor has it")
+    anchor_weight: float = Field(
+        default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
+    )
+    anchor_texts: Path | None = Field(
+        default=None, description="one unrelated sentence a line; default: built in"
+    )
+    bf16: Literal["auto", "on", "off"] = Field(
+        default="auto", description="bfloat16 autocast; auto: where the processor has it"
+    )
     seed: int = Field(default=0, description="seed of order and dropout")
 
 
@@ -160,9 +212,12 @@ class SelectSection(Section):
     """What validation data may choose."""
 
     factors: tuple[Fraction, ...] = Field(
-        default=(0.0, 0.25, 0.5, 0.75, 1.0), description="interpolation factors between base (0) and tuned (1) to weigh"
+        default=(0.0, 0.25, 0.5, 0.75, 1.0),
+        description="interpolation factors between base (0) and tuned (1) to weigh",
     )
-    validation: Fraction = Field(default=0.2, description="share of training questions (and of answers) kept for choosing")
+    validation: Fraction = Field(
+        default=0.2, description="share of training questions (and of answers) kept for choosing"
+    )
     general_tolerance: Fraction = Field(default=0.01, description="nDCG@10 the general probe may lose")
     refit: bool = Field(default=True, description="tune again on everything after choosing")
 
@@ -172,7 +227,9 @@ class EvaluateSection(Section):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="of intervals")
     resamples: Count = Field(default=10_000, description="bootstrap and randomisation draws")
-    general_tolerance: Fraction = Field(default=0.01, description="mean nDCG@10 loss on general sets that forbids shipping")
+    general_tolerance: Fraction = Field(
+        default=0.01, description="mean nDCG@10 loss on general sets that forbids shipping"
+    )
     seed: int = Field(default=0, description="seed of resampling")
 
 
@@ -195,7 +252,9 @@ class Config(Section):
         if self.label.form != wants:
             raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
         if self.label.form == "similarity" and self.label.strategy in ("weighted", "anchored"):
-            raise ValueError(f"label.strategy = '{self.label.strategy}' gives distributions: it needs train.loss = 'listwise'")
+            raise ValueError(
+                f"label.strategy = '{self.label.strategy}' gives distributions: it needs train.loss = 'listwise'"
+            )
         if len(self.augment.shares) != len(self.augment.generators):
             raise ValueError(
                 f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"
@@ -229,7 +288,9 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
             path = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
                 section = path.rpartition(".")[0]
-                known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(Config.model_fields)
+                known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(
+                    Config.model_fields
+                )
                 problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
             else:
                 problems.append(f"{path}: {item['msg']}, got {item['input']!r}")
@@ -245,7 +306,9 @@ def read(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
+        raise ConfigError(
+            ["no such config file"], place=str(path), hint="Write one with: expertune init DIR"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
     return from_mapping(_resolve(values, path.parent), place=str(path))

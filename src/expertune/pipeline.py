@@ -1,6 +1,6 @@
 """The order of the stages and what each one's result depends on; none of their work.
 
-    Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> report
+Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> report
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, config, data, models, select
+from expertune import artefacts, config, data, models
 from expertune.config import Config, PluginSpec
 from expertune.records import (
     Dataset,
@@ -194,7 +194,14 @@ class Run:
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         base = self._base_expert()
-        key = self._key(Stage.TRAIN, key, section.model_dump(exclude={"anchor_texts"}), choice, base.fingerprint, unrelated)
+        key = self._key(
+            Stage.TRAIN,
+            key,
+            section.model_dump(exclude={"anchor_texts"}),
+            choice,
+            base.fingerprint,
+            unrelated,
+        )
 
         def make(folder: Path) -> None:
             from expertune.tuning import tune_and_choose
@@ -273,7 +280,9 @@ class Run:
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.encoders import CachedEncoder
 
-        return CachedEncoder(name, queries=queries, documents=documents, cache=self.store.items, report=self.report)
+        return CachedEncoder(
+            name, queries=queries, documents=documents, cache=self.store.items, report=self.report
+        )
 
     def _key(self, stage: Stage, *parts: Any) -> str:
         plain = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts]

@@ -1,6 +1,6 @@
 """The frozen records that travel between stages. They know no files and no models.
 
-    Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation
+Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ class Store:
             self.items = SqliteItems(root / "items.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
-                f"the store cannot be used ({error})", place=str(root), hint="Name a writable folder with run.store."
+                f"the store cannot be used ({error})",
+                place=str(root),
+                hint="Name a writable folder with run.store.",
             ) from error
 
     def _check_format(self) -> None:
@@ -132,7 +134,9 @@ class Store:
 
 def _write_manifest(folder: Path, stage: str, key: str) -> None:
     files = {
-        path.relative_to(folder).as_posix(): file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()
+        path.relative_to(folder).as_posix(): file_hash(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
     manifest = {"format": FORMAT, "stage": stage, "key": key, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -174,6 +178,7 @@ class SqliteItems:
         with closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                "INSERT OR IGNORE INTO items VALUES (?, ?, ?)", [(space, key, value) for key, value in values.items()]
+                "INSERT OR IGNORE INTO items VALUES (?, ?, ?)",
+                [(space, key, value) for key, value in values.items()],
             )
             connection.execute("COMMIT")

@@ -48,7 +48,12 @@ def load_encoder(source: ModelSource) -> SentenceTransformer:
 
 
 def tune(
-    base: ModelSource, data: TrainingData, section: TrainSection, folder: Path, *, report: Report = ignore_progress
+    base: ModelSource,
+    data: TrainingData,
+    section: TrainSection,
+    folder: Path,
+    *,
+    report: Report = ignore_progress,
 ) -> tuple[float, ...]:
     """Tune a copy of the base, save it as a plain SentenceTransformer in `folder` and return the logged losses.
 
@@ -72,7 +77,11 @@ def tune(
         _add_adapters(model, section.lora_rank)
     rows = _training_rows(data, section)
     anchored = section.anchor_weight > 0 and len(data.unrelated) > 0
-    order = np.random.default_rng(section.seed).integers(len(data.unrelated), size=len(data.questions)) if anchored else None
+    order = (
+        np.random.default_rng(section.seed).integers(len(data.unrelated), size=len(data.questions))
+        if anchored
+        else None
+    )
     columns: dict[str, list[Any]] = {"question": [data.questions[row] for row in rows]}
     if order is not None:
         columns["unrelated"] = [data.unrelated[order[row]] for row in rows]
@@ -135,15 +144,20 @@ def _check(section: TrainSection, data: TrainingData) -> None:
 
     if section.loss not in OBJECTIVES:
         raise ConfigError(
-            [f"no loss is called '{section.loss}'"], place="train.loss", hint=f"Known: {', '.join(sorted(OBJECTIVES))}."
+            [f"no loss is called '{section.loss}'"],
+            place="train.loss",
+            hint=f"Known: {', '.join(sorted(OBJECTIVES))}.",
         )
     sums = data.targets.sum(axis=1)
     if section.loss in LISTWISE_OBJECTIVES and not (sums > 0).all():
         raise TrainingError(
-            "some questions have no target mass at all", hint="This is a fault in the labels: check score.experts."
+            "some questions have no target mass at all",
+            hint="This is a fault in the labels: check score.experts.",
         )
     if not np.isfinite(data.targets).all() or data.targets.min() < 0 or data.targets.max() > 1 + 1e-5:
-        raise TrainingError("labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores.")
+        raise TrainingError(
+            "labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores."
+        )
 
 
 def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
@@ -166,7 +180,10 @@ def use_bf16(choice: str) -> bool:
         return choice == "on"
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
+    return (
+        bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and _native_bf16()
+    )
 
 
 def _native_bf16() -> bool:
@@ -212,10 +229,14 @@ class _EncodedDocuments:
         if len(self.active) <= self.limit:
             columns = self.active
         else:
-            extra = self.active[torch.randperm(len(self.active), generator=self.random)[: self.limit - len(columns)]]
+            extra = self.active[
+                torch.randperm(len(self.active), generator=self.random)[: self.limit - len(columns)]
+            ]
             columns = torch.unique(torch.cat([columns, extra]))
         features = self.model.preprocess([self.texts[int(column)] for column in columns])
-        features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
+        features = {
+            key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()
+        }
         vectors = self.model(features)["sentence_embedding"].float()
         return columns, functional.normalize(vectors, dim=1)
 
@@ -229,7 +250,9 @@ def _watcher(steps: int, report: Report) -> Any:
         def __init__(self) -> None:
             self.losses: list[float] = []
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        ) -> None:
             value = (logs or {}).get("loss")
             if value is None:
                 return
@@ -237,7 +260,7 @@ def _watcher(steps: int, report: Report) -> Any:
                 raise TrainingError(
                     f"the loss became {value} at step {state.global_step}",
                     place="train",
-                    hint="Lower train.learning_rate or set train.bf16 = \"off\"; everything before training is kept.",
+                    hint='Lower train.learning_rate or set train.bf16 = "off"; everything before training is kept.',
                 )
             self.losses.append(float(value))
             report(Progress("train", state.global_step, steps, f"loss {float(value):.3f}"))

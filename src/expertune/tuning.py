@@ -17,7 +17,16 @@ from expertune.encoders import CachedEncoder, TrialEncoder
 from expertune.evaluate import measure
 from expertune.labels import share_equal_texts
 from expertune.models import ModelSource
-from expertune.records import Dataset, FloatArray, JudgedSet, Questions, Report, Selection, SoftLabels, TunedModel
+from expertune.records import (
+    Dataset,
+    FloatArray,
+    JudgedSet,
+    Questions,
+    Report,
+    Selection,
+    SoftLabels,
+    TunedModel,
+)
 from expertune.select import Fold, Trial
 
 
@@ -45,7 +54,9 @@ def tune_and_choose(
         active=np.asarray(labels.active),
         document_vectors=base_encoder.encode_documents(document_texts),
         unrelated=unrelated,
-        unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
+        unrelated_vectors=base_encoder.encode_queries(list(unrelated))
+        if unrelated
+        else np.zeros((0, 1), np.float32),
     )
     fold = select.fold(questions, choice, seed=section.seed)
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
@@ -61,7 +72,12 @@ def tune_and_choose(
         kept = train.interpolate(original, train.load_encoder(_local(tuned)), selection.factor)
         train.assemble(kept, original if section.mode == "query" else None, folder)
     return TunedModel(
-        folder=Path("."), base=base.name, mode=section.mode, selection=selection, steps=section.steps, losses=losses
+        folder=Path(),
+        base=base.name,
+        mode=section.mode,
+        selection=selection,
+        steps=section.steps,
+        losses=losses,
     )
 
 

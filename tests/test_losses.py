@@ -1,0 +1,109 @@
+"""Objectives against float64 references, and the matrix loss on real tensors."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from torch import nn
+
+from expertune.losses import OBJECTIVES, MatrixLoss, cosent, listwise, margin_mse, pairwise
+
+
+def batch(seed=0, rows=5, columns=7):
+    generator = np.random.default_rng(seed)
+    similarities = generator.uniform(-1, 1, (rows, columns))
+    targets = special.softmax(generator.normal(size=(rows, columns)), axis=1)
+    return torch.tensor(similarities), torch.tensor(targets)
+
+
+def test_listwise_is_the_kl_divergence():
+    s, t = batch()
+    reference = (special.rel_entr(t.numpy(), special.softmax(s.numpy() / 0.05, axis=1))).sum(axis=1).mean()
+    assert listwise(s, t, 0.05).item() == pytest.approx(reference, rel=1e-9)
+
+
+def test_listwise_is_zero_at_its_target():
+    s, _ = batch()
+    assert listwise(s, torch.softmax(s / 0.05, dim=1), 0.05).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_gradients_agree_with_finite_differences(name):
+    s, t = batch(rows=3, columns=4)
+    s.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: OBJECTIVES[name](x, t, 0.1), (s,))
+
+
+def test_pairwise_and_margin_by_hand():
+    s = torch.tensor([[0.5, 0.1]])
+    t = torch.tensor([[1.0, 0.0]])
+    assert pairwise(s, t, 1.0).item() == pytest.approx((0.25 + 0.01) / 2)
+    assert margin_mse(s, t, 1.0).item() == pytest.approx((0.4 - 1.0) ** 2 / 2)
+
+
+def test_cosent_by_hand():
+    s, t = torch.tensor([[0.5, 0.1, 0.3]]), torch.tensor([[1.0, 0.0, 0.0]])
+    assert cosent(s, t, 0.1).item() == pytest.approx(np.log(1 + np.exp(-4) + np.exp(-2)), rel=1e-5)
+
+
+class Table(nn.Module):
+    """The smallest encoder there is: one vector a token id."""
+
+    def __init__(self, vectors):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(vectors, dtype=torch.float32))
+
+    def forward(self, features):
+        return {"sentence_embedding": self.weight[features["input_ids"]]}
+
+
+def test_the_matrix_loss_looks_up_the_rows_it_was_given():
+    generator = np.random.default_rng(1)
+    model = Table(generator.normal(size=(4, 3)))
+    documents = torch.nn.functional.normalize(
+        torch.tensor(generator.normal(size=(2, 3)), dtype=torch.float32), dim=1
+    )
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.2, 0.8]])
+    loss = MatrixLoss(
+        model,
+        targets=targets,
+        documents=lambda rows: (torch.arange(2), documents),
+        objective="listwise",
+        temperature=0.1,
+    )
+    rows = torch.tensor([3, 1])
+    questions = torch.nn.functional.normalize(model.weight[rows], dim=1)
+    expected = listwise(questions @ documents.T, targets[rows], 0.1)
+    assert loss([{"input_ids": rows}], rows).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_candidates_hold_part_of_a_row_and_are_renormalised():
+    model = Table(np.eye(3))
+    documents = torch.eye(3)
+    targets = torch.tensor([[0.2, 0.2, 0.6]])
+    loss = MatrixLoss(
+        model,
+        targets=targets,
+        documents=lambda rows: (torch.tensor([0, 2]), documents[[0, 2]]),
+        objective="listwise",
+        temperature=1.0,
+    )
+    expected = listwise(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.25, 0.75]]), 1.0)
+    assert loss([{"input_ids": torch.tensor([0])}], torch.tensor([0])).item() == pytest.approx(
+        expected.item(), rel=1e-6
+    )
+
+
+def test_unrelated_sentences_cost_what_they_moved():
+    model = Table([[1.0, 0.0], [0.0, 1.0]])
+    loss = MatrixLoss(
+        model,
+        targets=torch.tensor([[1.0]]),
+        documents=lambda rows: (torch.tensor([0]), torch.tensor([[1.0, 0.0]])),
+        objective="listwise",
+        temperature=1.0,
+        unrelated_vectors=torch.tensor([[1.0, 0.0]]),
+        anchor_weight=5.0,
+    )
+    features = [{"input_ids": torch.tensor([0])}, {"input_ids": torch.tensor([1])}]
+    assert loss(features, torch.tensor([0])).item() == pytest.approx(5.0)
