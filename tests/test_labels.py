@@ -102,9 +102,7 @@ def panel(*, seed=0, questions=60, documents=20, strong=2.0, extra=()):
     generator = np.random.default_rng(seed)
     truth = np.eye(documents)[generator.integers(documents, size=questions)]
     good = strong * truth + generator.normal(size=truth.shape)
-    values = np.stack([good, *[make_one(good, truth, generator) for make_one in extra]], axis=2).astype(
-        np.float32
-    )
+    values = np.stack([good, *[make_one(good, truth, generator) for make_one in extra]], axis=2).astype(np.float32)
     return truth.astype(np.float32), values
 
 
@@ -147,9 +145,7 @@ def test_a_weak_expert_does_not_make_the_labels_worse():
 
     def held_out_loss(kept):
         calibrated = calibrate(kept, truth, known, method="zscore")
-        experts, sharpness = weigh(
-            tuple("abcde"[: kept.shape[2]]), calibrated[known], truth[known], shrinkage=0.1
-        )
+        experts, sharpness = weigh(tuple("abcde"[: kept.shape[2]]), calibrated[known], truth[known], shrinkage=0.1)
         merged = (calibrated[~known] * np.array([e.weight for e in experts])).sum(axis=2) * sharpness
         log_p = merged - np.log(np.exp(merged).sum(axis=1, keepdims=True))
         return -(truth[~known] * log_p).sum(axis=1).mean()

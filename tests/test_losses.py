@@ -60,9 +60,7 @@ class Table(nn.Module):
 def test_the_matrix_loss_looks_up_the_rows_it_was_given():
     generator = np.random.default_rng(1)
     model = Table(generator.normal(size=(4, 3)))
-    documents = torch.nn.functional.normalize(
-        torch.tensor(generator.normal(size=(2, 3)), dtype=torch.float32), dim=1
-    )
+    documents = torch.nn.functional.normalize(torch.tensor(generator.normal(size=(2, 3)), dtype=torch.float32), dim=1)
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.2, 0.8]])
     loss = MatrixLoss(
         model,

@@ -28,9 +28,7 @@ def trial(factor, gain, general=0.0, noise=0.02, count=100):
     generator = np.random.default_rng(int(factor * 100))
     base = np.random.default_rng(7).uniform(0.2, 0.6, count)
     jitter = generator.normal(size=count) * noise if factor else 0.0
-    return Trial(
-        factor, 100, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL)
-    )
+    return Trial(factor, 100, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL))
 
 
 def test_a_clear_gain_is_taken_to_its_end():
@@ -58,9 +56,7 @@ def test_what_costs_the_general_probe_too_much_is_not_allowed():
 
 def questions(known=10, generated=90):
     items = [Question(f"own {i}", (f"d{i % 5}",)) for i in range(known)]
-    items += [
-        Question(f"written {i}", (f"d{i % 5}",), source="llm", kind="question") for i in range(generated)
-    ]
+    items += [Question(f"written {i}", (f"d{i % 5}",), source="llm", kind="question") for i in range(generated)]
     return Questions(tuple(items))
 
 
@@ -75,12 +71,8 @@ def test_a_fold_takes_its_share_of_own_and_of_generated_questions():
 
 def test_folds_differ_by_seed_and_repeat_by_seed():
     given, section = questions(), SelectSection()
-    assert (
-        fold(given, section, seed=1).validation.tolist() == fold(given, section, seed=1).validation.tolist()
-    )
-    assert (
-        fold(given, section, seed=1).validation.tolist() != fold(given, section, seed=2).validation.tolist()
-    )
+    assert fold(given, section, seed=1).validation.tolist() == fold(given, section, seed=1).validation.tolist()
+    assert fold(given, section, seed=1).validation.tolist() != fold(given, section, seed=2).validation.tolist()
 
 
 def test_a_set_too_small_to_split_is_validated_on_itself():

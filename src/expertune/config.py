@@ -28,12 +28,8 @@ class PluginSpec(Section):
     """One expert or generator: which plug-in, which model, and the plug-in's own options."""
 
     use: str = Field(default="", description="plug-in name; empty: taken from the model's catalogue entry")
-    model: str = Field(
-        default="", description="catalogue name, folder or hub id; empty where the plug-in needs none"
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="passed to the plug-in as keyword arguments"
-    )
+    model: str = Field(default="", description="catalogue name, folder or hub id; empty where the plug-in needs none")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed to the plug-in as keyword arguments")
 
     @property
     def label(self) -> str:
@@ -62,14 +58,10 @@ def _specs(*names: str) -> tuple[PluginSpec, ...]:
 class RunSection(Section):
     """Where results go and how the machine is used; changes no result."""
 
-    out: Path = Field(
-        default=Path("runs/expertune"), description="folder for the report, the results and the model"
-    )
+    out: Path = Field(default=Path("runs/expertune"), description="folder for the report, the results and the model")
     store: Path | None = Field(default=None, description="folder of reusable artefacts; default: OUT/store")
     threads: int = Field(default=0, ge=0, description="processor threads; 0: all cores")
-    offline: bool = Field(
-        default=True, description="never open a network connection to find a model or data set"
-    )
+    offline: bool = Field(default=True, description="never open a network connection to find a model or data set")
 
 
 class DataSection(Section):
@@ -91,14 +83,10 @@ class DataSection(Section):
     )
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
-    id_column: str = Field(
-        default="id", description="column of the answer's id; made from the answer where absent"
-    )
+    id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
 
 
-Kind = Literal[
-    "rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"
-]
+Kind = Literal["rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"]
 
 
 class AugmentSection(Section):
@@ -107,28 +95,20 @@ class AugmentSection(Section):
     generators: tuple[Spec, ...] = Field(
         default=_specs("smollm2-135m-instruct", "gemma-3-270m"), description="who writes, in turn"
     )
-    shares: tuple[Positive, ...] = Field(
-        default=(5.0, 1.0), description="how much each generator writes, relative"
-    )
+    shares: tuple[Positive, ...] = Field(default=(5.0, 1.0), description="how much each generator writes, relative")
     kinds: tuple[Kind, ...] = Field(
         default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"),
         description="prompt kinds, in turn",
     )
-    per_answer: int = Field(
-        default=12, ge=0, description="questions asked for per answer; 0: canonical questions only"
-    )
-    most: Count = Field(
-        default=4800, description="questions asked for in all; per_answer shrinks on large corpora"
-    )
+    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
+    most: Count = Field(default=4800, description="questions asked for in all; per_answer shrinks on large corpora")
     only_labelled: bool = Field(
         default=False, description="write only for answers with a training question (inductive)"
     )
     near_duplicate: Fraction = Field(
         default=0.95, description="drop a question this similar (character n-grams) to another"
     )
-    budget_seconds: Positive = Field(
-        default=1200.0, description="stop asking a generator after this many seconds"
-    )
+    budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
     seed: int = Field(default=0, description="seed of sampling")
 
 
@@ -150,9 +130,7 @@ class ScoreSection(Section):
     )
 
 
-Strategy = Literal[
-    "hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"
-]
+Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]
 
 
 class LabelSection(Section):
@@ -171,9 +149,7 @@ class LabelSection(Section):
     temperature: Positive = Field(
         default=0.05, description="teacher temperature where similarities become distributions"
     )
-    sharpness: Positive = Field(
-        default=1.0, description="factor on the sharpness that weighted and anchored learn"
-    )
+    sharpness: Positive = Field(default=1.0, description="factor on the sharpness that weighted and anchored learn")
     round_trip: int = Field(
         default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off"
     )
@@ -183,9 +159,7 @@ class LabelSection(Section):
 class TrainSection(Section):
     """How the base model is tuned."""
 
-    base: str = Field(
-        default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id"
-    )
+    base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
     mode: Literal["query", "full"] = Field(
         default="query", description="query: documents keep the base's vectors; full: both move"
     )
@@ -199,9 +173,7 @@ class TrainSection(Section):
     anchor_weight: float = Field(
         default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
     )
-    anchor_texts: Path | None = Field(
-        default=None, description="one unrelated sentence a line; default: built in"
-    )
+    anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
     bf16: Literal["auto", "on", "off"] = Field(
         default="auto", description="bfloat16 autocast; auto: where the processor has it"
     )
@@ -306,9 +278,7 @@ def read(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            ["no such config file"], place=str(path), hint="Write one with: expertune init DIR"
-        ) from None
+        raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
     return from_mapping(_resolve(values, path.parent), place=str(path))

@@ -56,9 +56,7 @@ def label(dataset: Dataset, questions: Questions, scores: Scores, section: Label
 def share_equal_texts(hard: FloatArray, dataset: Dataset) -> FloatArray:
     """Return hard labels in which a document also counts as an answer when an equal text does."""
     first: dict[str, int] = {}
-    group = np.array(
-        [first.setdefault(doc.text.strip(), column) for column, doc in enumerate(dataset.documents)]
-    )
+    group = np.array([first.setdefault(doc.text.strip(), column) for column, doc in enumerate(dataset.documents)])
     if len(first) == len(group):
         return hard
     shared = np.zeros_like(hard)
@@ -85,9 +83,7 @@ def calibrate(values: FloatArray, hard: FloatArray, known: NDArray[np.bool_], *,
         float32 `[Q, D, K]`; a pair that an expert did not score stays NaN. An expert that gives one value to every
         document of a question tells nothing about it: 0.
     """
-    return np.stack(
-        [_CALIBRATIONS[method](values[:, :, k], hard, known) for k in range(values.shape[2])], axis=2
-    )
+    return np.stack([_CALIBRATIONS[method](values[:, :, k], hard, known) for k in range(values.shape[2])], axis=2)
 
 
 def _standardise(values: FloatArray, axis: int | None) -> FloatArray:
@@ -124,10 +120,7 @@ def _isotonic(values: FloatArray, hard: FloatArray, known: NDArray[np.bool_]) ->
     floor = 0.5 / len(y)
     fitted = IsotonicRegression(y_min=floor, y_max=1.0 - floor, out_of_bounds="clip").fit(x, y)
     # A step function ties whole ranges of scores; a little of the z-score keeps the expert's order inside a step.
-    odds = (
-        special.logit(fitted.predict(np.nan_to_num(standard).ravel())).reshape(standard.shape)
-        + 0.1 * standard
-    )
+    odds = special.logit(fitted.predict(np.nan_to_num(standard).ravel())).reshape(standard.shape) + 0.1 * standard
     result: FloatArray = np.where(np.isnan(standard), np.nan, odds).astype(np.float32)
     return _standardise(result, axis=None)
 
@@ -237,9 +230,7 @@ def _trimmed(given: _Given) -> FloatArray:
     """Mean without the lowest and the highest eighth of the experts (at least one each where three or more scored)."""
     share = max(0.125, 1.01 / given.raw.shape[2]) if given.raw.shape[2] > 2 else 0.0
     return _unit(
-        np.ma.filled(
-            stats.mstats.trimmed_mean(np.ma.masked_invalid(given.raw), (share, share), axis=2), np.nan
-        )
+        np.ma.filled(stats.mstats.trimmed_mean(np.ma.masked_invalid(given.raw), (share, share), axis=2), np.nan)
     )
 
 
@@ -290,7 +281,5 @@ def _warnings(scores: Scores, panel: tuple[ExpertQuality, ...]) -> tuple[str, ..
     for k, name in enumerate(scores.experts):
         missing = float(np.isnan(scores.values[:, :, k]).mean())
         if missing > 0:
-            notes.append(
-                f"{name} left {missing:.1%} of the pairs unscored; they are labelled by the other experts"
-            )
+            notes.append(f"{name} left {missing:.1%} of the pairs unscored; they are labelled by the other experts")
     return tuple(notes)

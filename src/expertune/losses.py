@@ -25,9 +25,7 @@ Objective = Callable[[Tensor, Tensor, float], Tensor]
 
 def listwise(similarities: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """Return the mean over rows of KL(targets || softmax(similarities / temperature)), in nats, >= 0."""
-    return functional.kl_div(
-        functional.log_softmax(similarities / temperature, dim=1), targets, reduction="batchmean"
-    )
+    return functional.kl_div(functional.log_softmax(similarities / temperature, dim=1), targets, reduction="batchmean")
 
 
 def pairwise(similarities: Tensor, targets: Tensor, temperature: float) -> Tensor:  # noqa: ARG001

@@ -151,9 +151,7 @@ class Run:
         key = self._key(Stage.AUGMENT, key, section, [generator.fingerprint for generator in generators])
 
         def make() -> Questions:
-            return augment(
-                dataset, section, generators, held_out=held_out, cache=self.store.items, report=self.report
-            )
+            return augment(dataset, section, generators, held_out=held_out, cache=self.store.items, report=self.report)
 
         return self._obtain(Stage.AUGMENT, key, Questions, make), key
 
@@ -188,9 +186,7 @@ class Run:
 
         return self._obtain(Stage.LABEL, key, SoftLabels, make), questions, key
 
-    def _train(
-        self, dataset: Dataset, questions: Questions, labels: SoftLabels, key: str
-    ) -> tuple[TunedModel, str]:
+    def _train(self, dataset: Dataset, questions: Questions, labels: SoftLabels, key: str) -> tuple[TunedModel, str]:
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         base = self._base_expert()
@@ -280,9 +276,7 @@ class Run:
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.encoders import CachedEncoder
 
-        return CachedEncoder(
-            name, queries=queries, documents=documents, cache=self.store.items, report=self.report
-        )
+        return CachedEncoder(name, queries=queries, documents=documents, cache=self.store.items, report=self.report)
 
     def _key(self, stage: Stage, *parts: Any) -> str:
         plain = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts]

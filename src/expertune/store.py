@@ -134,9 +134,7 @@ class Store:
 
 def _write_manifest(folder: Path, stage: str, key: str) -> None:
     files = {
-        path.relative_to(folder).as_posix(): file_hash(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        path.relative_to(folder).as_posix(): file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
     manifest = {"format": FORMAT, "stage": stage, "key": key, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")

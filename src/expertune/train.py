@@ -155,9 +155,7 @@ def _check(section: TrainSection, data: TrainingData) -> None:
             hint="This is a fault in the labels: check score.experts.",
         )
     if not np.isfinite(data.targets).all() or data.targets.min() < 0 or data.targets.max() > 1 + 1e-5:
-        raise TrainingError(
-            "labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores."
-        )
+        raise TrainingError("labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores.")
 
 
 def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
@@ -181,8 +179,7 @@ def use_bf16(choice: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return (
-        bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and _native_bf16()
+        bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
     )
 
 
@@ -229,14 +226,10 @@ class _EncodedDocuments:
         if len(self.active) <= self.limit:
             columns = self.active
         else:
-            extra = self.active[
-                torch.randperm(len(self.active), generator=self.random)[: self.limit - len(columns)]
-            ]
+            extra = self.active[torch.randperm(len(self.active), generator=self.random)[: self.limit - len(columns)]]
             columns = torch.unique(torch.cat([columns, extra]))
         features = self.model.preprocess([self.texts[int(column)] for column in columns])
-        features = {
-            key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()
-        }
+        features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
         vectors = self.model(features)["sentence_embedding"].float()
         return columns, functional.normalize(vectors, dim=1)
 

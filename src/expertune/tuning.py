@@ -54,9 +54,7 @@ def tune_and_choose(
         active=np.asarray(labels.active),
         document_vectors=base_encoder.encode_documents(document_texts),
         unrelated=unrelated,
-        unrelated_vectors=base_encoder.encode_queries(list(unrelated))
-        if unrelated
-        else np.zeros((0, 1), np.float32),
+        unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
     )
     fold = select.fold(questions, choice, seed=section.seed)
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
