@@ -1,7 +1,8 @@
 """Merge the panel's scores and the hard labels into training targets. No torch, no files.
 
-Definitions and origins of every strategy: `docs/design.md`. Hard, soft-1, soft-2, soft-3, median, trimmed and calibrated
-give similarities in [0, 1], which become one distribution a question on demand; weighted and anchored always do.
+Definitions and origins of every strategy: `docs/design.md`. Hard, soft-1, soft-2, soft-3, median, trimmed and
+calibrated give similarities in [0, 1], which become one distribution a question on demand; weighted and anchored
+always do.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def label(dataset: Dataset, questions: Questions, scores: Scores, section: Label
         active=active,
         listwise=section.form == "distribution",
         panel=panel,
-        warnings=_warnings(scores, panel),
+        warnings=_warnings(scores),
     )
 
 
@@ -90,7 +91,8 @@ def _standardise(values: FloatArray, axis: int | None) -> FloatArray:
     mean = np.nanmean(values, axis=axis, keepdims=True)
     spread = np.nanstd(values, axis=axis, keepdims=True)
     safe = np.where(spread > 1e-9, spread, np.inf)
-    return ((values - mean) / safe).astype(np.float32)
+    result: FloatArray = ((values - mean) / safe).astype(np.float32)
+    return result
 
 
 def _zscore(values: FloatArray, hard: FloatArray, known: NDArray[np.bool_]) -> FloatArray:  # noqa: ARG001
@@ -142,8 +144,8 @@ def weigh(
     """Weigh the experts by how well they jointly pick the known answers, shrunk towards uniform.
 
     A conditional logit: weights w >= 0 minimise the mean cross-entropy of softmax(sum_k w_k z_k) against the known
-    answers, plus `shrinkage` times the squared distance to equal weights of the same total. Two near-duplicate experts share one
-    weight, and a weak or adversarial one is driven to zero, because both add nothing to the others.
+    answers, plus `shrinkage` times the squared distance to equal weights of the same total. Two near-duplicate experts
+    share one weight, and a weak or adversarial one is driven to zero, because both add nothing to the others.
 
     Args:
         experts: Names, `K` of them.
@@ -192,7 +194,7 @@ def _ndcg(values: FloatArray, hard: FloatArray, depth: int = 10) -> float:
     usable = hard.sum(axis=1) > 0
     if not usable.any() or values.shape[1] < 2:
         return float("nan")
-    floor = np.nanmin(values) - 1.0 if np.isfinite(values).any() else 0.0
+    floor = float(np.nanmin(values)) - 1.0 if np.isfinite(values).any() else 0.0
     return float(ndcg_score(hard[usable], np.nan_to_num(values[usable], nan=floor), k=depth))
 
 
@@ -237,7 +239,8 @@ def _trimmed(given: _Given) -> FloatArray:
 def _calibrated(given: _Given) -> FloatArray:
     """Mean of the calibrated scores, mapped back to the first embedding range by the normal distribution function."""
     merged = _merge(given.calibrated, np.full(given.calibrated.shape[2], 1.0))
-    return stats.norm.cdf(merged - 2.0).astype(np.float32)
+    result: FloatArray = stats.norm.cdf(merged - 2.0).astype(np.float32)
+    return result
 
 
 _SIMILARITIES: dict[str, Callable[[_Given], FloatArray]] = {
@@ -261,12 +264,14 @@ def _merge(calibrated: FloatArray, weights: Doubles) -> FloatArray:
     scored = ~np.isnan(calibrated)
     total = np.where(scored, weights, 0.0).sum(axis=2)
     merged = np.nansum(calibrated * weights, axis=2)
-    return np.divide(merged, total, out=np.zeros_like(merged), where=total > 1e-9).astype(np.float32)
+    result: FloatArray = np.divide(merged, total, out=np.zeros_like(merged), where=total > 1e-9).astype(np.float32)
+    return result
 
 
 def _rows_to_one(hard: FloatArray) -> FloatArray:
     total = hard.sum(axis=1, keepdims=True)
-    return np.divide(hard, total, out=np.zeros_like(hard), where=total > 0)
+    result: FloatArray = np.divide(hard, total, out=np.zeros_like(hard), where=total > 0)
+    return result
 
 
 def _softmax_over(logits: FloatArray, active: NDArray[np.bool_]) -> FloatArray:
@@ -276,7 +281,7 @@ def _softmax_over(logits: FloatArray, active: NDArray[np.bool_]) -> FloatArray:
     return result
 
 
-def _warnings(scores: Scores, panel: tuple[ExpertQuality, ...]) -> tuple[str, ...]:
+def _warnings(scores: Scores) -> tuple[str, ...]:
     notes = []
     for k, name in enumerate(scores.experts):
         missing = float(np.isnan(scores.values[:, :, k]).mean())

@@ -5,10 +5,10 @@ Every objective is a function of one batch: `similarities` float `[B, C]` (cosin
 
 | name | targets | what it does | source |
 |---|---|---|---|
-| listwise | distributions, rows sum to 1 | KL(targets, softmax(similarities / temperature)) | ListNet, Cao et al. 2007 |
+| listwise | rows sum to 1 | KL(targets, softmax(similarities / temperature)) | ListNet, Cao et al. 2007 |
 | pairwise | similarities in [0, 1] | mean squared error of the cosine | our reading of arXiv 2408.11868 |
 | cosent | any order-preserving value | log-sum-exp over wrongly ordered pairs of a row | CoSENT, Su 2022 |
-| margin-mse | similarities in [0, 1] | squared error of differences to each row's best document | Hofstätter et al. 2020 |
+| margin-mse | similarities in [0, 1] | squared error of margins to a row's best | Hofstätter et al. 2020 |
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def pairwise(similarities: Tensor, targets: Tensor, temperature: float) -> Tenso
 
 
 def cosent(similarities: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the mean over rows of log(1 + sum over pairs with target_i > target_j of exp((s_j - s_i) / temperature))."""
+    """Return the mean over rows of log(1 + sum of exp((s_j - s_i) / temperature) over i, j with target_i > target_j)."""
     gaps = (similarities[:, None, :] - similarities[:, :, None]) / temperature
     ordered = targets[:, :, None] > targets[:, None, :]
     wrong = gaps.masked_fill(~ordered, -torch.inf).flatten(1)

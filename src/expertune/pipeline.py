@@ -244,7 +244,11 @@ class Run:
         """Write the folder a user looks at: model, report, results and resolved config."""
         from expertune.report import ReportInputs, write_report
 
-        assert result.model and result.evaluation and result.questions and result.scores and result.labels
+        assert result.questions
+        assert result.scores
+        assert result.labels
+        assert result.model
+        assert result.evaluation
         folder = self.config.run.out
         folder.mkdir(parents=True, exist_ok=True)
         resolved = config.to_toml(self.config)

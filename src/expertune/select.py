@@ -55,11 +55,10 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     """Return the smallest move from the base that is as good as the best allowed one.
 
     Allowed is what loses at most `section.general_tolerance` on the general probe. Of these the best in domain sets the
-    mark, and the least move within one standard error of it is kept (the one-standard-error rule, paired by question and
-    clustered by answer). If even the best is not a standard error above the base, the base is kept.
+    mark, and the least move within one standard error of it is kept (the one-standard-error rule, paired by question
+    and clustered by answer). If even the best is not a standard error above the base, the base is kept.
 
-    Args:
-        trials: Every candidate, the base (factor 0) among them.
+    `trials` hold every candidate, the base (factor 0) among them.
     """
     base = next(trial for trial in trials if trial.factor == 0.0)
     candidates = [_candidate(trial, base) for trial in trials]
@@ -75,10 +74,8 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
             f"within one standard error ({best.domain_standard_error:.4f}) of nothing"
         )
         return _selection(candidates, candidates[trials.index(base)], why)
-    for trial, item in sorted(allowed, key=lambda pair: (pair[1].factor, pair[1].step)):
-        behind, error = _difference(best_trial.domain, trial.domain)
-        if behind <= error:
-            break
+    near = [item for trial, item in allowed if _within_one_error(best_trial, trial)]
+    item = min(near, key=lambda candidate: (candidate.factor, candidate.step))
     why = (
         f"factor {item.factor:g} gains {item.domain_difference:+.4f} nDCG@10 on validation questions "
         f"(standard error {item.domain_standard_error:.4f}) and {item.general_difference:+.4f} on the general probe"
@@ -104,6 +101,11 @@ def _candidate(trial: Trial, base: Trial) -> Candidate:
         general_difference=general,
         general_standard_error=general_error,
     )
+
+
+def _within_one_error(best: Trial, other: Trial) -> bool:
+    behind, error = _difference(best.domain, other.domain)
+    return behind <= error
 
 
 def _difference(first: Measurement, second: Measurement) -> tuple[float, float]:

@@ -179,7 +179,7 @@ def use_bf16(choice: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return (
-        bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
+        bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
     )
 
 
@@ -243,9 +243,7 @@ def _watcher(steps: int, report: Report) -> Any:
         def __init__(self) -> None:
             self.losses: list[float] = []
 
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
-        ) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
             value = (logs or {}).get("loss")
             if value is None:
                 return

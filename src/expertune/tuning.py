@@ -1,4 +1,4 @@
-"""Tune once to choose, tune again on everything, keep the chosen point. Joins train and select; measures by `measure`."""
+"""Tune once to choose, tune again on everything, keep the chosen point. Joins train, select and measure."""
 
 from __future__ import annotations
 
