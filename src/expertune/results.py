@@ -89,7 +89,7 @@ def results(
         "schema": SCHEMA,
         "expertune": version("expertune"),
         "base": _base_name(model.base),
-        "tuned": relative_path(model.folder, folder),
+        "tuned": _tuned_path(model.folder, folder),
         "training": {"mode": model.mode, "steps": model.steps, "strategy": labels.strategy},
         "questions": _questions(dataset, questions),
         "panel": _panel(scores, labels),
@@ -134,16 +134,21 @@ def geometry_values(measured: object) -> dict[str, float | None]:
     return {name: number(getattr(measured, name)) for name in GEOMETRY if hasattr(measured, name)}
 
 
-def number(value: float) -> float | None:
-    """Return a plain float rounded to 6 digits; None where it is not a finite number."""
-    return round(float(value), 6) + 0.0 if math.isfinite(value) else None
+def number(value: float | None) -> float | None:
+    """Return a plain float rounded to 6 digits; None where there is no finite number."""
+    return round(float(value), 6) + 0.0 if value is not None and math.isfinite(value) else None
 
 
-def relative_path(path: Path, folder: Path | None) -> str:
-    """Return a path relative to `folder` where it lies inside, else its name: no machine's layout leaves the run."""
-    if folder is None or not path.resolve().is_relative_to(folder.resolve()):
-        return path.name
-    return path.resolve().relative_to(folder.resolve()).as_posix()
+def _tuned_path(model: Path, folder: Path | None) -> str:
+    """Return where the model lies as seen from the results: no machine's layout leaves the run.
+
+    A copy published beside the results comes first, then a model inside their folder, then the bare name.
+    """
+    if folder is None or (folder / model.name).is_dir():
+        return model.name
+    if model.resolve().is_relative_to(folder.resolve()):
+        return model.resolve().relative_to(folder.resolve()).as_posix()
+    return model.name
 
 
 def _base_name(base: str) -> str:

@@ -1,0 +1,197 @@
+"""Choose and join the rows that the report's tables show. Knows no page; computes no metric beyond ordering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expertune.formats import cut
+from expertune.records import (
+    Dataset,
+    Document,
+    JudgedSet,
+    Measurement,
+    Query,
+    Question,
+    Questions,
+    Role,
+    Scores,
+    SoftLabels,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """A document as a table shows it; `right` where the judges call it relevant."""
+
+    id: str
+    text: str
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutRow:
+    """One held-out question: 1-based rank of its first right answer by base and tuned, and the first answers of both.
+
+    A rank of 0 means that no right answer was ranked.
+    """
+
+    split: str
+    query: Query
+    answer: ShownAnswer | None
+    before: int
+    after: int
+    top_before: tuple[ShownAnswer, ...]
+    top_after: tuple[ShownAnswer, ...]
+
+    @property
+    def gain(self) -> float:
+        """Change of 1/rank in [-1, 1]: moves near the top weigh most, as they do for a reader."""
+        return _reciprocal(self.after) - _reciprocal(self.before)
+
+    @property
+    def places(self) -> int | None:
+        """How many places the right answer climbed; None where one of the two did not rank it."""
+        return self.before - self.after if self.before > 0 and self.after > 0 else None
+
+    @property
+    def outcome(self) -> str:
+        """Read the ranks: "better", "worse" or "same"."""
+        if self.gain == 0:
+            return "same"
+        return "better" if self.gain > 0 else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertOpinion:
+    """What one expert thinks of a question's own answer: its raw score, and the answer's rank among all documents."""
+
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One generated question, the answer it was written for, its share of the target, and every expert's opinion."""
+
+    question: Question
+    answer: ShownAnswer
+    target: float
+    opinions: tuple[ExpertOpinion | None, ...]
+
+
+def held_out_rows(
+    judged: Sequence[JudgedSet], measurements: Sequence[Measurement], *, first: int = 3
+) -> tuple[HeldOutRow, ...]:
+    """Join base and tuned for every held-out question of the domain, largest change of 1/rank first.
+
+    Args:
+        judged: The judged sets; general ones are left out.
+        measurements: Of the models "base" and "tuned"; a set that lacks one of them is left out.
+        first: How many of the first answers to show.
+    """
+    measured = {(item.dataset, item.split, item.model): item for item in measurements}
+    rows: list[HeldOutRow] = []
+    for judged_set in judged:
+        base = measured.get((judged_set.dataset, judged_set.split, "base"))
+        tuned = measured.get((judged_set.dataset, judged_set.split, "tuned"))
+        if judged_set.role is Role.DOMAIN and base is not None and tuned is not None:
+            rows.extend(_join(judged_set, base, tuned, first))
+    return tuple(sorted(rows, key=lambda row: (-abs(row.gain), -abs(row.places or 0))))
+
+
+def wins(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
+    """Return the questions that gained most; fewer than `most` if fewer gained."""
+    return tuple(row for row in rows if row.outcome == "better")[:most]
+
+
+def losses(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
+    """Return the questions that lost most; fewer than `most` if fewer lost."""
+    return tuple(row for row in rows if row.outcome == "worse")[:most]
+
+
+def sample_rows(
+    dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, *, most: int = 30
+) -> tuple[SampleRow, ...]:
+    """Return a sample of the generated questions, spread evenly over generators, kinds and the corpus.
+
+    The choice looks at no score, so the sample is as good or bad as the rest. It is the same for the same inputs.
+    """
+    column = {document.id: index for index, document in enumerate(dataset.documents)}
+    return tuple(
+        _sample_row(questions.items[row], row, column, dataset.documents, scores, labels)
+        for row in _spread(questions, most)
+    )
+
+
+def _join(judged: JudgedSet, base: Measurement, tuned: Measurement, first: int) -> list[HeldOutRow]:
+    queries = {query.id: query for query in judged.queries}
+    documents = {document.id: document for document in judged.documents}
+    place = {query_id: index for index, query_id in enumerate(tuned.query_ids)}
+    rows = []
+    for index, query_id in enumerate(base.query_ids):
+        other = place.get(query_id)
+        if other is None or query_id not in queries:
+            continue
+        grades = judged.qrels.get(query_id, {})
+        right = [document_id for document_id, grade in grades.items() if grade >= 1]
+        rows.append(
+            HeldOutRow(
+                split=judged.split,
+                query=queries[query_id],
+                answer=_shown(right[0], documents, grades) if right else None,
+                before=base.ranks[index],
+                after=tuned.ranks[other],
+                top_before=tuple(_shown(item, documents, grades) for item in base.top[index][:first]),
+                top_after=tuple(_shown(item, documents, grades) for item in tuned.top[other][:first]),
+            )
+        )
+    return rows
+
+
+def _shown(document_id: str, documents: Mapping[str, Document], grades: Mapping[str, int]) -> ShownAnswer:
+    text = documents[document_id].text if document_id in documents else ""
+    return ShownAnswer(document_id, cut(text), grades.get(document_id, 0) >= 1)
+
+
+def _reciprocal(rank: int) -> float:
+    return 1 / rank if rank > 0 else 0.0
+
+
+def _spread(questions: Questions, most: int) -> list[int]:
+    """Choose rows in turn from every (generator, kind), each time from the middle of the group's next even part."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row, question in enumerate(questions.items):
+        if question.generated:
+            groups.setdefault((question.source, question.kind), []).append(row)
+    names = sorted(groups)
+    shares = dict.fromkeys(names, 0)
+    while sum(shares.values()) < most and (open_names := [name for name in names if shares[name] < len(groups[name])]):
+        for name in open_names[: most - sum(shares.values())]:
+            shares[name] += 1
+    return [
+        groups[name][(2 * part + 1) * len(groups[name]) // (2 * shares[name])]
+        for name in names
+        for part in range(shares[name])
+    ]
+
+
+def _sample_row(
+    question: Question,
+    row: int,
+    column: Mapping[str, int],
+    documents: Sequence[Document],
+    scores: Scores,
+    labels: SoftLabels,
+) -> SampleRow:
+    own = column[question.document_ids[0]]
+    opinions: list[ExpertOpinion | None] = []
+    for expert in range(len(scores.experts)):
+        all_scores = scores.values[row, :, expert]
+        score = float(all_scores[own])
+        rank = 1 + int(np.sum(all_scores > score))
+        opinions.append(None if np.isnan(score) else ExpertOpinion(score, rank))
+    answer = ShownAnswer(documents[own].id, cut(documents[own].text), right=True)
+    return SampleRow(question, answer, float(labels.targets[row, own]), tuple(opinions))
