@@ -5,7 +5,9 @@ Every stage receives exactly one of these sections; a section that a stage does 
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -261,7 +263,7 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
             if item["type"] == "extra_forbidden":
                 section = path.rpartition(".")[0]
                 known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(
-                    Config.model_fields
+                    PluginSpec.model_fields if section else Config.model_fields
                 )
                 problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
             else:
@@ -275,13 +277,22 @@ def read(path: Path) -> Config:
     Raises:
         ConfigError: the file is missing, not TOML, or has unknown keys or wrong values.
     """
+    return from_mapping(read_values(path), place=str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a TOML config without validating it; its relative paths become relative to the working folder.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
-    return from_mapping(_resolve(values, path.parent), place=str(path))
+    return _resolve(values, path.parent)
 
 
 def to_toml(config: Config) -> str:
@@ -289,6 +300,22 @@ def to_toml(config: Config) -> str:
     import tomli_w
 
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def seen_from(config: Config, folder: Path) -> Config:
+    """Return the config as it has to be written into `folder`, where `read` makes paths relative to that folder."""
+
+    def moved(value: Any) -> Any:
+        path = Path(value) if value else None
+        return os.path.relpath(path, folder) if path and not path.is_absolute() and path.exists() else value
+
+    def outward(value: Path | None) -> str | None:
+        return None if value is None else str(value) if value.is_absolute() else os.path.relpath(value, folder)
+
+    values = _each_path(config.model_dump(mode="json", exclude_none=True), moved)
+    places = {"out": outward(config.run.out), "store": outward(config.run.store)}
+    values["run"].update({key: value for key, value in places.items() if value is not None})
+    return Config.model_validate(values)
 
 
 def _resolve(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -299,13 +326,37 @@ def _resolve(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             return str(folder / value)
         return value
 
-    data = values.get("data")
-    if isinstance(data, dict):
-        general = data.get("general", [])
-        data = {**data, "path": local(data.get("path", "")), "general": [local(item) for item in general]}
-        values = {**values, "data": data}
+    values = _each_path(values, local)
     run = values.get("run")
     if isinstance(run, dict):
         moved = {key: str(folder / run[key]) for key in ("out", "store") if isinstance(run.get(key), str)}
         values = {**values, "run": {**run, **moved}}
     return values
+
+
+def _each_path(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Apply `change` to every value that may name a file or folder to read; `values` need not be valid."""
+
+    def spec(value: Any) -> Any:
+        if isinstance(value, dict) and "model" in value:
+            return {**value, "model": change(value["model"])}
+        if isinstance(value, str) and value not in MODEL_FREE:
+            use, colon, model = value.partition(":")
+            return f"{use}:{change(model)}" if colon and not Path(value).is_absolute() else change(value)
+        return value
+
+    changes: dict[tuple[str, str], Callable[[Any], Any]] = {
+        ("data", "path"): change,
+        ("data", "general"): change,
+        ("train", "base"): change,
+        ("train", "anchor_texts"): change,
+        ("augment", "generators"): spec,
+        ("score", "experts"): spec,
+    }
+    result = {name: dict(table) if isinstance(table, dict) else table for name, table in values.items()}
+    for (section, key), function in changes.items():
+        table = result.get(section)
+        if isinstance(table, dict) and key in table:
+            value = table[key]
+            table[key] = [function(item) for item in value] if isinstance(value, list) else function(value)
+    return result
