@@ -323,13 +323,13 @@ def _resolve(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def local(value: Any) -> Any:
         if isinstance(value, str) and value and not Path(value).is_absolute() and (folder / value).exists():
-            return str(folder / value)
+            return os.path.normpath(folder / value)
         return value
 
     values = _each_path(values, local)
     run = values.get("run")
     if isinstance(run, dict):
-        moved = {key: str(folder / run[key]) for key in ("out", "store") if isinstance(run.get(key), str)}
+        moved = {key: os.path.normpath(folder / run[key]) for key in ("out", "store") if isinstance(run.get(key), str)}
         values = {**values, "run": {**run, **moved}}
     return values
 
