@@ -265,7 +265,7 @@ def detectable_from(error: float, freedom: float, *, power: float = 0.8, alpha: 
 
 def _freedom(parts: Sequence[_Totals], errors: Floats) -> float:
     """Welch-Satterthwaite degrees of freedom of an average of independent means; C - 1 for one stratum."""
-    squares = errors**2
+    squares = (errors / errors.max()) ** 2  # Relative, so that tiny errors do not underflow.
     counts = np.array([len(part.sums) for part in parts])
     return float(squares.sum() ** 2 / np.sum(squares**2 / (counts - 1)))
 
