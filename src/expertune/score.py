@@ -1,11 +1,39 @@
-"""Score every question against every document with every expert. Does not merge experts."""
+"""Score every question against every document with every expert. Does not merge experts.
+
+Vectors are kept one by one in the item cache, so a killed run goes on where it was and a panel with one more
+expert embeds for that expert only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+import hashlib
+import inspect
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from expertune.records import Dataset, FloatArray, ItemCache, MemoryCache, Questions, Report, Scores, ignore_progress
+import numpy as np
+
+from expertune import models, registry
+from expertune.config import PluginSpec
+from expertune.errors import ConfigError, ModelUnavailableError, PluginError
+from expertune.records import (
+    Dataset,
+    FloatArray,
+    ItemCache,
+    MemoryCache,
+    Progress,
+    Questions,
+    Report,
+    Scores,
+    ignore_progress,
+)
+
+# Texts embedded between two writes to the cache: what a killed run loses at most.
+_CHUNK = 256
+# Rows of a cosine block: bounds the temporary arrays on large corpora.
+_ROWS = 1024
+_EXCERPT = 60
 
 
 @runtime_checkable
@@ -19,17 +47,44 @@ class Expert(Protocol):
     fingerprint: str
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(questions), len(documents)]`; higher is more relevant; NaN where not scored."""
+        """Return float32 `[len(questions), len(documents)]`; higher is better; NaN where not scored."""
         ...
 
 
 @runtime_checkable
 class EmbeddingExpert(Expert, Protocol):
-    """An expert that scores by the cosine of vectors; the stage then embeds each distinct text once and keeps it."""
+    """An expert that scores by the cosine of vectors; the stage embeds each distinct text once and keeps it.
+
+    It may also have an attribute `symmetric`: True if a text has one vector, whichever role it plays. The
+    stage then embeds a text that is both question and document once.
+    """
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         ...
+
+
+def load_experts(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Expert, ...]:
+    """Make the panel: find each expert's model and plug-in. Labels that occur twice are numbered.
+
+    Raises:
+        ModelUnavailableError: one error for all models of the panel that cannot be found.
+        UntrustedModelError: a model's files are refused.
+        ConfigError: an unknown plug-in, or options it does not take.
+    """
+    sources: list[models.ModelSource | None] = []
+    missing: list[ModelUnavailableError] = []
+    for spec in specs:
+        try:
+            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
+        except ModelUnavailableError as error:
+            missing.append(error)
+    if missing:
+        raise _all_missing(missing, len(specs))
+    experts = [_make(spec, source) for spec, source in zip(specs, sources, strict=True)]
+    for expert, name in zip(experts, _unique([spec.label for spec in specs]), strict=True):
+        expert.name = name
+    return tuple(experts)
 
 
 def score(
@@ -40,4 +95,238 @@ def score(
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
 ) -> Scores:
-    raise NotImplementedError
+    """Return what each expert thinks of each pair of question and document.
+
+    Args:
+        dataset: Its documents are the columns.
+        questions: They are the rows.
+        experts: The panel; names must differ.
+        cache: Where vectors of embedding experts are kept.
+        report: Told about every few hundred texts.
+
+    Raises:
+        PluginError: an expert returned a wrong shape or type, infinities, or nothing but NaN.
+    """
+    cache = cache if cache is not None else MemoryCache()
+    asked = [question.text for question in questions.items]
+    answers = [document.text for document in dataset.documents]
+    values = np.zeros((len(asked), len(answers), len(experts)), dtype=np.float32)
+    seconds = []
+    for index, expert in enumerate(experts):
+        start = time.perf_counter()
+        report(Progress("score", index, len(experts), expert.name))
+        if asked and answers:
+            _score_one(expert, asked, answers, values[:, :, index], cache, report)
+            _check_scores(expert, values[:, :, index], asked, dataset)
+        seconds.append(time.perf_counter() - start)
+    report(Progress("score", len(experts), len(experts)))
+    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds))
+
+
+def embed_texts(
+    expert: EmbeddingExpert,
+    texts: Sequence[str],
+    *,
+    is_query: bool,
+    cache: ItemCache | None = None,
+    report: Report = ignore_progress,
+    stage: str = "embed",
+) -> FloatArray:
+    """Return float32 `[len(texts), dimension]`, embedding each distinct text that the cache lacks once.
+
+    Besides the result, memory holds one chunk of texts' vectors at a time.
+
+    Args:
+        expert: Who embeds.
+        texts: In any order; repeats are embedded once.
+        is_query: The role, which picks the expert's prompt or encoder.
+        cache: Where vectors are kept; written chunk by chunk.
+        report: Told after every chunk; counts distinct texts.
+        stage: The name under which progress is told.
+
+    Raises:
+        PluginError: a wrong shape or type, or a vector that is not finite.
+    """
+    cache = cache if cache is not None else MemoryCache()
+    space = _space(expert, is_query=is_query)
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    distinct = dict(zip(keys, texts, strict=True))
+    row = {key: index for index, key in enumerate(distinct)}
+    vectors = np.zeros((0, 0), dtype=np.float32)
+    missing: list[str] = []
+    for some in _chunks(list(distinct)):
+        known = cache.read(space, some)
+        vectors = _put(expert, vectors, {row[key]: np.frombuffer(known[key], np.float32) for key in known}, len(row))
+        missing.extend(key for key in some if key not in known)
+    done = len(row) - len(missing)
+    report(Progress(stage, done, len(row), expert.name))
+    # Longest first: padding is smallest, and memory that does not suffice shows at once.
+    missing.sort(key=lambda key: len(distinct[key]), reverse=True)
+    for some in _chunks(missing):
+        made = _embed_checked(expert, [distinct[key] for key in some], is_query=is_query)
+        cache.write(space, {key: vector.tobytes() for key, vector in zip(some, made, strict=True)})
+        vectors = _put(expert, vectors, {row[key]: vector for key, vector in zip(some, made, strict=True)}, len(row))
+        done += len(some)
+        report(Progress(stage, done, len(row), expert.name))
+    return vectors if len(row) == len(keys) else vectors[[row[key] for key in keys]]
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """Return `[n, dimension]` with rows scaled to unit length; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: FloatArray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return scaled
+
+
+def cosine(questions: FloatArray, documents: FloatArray) -> FloatArray:
+    """Return the cosines `[Q, D]` in [-1, 1] of two sets of vectors; 0 where either is a zero vector."""
+    values: FloatArray = np.clip(unit_rows(questions) @ unit_rows(documents).T, -1.0, 1.0)
+    return values
+
+
+def _space(expert: EmbeddingExpert, *, is_query: bool) -> str:
+    """Name whose vectors these are: a text's two roles share them only where the expert says so."""
+    if getattr(expert, "symmetric", False):
+        return f"{expert.fingerprint}|both"
+    return f"{expert.fingerprint}|{'query' if is_query else 'document'}"
+
+
+def _chunks(keys: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]
+
+
+def _put(expert: Expert, vectors: FloatArray, rows: dict[int, FloatArray], count: int) -> FloatArray:
+    """Write rows into the result, which is made when the first vector shows the dimension."""
+    for index, vector in rows.items():
+        if not vectors.size:
+            vectors = np.zeros((count, vector.shape[0]), dtype=np.float32)
+        if vector.shape[0] != vectors.shape[1]:
+            raise PluginError(
+                f"vectors of {vectors.shape[1]} and of {vector.shape[0]} dimensions came for one model",
+                place=f"expert {expert.name}",
+                hint="A plug-in that changes must change its fingerprint.",
+            )
+        vectors[index] = vector
+    return vectors
+
+
+def _embed_checked(expert: EmbeddingExpert, texts: list[str], *, is_query: bool) -> FloatArray:
+    made = _as_float(expert, expert.embed(texts, is_query=is_query))
+    if made.ndim != 2 or made.shape[0] != len(texts) or made.shape[1] == 0:
+        raise PluginError(
+            f"embed returned an array of shape {made.shape} for {len(texts)} texts",
+            place=f"expert {expert.name}",
+            hint="Expected [number of texts, dimension].",
+        )
+    wrong = np.flatnonzero(~np.isfinite(made).all(axis=1))
+    if wrong.size:
+        raise PluginError(
+            f"the vector of {_excerpt(texts[wrong[0]])} is not finite ({wrong.size} of {len(texts)} texts)",
+            place=f"expert {expert.name}",
+            hint="Remove this expert from score.experts, or repair its model.",
+        )
+    return np.ascontiguousarray(made)
+
+
+def _as_float(expert: Expert, returned: Any) -> FloatArray:
+    if not isinstance(returned, np.ndarray) or not np.issubdtype(returned.dtype, np.floating):
+        what = f"an array of {returned.dtype}" if isinstance(returned, np.ndarray) else type(returned).__name__
+        raise PluginError(f"returned {what}, expected an array of float32", place=f"expert {expert.name}")
+    # A value too large for float32 becomes infinite here and is refused by the checks that follow.
+    with np.errstate(over="ignore"):
+        return returned.astype(np.float32, copy=False)
+
+
+def _score_one(
+    expert: Expert,
+    questions: list[str],
+    documents: list[str],
+    target: FloatArray,
+    cache: ItemCache,
+    report: Report,
+) -> None:
+    """Fill `target` `[Q, D]` with one expert's scores."""
+    if not isinstance(expert, EmbeddingExpert):
+        returned = _as_float(expert, expert.score(questions, documents))
+        if returned.shape != target.shape:
+            raise PluginError(
+                f"score returned an array of shape {returned.shape}, expected {target.shape}",
+                place=f"expert {expert.name}",
+            )
+        target[:] = returned
+        return
+    left = embed_texts(expert, questions, is_query=True, cache=cache, report=report)
+    right = embed_texts(expert, documents, is_query=False, cache=cache, report=report)
+    if left.shape[1] != right.shape[1]:
+        raise PluginError(
+            f"question vectors have {left.shape[1]} dimensions, document vectors {right.shape[1]}",
+            place=f"expert {expert.name}",
+        )
+    for start in range(0, len(left), _ROWS):
+        target[start : start + _ROWS] = cosine(left[start : start + _ROWS], right)
+
+
+def _check_scores(expert: Expert, values: FloatArray, questions: list[str], dataset: Dataset) -> None:
+    if np.isnan(values).all():
+        row, column, what = 0, 0, "NaN, and so is every other one"
+    else:
+        infinite = np.argwhere(np.isinf(values))
+        if not infinite.size:
+            return
+        row, column = (int(part) for part in infinite[0])
+        what = "infinite"
+    document = dataset.documents[column].id
+    raise PluginError(
+        f"the score of question {_excerpt(questions[row])} and document '{document}' is {what}",
+        place=f"expert {expert.name}",
+        hint="Remove this expert from score.experts, or repair its model.",
+    )
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")
+
+
+def _make(spec: PluginSpec, source: models.ModelSource | None) -> Expert:
+    plug_in = spec.use or _plug_in(spec, source)
+    made = registry.factory("experts", plug_in)
+    try:
+        inspect.signature(made).bind(source, **spec.options)
+    except TypeError as error:
+        raise ConfigError([f"{error}"], place=f"expert {spec.label}", hint="See its options.") from None
+    expert: Expert = made(source, **spec.options)
+    if not isinstance(expert, Expert):
+        raise PluginError("it has no name, fingerprint and score", place=f"plug-in {plug_in}")
+    return expert
+
+
+def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
+    """Pick the plug-in for a model that names none; a hub's files are always for sentence-transformers."""
+    if source is None or source.entry is None or not source.local:
+        return "sentence_transformer"
+    if not source.entry.expert:
+        raise ConfigError(
+            [f"the model '{spec.model}' writes questions, it cannot score them"],
+            place="score.experts",
+            hint="Name it under augment.generators.",
+        )
+    return source.entry.expert
+
+
+def _unique(labels: list[str]) -> list[str]:
+    """Number the second and later use of a label."""
+    names: list[str] = []
+    for label in labels:
+        count = 1
+        while (name := label if count == 1 else f"{label}-{count}") in names:
+            count += 1
+        names.append(name)
+    return names
+
+
+def _all_missing(missing: list[ModelUnavailableError], panel: int) -> ModelUnavailableError:
+    if len(missing) == 1:
+        return missing[0]
+    lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
+    return ModelUnavailableError(f"{len(missing)} of {panel} experts have no model:{lines}", place="score.experts")

@@ -39,9 +39,7 @@ def fingerprint(path: Path) -> str:
         return file_sha256(path)
     total = hashlib.sha256()
     for file in _files(path):
-        total.update(
-            f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode("utf-8", "surrogatepass")
-        )
+        total.update(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode("utf-8", "surrogatepass"))
     return total.hexdigest()
 
 
@@ -59,9 +57,7 @@ def check(path: Path, *, root: Path | None = None) -> None:
     """
     if path.is_file():
         if path.suffix != ".gguf":
-            raise ModelUnavailableError(
-                f"a model is a folder or a .gguf file, this is '{path.name}'", place=str(path)
-            )
+            raise ModelUnavailableError(f"a model is a folder or a .gguf file, this is '{path.name}'", place=str(path))
         return
     _check_links(path, root or path)
     files = list(_files(path))
@@ -97,7 +93,7 @@ def _check_weights(folder: Path, files: list[Path]) -> None:
             raise UntrustedModelError(
                 "the weights are a pickle, which can run code when loaded; only safetensors are read",
                 place=str(file),
-                hint="Convert it once where you trust it, with SentenceTransformer(...).save_pretrained(folder).",
+                hint="Convert it once where you trust it: SentenceTransformer(...).save_pretrained(folder).",
             )
     if not any(file.suffix in _WEIGHTS for file in files):
         raise ModelUnavailableError(
@@ -120,9 +116,7 @@ def _check_settings(file: Path) -> None:
         )
     for module, folder in _modules(file.name, settings):
         if Path(folder).is_absolute() or not _BOOKKEEPING.isdisjoint(Path(folder).parts) or ".." in folder:
-            raise UntrustedModelError(
-                f"the module path '{folder}' leads out of the model's folder", place=str(file)
-            )
+            raise UntrustedModelError(f"the module path '{folder}' leads out of the model's folder", place=str(file))
         if not module.startswith(_NAMESPACE):
             raise UntrustedModelError(
                 f"the module '{module}' is not part of sentence-transformers; loading it would run its code",
@@ -133,9 +127,7 @@ def _check_settings(file: Path) -> None:
 def _modules(name: str, settings: Any) -> list[tuple[str, str]]:
     """Return class and folder of each module that a modules.json or a Router's config names."""
     if name == "modules.json" and isinstance(settings, list):
-        return [
-            (str(item.get("type")), str(item.get("path", ""))) for item in settings if isinstance(item, dict)
-        ]
+        return [(str(item.get("type")), str(item.get("path", ""))) for item in settings if isinstance(item, dict)]
     if isinstance(settings, dict) and name in ("router_config.json", "config.json"):
         types = settings.get("types")
         return [(str(value), str(key)) for key, value in types.items()] if isinstance(types, dict) else []

@@ -1,0 +1,55 @@
+"""Score by latent semantic analysis of the documents themselves. Needs no model and no download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from expertune.experts.base import Options, fingerprint, read_options, refuse_model
+from expertune.models import ModelSource
+from expertune.records import FloatArray
+from expertune.score import cosine
+
+_PLUG_IN = "latent"
+_VERSION = 1
+
+
+class LatentOptions(Options):
+    """What a config may set."""
+
+    dimensions: int = Field(default=128, ge=1, description="most latent dimensions; fewer on small corpora")
+
+
+class LatentExpert:
+    """Cosine after projecting TF-IDF vectors of words onto the documents' leading singular vectors.
+
+    Deerwester et al. 1990. Words that occur together in documents count as alike, even where a pair of texts
+    shares none.
+    """
+
+    def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
+        refuse_model(model, plug_in=_PLUG_IN)
+        self._options = read_options(LatentOptions, options, plug_in=_PLUG_IN)
+        self.name = _PLUG_IN
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
+
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return cosines, float32 `[len(questions), len(documents)]` in [-1, 1]; 0 without known words."""
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+        if not any(map(vectorizer.build_analyzer(), documents)):
+            return np.zeros((len(questions), len(documents)), dtype=np.float32)
+        words = vectorizer.fit_transform(documents)
+        reducer = TruncatedSVD(n_components=min(self._options.dimensions, *words.shape), random_state=0)
+        # The share of explained variance, which nobody reads, divides by zero where all documents are equal.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reducer.fit(words)
+        left, right = (
+            np.asarray(reducer.transform(part), dtype=np.float32) for part in (vectorizer.transform(questions), words)
+        )
+        return cosine(left, right)

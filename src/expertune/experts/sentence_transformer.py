@@ -1,0 +1,120 @@
+"""Score with a sentence-transformers model: a folder, or a hub id where a network is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from expertune.errors import PluginError
+from expertune.experts.base import CosineExpert, Options, fingerprint, read_options, require_model
+from expertune.models import ModelSource
+from expertune.records import FloatArray
+from expertune.score import unit_rows
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_PLUG_IN = "sentence_transformer"
+_VERSION = 1
+
+
+class SentenceTransformerOptions(Options):
+    """What a config may set."""
+
+    query_prompt: str | None = Field(default=None, description="put before questions; default: the model's own")
+    document_prompt: str | None = Field(default=None, description="put before documents; default: the model's own")
+    max_tokens: int | None = Field(default=None, ge=1, description="longer texts are cut; default: the model's own")
+    batch_size: int = Field(default=32, ge=1, description="texts at once")
+
+
+class SentenceTransformerExpert(CosineExpert):
+    """Embed with `encode_query` and `encode_document`, so that models with two encoders work too.
+
+    The model is loaded when the first text is embedded: a run that finds all vectors in the cache loads none.
+    """
+
+    def __init__(self, model: ModelSource | None, **options: Any) -> None:
+        self._source = require_model(model, plug_in=_PLUG_IN)
+        self._options = read_options(SentenceTransformerOptions, options, plug_in=_PLUG_IN)
+        entry = self._source.entry
+        self._query_prompt = _first(self._options.query_prompt, entry.query_prompt if entry else "")
+        self._document_prompt = _first(self._options.document_prompt, entry.document_prompt if entry else "")
+        self.name = self._source.name
+        decisive = {
+            "query_prompt": self._query_prompt,
+            "document_prompt": self._document_prompt,
+            "max_tokens": self._options.max_tokens,
+        }
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, decisive)
+        self.symmetric = self._is_symmetric()
+
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        encode = self._model.encode_query if is_query else self._model.encode_document
+        vectors = encode(
+            list(texts),
+            prompt=self._query_prompt if is_query else self._document_prompt,
+            batch_size=self._options.batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )
+        return unit_rows(np.asarray(vectors, dtype=np.float32))
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            with _without_progress_bars():
+                model = SentenceTransformer(
+                    self._source.location, trust_remote_code=False, local_files_only=self._source.local
+                )
+        except Exception as error:  # a damaged folder or a lost network: the loaders raise many kinds
+            raise PluginError(
+                f"the model cannot be loaded ({type(error).__name__}: {error})", place=f"expert {self.name}"
+            ) from error
+        if self._options.max_tokens is not None:
+            model.max_seq_length = self._options.max_tokens
+        return model
+
+    def _is_symmetric(self) -> bool:
+        """Whether a text has one vector in both roles, as the folder's files say."""
+        folder = Path(self._source.location)
+        if not folder.is_dir():
+            return False
+        modules = _json(folder / "modules.json")
+        if any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or []):
+            return False
+        own = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+        if any(own.values()) and None in (self._query_prompt, self._document_prompt):
+            return False
+        return (self._query_prompt or "") == (self._document_prompt or "")
+
+
+def _first(option: str | None, catalogued: str) -> str | None:
+    """Return the option, else the catalogue's prompt, else None: the model's own prompt then holds."""
+    return option if option is not None else catalogued or None
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
