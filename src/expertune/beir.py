@@ -1,0 +1,153 @@
+"""Read a BEIR set: corpus.jsonl, queries.jsonl and qrels. Knows not which split is trained on or tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from expertune.errors import DataError
+from expertune.readers import Problems, Row, id_field, read_jsonl, read_lines, require, text_field
+from expertune.records import Document, Query
+from expertune.wording import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents by id, in order. `bodies` are their texts without title; `places` knows the `empty` ones too."""
+
+    documents: Mapping[str, Document]
+    bodies: Mapping[str, str]
+    places: Mapping[str, str]
+    empty: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedQuery:
+    """A query and the line it stands in."""
+
+    place: str
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One line of a qrels file; grade 1 or more is relevant."""
+
+    place: str
+    query_id: str
+    document_id: str
+    grade: int
+
+
+def _own_id(row: Row, problems: Problems) -> str:
+    identity = id_field(row, "_id", problems)
+    if not identity:
+        problems.add(row.place, "has no '_id'", "Give every record its own '_id'.")
+    return identity
+
+
+def read_corpus(path: Path) -> Corpus:
+    """Read documents: `_id`, `text` and, where given, `title`.
+
+    Raises:
+        DataError: the file is unreadable, an id is missing or stands for two texts, or a value is no text.
+    """
+    table, problems = read_jsonl(path), Problems()
+    require(table, ("_id", "text"), "A corpus has the columns _id, text and, if you like, title.")
+    documents: dict[str, Document] = {}
+    bodies: dict[str, str] = {}
+    places: dict[str, str] = {}
+    for row in table.rows:
+        identity = _own_id(row, problems)
+        title, body = (text_field(row, column, problems, required=False) for column in ("title", "text"))
+        text = f"{title} {body}".strip()
+        if places.setdefault(identity, row.place) == row.place:
+            documents[identity], bodies[identity] = Document(identity, text), body
+        elif identity and documents[identity].text != text:
+            message = f"id '{identity}' has another text than in {places[identity]}"
+            problems.add(row.place, message, "Give each document its own id.")
+    problems.check()
+    empty = frozenset(identity for identity, document in documents.items() if not visible(document.text))
+    kept = {identity: document for identity, document in documents.items() if identity not in empty}
+    return Corpus(kept, bodies, places, empty)
+
+
+def read_queries(path: Path) -> dict[str, PlacedQuery]:
+    """Read queries by id: `_id` and `text`.
+
+    Raises:
+        DataError: the file is unreadable, an id is missing or stands for two texts, or a text is empty.
+    """
+    table, problems = read_jsonl(path), Problems()
+    require(table, ("_id", "text"), "Queries have the columns _id and text.")
+    queries: dict[str, PlacedQuery] = {}
+    for row in table.rows:
+        query = Query(_own_id(row, problems), text_field(row, "text", problems))
+        known = queries.setdefault(query.id, PlacedQuery(row.place, query))
+        if query.id and known.query != query:
+            message = f"id '{query.id}' has another text than in {known.place}"
+            problems.add(row.place, message, "Give each query its own id.")
+    problems.check()
+    return queries
+
+
+_HEADERS = frozenset({"query-id", "query_id", "queryid", "qid", "query", "topic"})
+
+
+def read_qrels(path: Path) -> tuple[Judgement, ...]:
+    """Read judgements: query, document and grade, perhaps below a header line; or TREC's four columns.
+
+    Raises:
+        DataError: the file is unreadable or empty, a line is malformed, or a pair has two grades.
+    """
+    problems = Problems()
+    found: dict[tuple[str, str], Judgement] = {}
+    hint = "A line must be: query-id TAB corpus-id TAB grade, the grade a whole number (1 or more: relevant)."
+    for number, (place, line) in enumerate(read_lines(path)):
+        cells = [cell.strip() for cell in (line.split("\t") if "\t" in line else line.split())]
+        if number == 0 and cells[0].casefold() in _HEADERS:
+            continue
+        if len(cells) not in (3, 4) or not all(cells):
+            filled = sum(bool(cell) for cell in cells)
+            problems.add(place, f"has {filled} filled columns, expected 3 (or 4 as in TREC)", hint)
+            continue
+        try:
+            judgement = Judgement(place, cells[0], cells[-2], int(cells[-1]))
+        except ValueError:
+            problems.add(place, f"grade '{cells[-1]}' is not a whole number", hint)
+            continue
+        known = found.setdefault((judgement.query_id, judgement.document_id), judgement)
+        if known.grade != judgement.grade:
+            pair = f"'{judgement.query_id}' and '{judgement.document_id}'"
+            problems.add(place, f"grades {pair} otherwise than {known.place}", "Keep one grade per pair.")
+    problems.check()
+    if not found:
+        raise DataError("has no judgements", place=str(path), hint=hint)
+    return tuple(found.values())
+
+
+def relevant(
+    judgements: Iterable[Judgement], queries: Mapping[str, PlacedQuery], corpus: Corpus
+) -> dict[str, dict[str, int]]:
+    """Return grades by query id and document id, of the queries that have a relevant document.
+
+    Raises:
+        DataError: a judgement names a query or document that is not there, or an empty document.
+    """
+    problems = Problems()
+    grades: dict[str, dict[str, int]] = {}
+    for judgement in judgements:
+        if judgement.query_id not in queries:
+            message = f"judges the query '{judgement.query_id}', which is not in queries.jsonl"
+            problems.add(judgement.place, message, "Add the query or remove the judgement.")
+        if judgement.document_id in corpus.empty:
+            message = f"judges the document '{judgement.document_id}', which is empty"
+            place = corpus.places[judgement.document_id]
+            problems.add(judgement.place, f"{message} ({place})", "Fill in the document or remove the judgement.")
+        elif judgement.document_id not in corpus.documents:
+            message = f"judges the document '{judgement.document_id}', which is not in the corpus"
+            problems.add(judgement.place, message, "Add the document or remove the judgement.")
+        grades.setdefault(judgement.query_id, {})[judgement.document_id] = judgement.grade
+    problems.check()
+    return {query: found for query, found in grades.items() if max(found.values()) >= 1}

@@ -1,0 +1,167 @@
+"""Turn checked rows of Q&A into questions that lead to documents. Knows no files, no judgements and no models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from expertune.beir import Corpus
+from expertune.config import DataSection
+from expertune.readers import Problems, Table, id_field, require, text_field
+from expertune.records import Document
+from expertune.wording import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One checked row of Q&A; `split` is empty where it may be trained on."""
+
+    place: str
+    question: str
+    answer: str
+    id: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, where it stands and the documents it leads to."""
+
+    place: str
+    text: str
+    document_ids: tuple[str, ...]
+    split: str = ""
+    source: str = "canonical"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What the training files hold: the corpus and every question, of whatever split."""
+
+    name: str
+    place: str
+    corpus: Corpus
+    asked: tuple[Asked, ...]
+
+    @property
+    def trained(self) -> dict[str, Asked]:
+        """Questions that may be trained on, by normalised text."""
+        return merge(asked for asked in self.asked if not asked.split)
+
+    @property
+    def held_out(self) -> dict[str, Asked]:
+        """Questions of held-out rows, by normalised text."""
+        return merge(asked for asked in self.asked if asked.split)
+
+
+def read_pairs(table: Table, section: DataSection) -> list[Pair]:
+    """Check the rows of a Q&A table. A split other than "train" or nothing is held out.
+
+    Raises:
+        DataError: a column is missing, or a cell is empty or no text.
+    """
+    columns = [section.question_column, section.answer_column]
+    if section.id_column != DataSection().id_column:  # only the default may be absent
+        columns.append(section.id_column)
+    require(table, columns, "Rename it, or set data.question_column, data.answer_column and data.id_column.")
+    problems, pairs = Problems(), []
+    for row in table.rows:
+        split = text_field(row, "split", problems, required=False).casefold()
+        pairs.append(
+            Pair(
+                row.place,
+                text_field(row, section.question_column, problems),
+                text_field(row, section.answer_column, problems),
+                id_field(row, section.id_column, problems),
+                "" if split == "train" else split,
+            )
+        )
+    problems.check()
+    return pairs
+
+
+def pair_up(pairs: Sequence[Pair], corpus: Corpus | None) -> tuple[Corpus, tuple[Asked, ...]]:
+    """Give every pair its document: one of the corpus, or without one a document made of its answer.
+
+    Raises:
+        DataError: an answer is not in the corpus, or an id stands for two answers.
+    """
+    if corpus is None:
+        corpus, ids = _own_corpus(pairs)
+    else:
+        ids = _linked(pairs, corpus)
+    asked = (Asked(pair.place, pair.question, (own,), pair.split) for pair, own in zip(pairs, ids, strict=True))
+    return corpus, tuple(asked)
+
+
+def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
+    """Make one document of each distinct answer, under the id of its first row or a1, a2, ... where there is none."""
+    taken = {pair.id for pair in pairs}
+    free = (name for name in (f"a{number}" for number in count(1)) if name not in taken)
+    answer_of: dict[str, Pair] = {}
+    document_of: dict[str, Document] = {}
+    places: dict[str, str] = {}
+    problems, ids = Problems(), []
+    for pair in pairs:
+        text = " ".join(pair.answer.split())
+        known = answer_of.setdefault(pair.id, pair) if pair.id else pair
+        if " ".join(known.answer.split()) != text:
+            message = f"id '{pair.id}' has another answer than in {known.place}"
+            problems.add(pair.place, message, "Give each answer its own id.")
+        if text not in document_of:
+            document_of[text] = Document(pair.id or next(free), pair.answer)
+            places[document_of[text].id] = pair.place
+        ids.append(document_of[text].id)
+    problems.check()
+    documents = {document.id: document for document in document_of.values()}
+    bodies = {document.id: document.text for document in document_of.values()}
+    return Corpus(documents, bodies, places), ids
+
+
+def _linked(pairs: Sequence[Pair], corpus: Corpus) -> list[str]:
+    """Find each pair's document in the corpus: by its id where the texts agree, else by the text of the answer."""
+    by_text: dict[str, str] = {}
+    for identity, document in corpus.documents.items():
+        for text in (document.text, corpus.bodies[identity]):
+            by_text.setdefault(text, identity)
+    by_words: dict[str, str] = {}
+    for text, identity in by_text.items():
+        by_words.setdefault(normalise(text), identity)
+    problems, ids = Problems(), []
+    for pair in pairs:
+        words = normalise(pair.answer)
+        named = corpus.documents.get(pair.id)
+        if named and words in (normalise(named.text), normalise(corpus.bodies[named.id])):
+            ids.append(named.id)
+            continue
+        ids.append(by_text.get(pair.answer) or by_words.get(words, ""))
+        if not ids[-1]:
+            message = "the answer is no document of the corpus"
+            if named:
+                message = f"the answer is not the text of document '{named.id}' ({corpus.places[named.id]})"
+            elif pair.id:
+                message += f", and no document has the id '{pair.id}'"
+            problems.add(pair.place, message, "Make the answer the text of its document in corpus.jsonl.")
+    problems.check()
+    return ids
+
+
+def merge(every: Iterable[Asked]) -> dict[str, Asked]:
+    """Join questions of the same words: the first wording stays, and leads to the documents of all."""
+    merged: dict[str, Asked] = {}
+    for asked in every:
+        first = merged.setdefault(normalise(asked.text), asked)
+        ids = tuple(dict.fromkeys((*first.document_ids, *asked.document_ids)))
+        merged[normalise(asked.text)] = replace(first, document_ids=ids)
+    return merged
+
+
+def refuse_leaks(trained: Mapping[str, Asked], held_out: Mapping[str, str]) -> None:
+    """Raise DataError where a question to train on is also held out; `held_out` maps normalised text to place."""
+    problems = Problems()
+    for key, asked in trained.items():
+        if key in held_out:
+            message = f"trains on a held-out question: '{asked.text}' also stands in {held_out[key]}"
+            problems.add(asked.place, message, "Remove the question from the training rows or from the held-out ones.")
+    problems.check()

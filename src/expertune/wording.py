@@ -1,0 +1,45 @@
+"""Compare texts by their words alone. Knows no questions, no answers and no files."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+class _Cleaning(dict[int, str | None]):
+    """What becomes of each character, looked up once per character and remembered for `str.translate`."""
+
+    def __missing__(self, code: int) -> str | None:
+        character = chr(code)
+        category = unicodedata.category(character)
+        kept: str | None = character
+        if category == "Cf":
+            kept = None  # zero-width characters, soft hyphens, byte order marks
+        elif category.startswith("P"):
+            kept = " "
+        self[code] = kept
+        return kept
+
+
+_CLEANING = _Cleaning()
+
+
+def visible(text: str) -> bool:
+    """Tell whether anything would be seen: white space and zero-width characters alone are nothing."""
+    return any(not character.isspace() and unicodedata.category(character) != "Cf" for character in text)
+
+
+def normalise(text: str) -> str:
+    """Reduce a text to what counts when two texts are called the same.
+
+    Letter case, Unicode presentation forms, zero-width characters, punctuation and the amount of white space
+    do not count; symbols such as "+" and "€" do. A text of punctuation alone keeps it, so that "?" and "!"
+    stay different. Idempotent.
+    """
+    previous = None
+    # One pass can uncover work for the next: where a character goes, its neighbours may compose.
+    while text != previous:
+        previous = text
+        folded = unicodedata.normalize("NFKC", text.casefold())
+        words = folded.translate(_CLEANING).split()
+        text = " ".join(words or (part for part in folded.split() if visible(part)))
+    return text
