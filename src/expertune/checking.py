@@ -1,4 +1,4 @@
-"""Find out whether a run could start and what it would roughly cost. Loads no model, computes no vector, writes nothing.
+"""Find out whether a run could start and what it would roughly cost. Loads no model and writes nothing.
 
 Every problem of config, data and models is collected, so that a user sees them all at once.
 """
@@ -132,7 +132,8 @@ def _readable(values: Mapping[str, Any]) -> Config:
 def _data(
     section: DataSection, problems: list[ExpertuneError], *, offline: bool
 ) -> tuple[Dataset | None, tuple[JudgedSet, ...]]:
-    dataset, judged = None, ()
+    dataset: Dataset | None = None
+    judged: tuple[JudgedSet, ...] = ()
     found: dict[str, ExpertuneError] = {}
     try:
         dataset = data.load(section, offline=offline)
@@ -230,17 +231,13 @@ def _costs(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tup
     base = _seconds_per_text(PluginSpec(model=config.train.base))
     queries = sum(len(item.queries) for item in judged)
     documents = sum(len(item.documents) for item in judged)
-    encoders = 1 if config.train.mode == "query" else 2
+    # In query mode the documents keep the base's vectors, so they are embedded once for both models.
+    embedded = 2 * queries + (1 if config.train.mode == "query" else 2) * documents
     return (
         Cost("augment", written, "questions to write", writing),
         Cost("score", texts * len(config.score.experts), "texts to embed or index", LOADING + scoring),
         Cost("train", *_training(config, questions, base)),
-        Cost(
-            "evaluate",
-            2 * queries + encoders * documents,
-            "texts to embed",
-            (2 * queries + encoders * documents) * base,
-        ),
+        Cost("evaluate", embedded, "texts to embed", embedded * base),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, config, data, models
+from expertune import artefacts, checking, config, data, models
 from expertune.config import Config, PluginSpec
 from expertune.records import (
     Dataset,
@@ -107,9 +107,9 @@ class Run:
         started = time.perf_counter()
         dataset = data.load(wanted.data, offline=wanted.run.offline)
         judged = data.load_judged(wanted.data, offline=wanted.run.offline)
-        held_out = data.held_out_questions(wanted.data)
+        held_out = data.held_out_questions(wanted.data, offline=wanted.run.offline)
         data_key = self._key(Stage.LOAD, data.fingerprint(wanted.data), sorted(held_out))
-        self._done(Stage.LOAD, started, reused=False)
+        self._done(Stage.LOAD, started, dataset)
         result = RunResult(wanted.run.out, dataset, judged, ())
 
         def reached(stage: Stage, **made: Any) -> bool:
@@ -120,6 +120,8 @@ class Run:
 
         if reached(Stage.LOAD):
             return result
+        # All that is missing is told now, not after the minutes that the stages before it take.
+        checking.require_models(wanted)
         questions, key = self._augment(dataset, held_out, data_key)
         if reached(Stage.AUGMENT, questions=questions):
             return result
@@ -137,7 +139,7 @@ class Run:
             return result
         started = time.perf_counter()
         self._publish(result)
-        self._done(Stage.REPORT, started, reused=False)
+        self._done(Stage.REPORT, started)
         return result
 
     # --- one method a stage: its key, its inputs, its artefact ---------------------------------------------------
@@ -219,8 +221,8 @@ class Run:
 
         started = time.perf_counter()
         artefact = self.store.obtain(Stage.TRAIN, key, make)
-        self._done(Stage.TRAIN, started, reused=artefact.reused)
         model = artefacts.load(TunedModel, artefact.folder)
+        self._done(Stage.TRAIN, started, model, reused=artefact.reused)
         return model.at(artefact.folder), key
 
     def _evaluate(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> Evaluation:
@@ -251,7 +253,7 @@ class Run:
         assert result.evaluation
         folder = self.config.run.out
         folder.mkdir(parents=True, exist_ok=True)
-        resolved = config.to_toml(self.config)
+        resolved = config.to_toml(config.seen_from(self.config, folder))
         (folder / "config.toml").write_text(resolved, encoding="utf-8")
         published = folder / "model"
         if published.exists():
@@ -289,13 +291,33 @@ class Run:
     def _obtain(self, stage: Stage, key: str, kind: type[Made], make: Callable[[], Made]) -> Made:
         started = time.perf_counter()
         artefact = self.store.obtain(stage, key, lambda folder: artefacts.save(make(), folder))
-        self._done(stage, started, reused=artefact.reused)
-        return artefacts.load(kind, artefact.folder)
+        made = artefacts.load(kind, artefact.folder)
+        self._done(stage, started, made, reused=artefact.reused)
+        return made
 
-    def _done(self, stage: Stage, started: float, *, reused: bool) -> None:
+    def _done(self, stage: Stage, started: float, made: object = None, *, reused: bool = False) -> None:
         timing = Timing(stage=str(stage), seconds=time.perf_counter() - started, reused=reused)
         self._timings.append(timing)
-        logger.info("%s: %.1f s%s", stage, timing.seconds, " (reused)" if reused else "")
+        took = "reused" if reused else f"{timing.seconds:.1f} s"
+        logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def _size(made: object) -> str:
+    """Say in a few words how much a stage made."""
+    match made:
+        case Dataset():
+            return f"{len(made.documents)} answers, {len(made.questions)} questions"
+        case Questions():
+            return f"{len(made.items)} questions"
+        case Scores():
+            return f"{len(made.experts)} experts"
+        case SoftLabels():
+            return f"strategy {made.strategy}"
+        case TunedModel():
+            return f"{made.steps} steps, interpolation factor {made.selection.factor:g}"
+        case Evaluation():
+            return f"{len(made.measurements)} measurements"
+    return ""
 
 
 def _embedding_expert(model: str, *, offline: bool = True) -> EmbeddingExpert:

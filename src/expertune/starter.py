@@ -107,7 +107,8 @@ def text(found: Found) -> str:
     ]
     for name, keys in SHOWN.items():
         kind = Config.model_fields[name].annotation
-        assert isinstance(kind, type) and issubclass(kind, Section)
+        assert isinstance(kind, type)
+        assert issubclass(kind, Section)
         lines += ["", *_comment((kind.__doc__ or "").strip().splitlines()[0]), f"[{name}]"]
         if name == "run":
             lines += [*_described(kind, "out"), f"out = {_toml(f'runs/{found.name}')}"]
@@ -123,15 +124,11 @@ def text(found: Found) -> str:
 
 def _data_lines(found: Found, kind: type[Section]) -> list[str]:
     tests = [split for split in found.splits if split.startswith("test")]
-    held_out = (
-        f"held-out splits: {', '.join(tests)}" if tests else "no held-out splits: keep some questions out for a test"
-    )
-    corpus = (
-        "with further answers in corpus.jsonl" if found.corpus else "no corpus.jsonl: the answers are those of the file"
-    )
+    held_out = f"held-out splits: {', '.join(tests)}" if tests else "no held-out splits in qrels"
+    corpus = "further answers in corpus.jsonl" if found.corpus else "no corpus.jsonl"
     return [
         *_described(kind, "path"),
-        *_comment(f"Found: {corpus}; {held_out}."),
+        *_comment(f"found: {corpus}; {held_out}"),
         f"path = {_toml(found.path)}",
         *_described(kind, "general"),
         "# general = []",
