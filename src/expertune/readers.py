@@ -208,7 +208,7 @@ def require(table: Table, columns: Sequence[str], hint: str) -> None:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true/false value", int: "number", float: "number", dict: "object", str: "text"}
+    names = {bool: "true/false value", int: "number", float: "number", dict: "mapping", str: "text"}
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
