@@ -8,72 +8,12 @@ from pathlib import Path
 
 import pytest
 
-WORDS = [
-    "a",
-    "an",
-    "and",
-    "the",
-    "is",
-    "are",
-    "do",
-    "does",
-    "how",
-    "what",
-    "when",
-    "where",
-    "why",
-    "who",
-    "can",
-    "i",
-    "you",
-    "my",
-    "your",
-    "we",
-    "our",
-    "to",
-    "of",
-    "in",
-    "on",
-    "for",
-    "with",
-    "from",
-    "not",
-    "order",
-    "orders",
-    "return",
-    "refund",
-    "refunds",
-    "ship",
-    "shipping",
-    "delivery",
-    "deliver",
-    "cost",
-    "price",
-    "pay",
-    "payment",
-    "card",
-    "size",
-    "colour",
-    "cancel",
-    "change",
-    "address",
-    "password",
-    "account",
-    "reset",
-    "track",
-    "parcel",
-    "days",
-    "free",
-    "long",
-    "take",
-    "policy",
-    "item",
-    "open",
-    "shop",
-    "store",
-    "question",
-    "answer",
-]
+WORDS = (
+    "a an and the is are do does how what when where why who can i you my your we our to of in on for with from not "
+    "order orders return refund refunds ship shipping delivery deliver cost price pay payment card size colour "
+    "cancel change address password account reset track parcel days free long take policy item open shop store "
+    "question answer"
+).split()  # noqa: SIM905
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:

@@ -74,6 +74,8 @@ def catalog() -> tuple[CatalogEntry, ...]:
 def find(name: str) -> CatalogEntry | None:
     """Return the catalogue entry with this name or hub id (letter case does not matter), or None."""
     wanted = name.casefold()
+    if not wanted:
+        return None
     return next((entry for entry in catalog() if wanted in (entry.name.casefold(), entry.hub.casefold())), None)
 
 
