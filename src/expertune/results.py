@@ -26,6 +26,8 @@ from expertune.records import (
 )
 
 SCHEMA = 1
+PUBLISHED = "model"
+"""Name of the tuned model's folder beside the results."""
 METRICS = ("ndcg@10", "map@10", "mrr@10", "recall@10")
 GEOMETRY = {
     "mean_cosine": "mean cosine of random pairs",
@@ -144,8 +146,10 @@ def _tuned_path(model: Path, folder: Path | None) -> str:
 
     A copy published beside the results comes first, then a model inside their folder, then the bare name.
     """
-    if folder is None or (folder / model.name).is_dir():
+    if folder is None:
         return model.name
+    if (folder / PUBLISHED).is_dir():
+        return PUBLISHED
     if model.resolve().is_relative_to(folder.resolve()):
         return model.resolve().relative_to(folder.resolve()).as_posix()
     return model.name

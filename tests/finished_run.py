@@ -1,0 +1,146 @@
+"""A small but complete finished run, written by hand, for the tests of results and report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from expertune.records import (
+    Candidate,
+    Comparison,
+    Dataset,
+    Document,
+    Evaluation,
+    ExpertQuality,
+    JudgedSet,
+    Measurement,
+    Query,
+    Question,
+    Questions,
+    Role,
+    Scores,
+    Selection,
+    Separation,
+    SoftLabels,
+    Timing,
+    TunedModel,
+    Verdict,
+)
+from expertune.report import ReportInputs
+
+HOSTILE = "<script>alert(1)</script> & \"quotes\" 'too'"
+METRICS = ("ndcg@10", "map@10", "mrr@10", "recall@10")
+EXPERTS = ("strong", "weak", "silent")
+DOCUMENTS = tuple(Document(f"d{index}", f"Answer number {index} about <b>parcels</b>") for index in range(4))
+QUERIES = (
+    Query("q1", "where is my parcel"),
+    Query("q2", HOSTILE),
+    Query("q3", "send it back"),
+    Query("q4", "zebra crossing"),
+)
+QRELS = {"q1": {"d0": 1}, "q2": {"d1": 1, "d0": 0}, "q3": {"d2": 2}, "q4": {"d3": 1}}
+BASE_RANKS, TUNED_RANKS = (4, 2, 1, 3), (1, 3, 2, 3)
+
+
+def measurement(split: str, role: Role, model: str, ranks: tuple[int, ...]) -> Measurement:
+    values = {metric: np.array([1 / rank for rank in ranks]) for metric in METRICS}
+    ids = tuple(query.id for query in QUERIES[: len(ranks)])
+    right = ("d0", "d1", "d2", "d3")
+    tops = []
+    for rank, own in zip(ranks, right, strict=False):
+        others = [document.id for document in DOCUMENTS if document.id != own]
+        tops.append((*others[: rank - 1], own, *others[rank - 1 :]))
+    return Measurement("shop", split, role, model, ids, right[: len(ids)], values, ranks, tuple(tops), ties=1)
+
+
+def comparison(split: str, role: Role, metric: str = "ndcg@10", difference: float = 0.08) -> Comparison:
+    low, high = difference - 0.02, difference + 0.02
+    return Comparison("shop", split, role, metric, 0.7, 0.7 + difference, difference, low, high, 0.004, 4, 0.05)
+
+
+def separation(split: str, model: str) -> Separation:
+    edges = (-0.5, 0.0, 0.5, 1.0)
+    relevant, irrelevant = (0.0, 0.5, 1.5), (0.5, 1.25, 0.25)
+    return Separation("shop", split, model, 0.4, 0.25, 0.9, 0.7, 0.2, edges, relevant, irrelevant)
+
+
+def evaluation(*, ship: bool = True, domain: str = "better", general: str = "no evidence") -> Evaluation:
+    why = "Domain nDCG@10 rises from 70.0 to 78.0: ship it."
+    return Evaluation(
+        measurements=(
+            measurement("test_seen", Role.DOMAIN, "base", BASE_RANKS),
+            measurement("test_seen", Role.DOMAIN, "tuned", TUNED_RANKS),
+            measurement("probe", Role.GENERAL, "base", (1, 1)),
+            measurement("probe", Role.GENERAL, "tuned", (1, 2)),
+        ),
+        separations=tuple(separation(split, model) for split in ("test_seen", "probe") for model in ("base", "tuned")),
+        comparisons=(
+            *(comparison("test_seen", Role.DOMAIN, metric) for metric in METRICS),
+            comparison("probe", Role.GENERAL, difference=-0.004),
+        ),
+        verdict=Verdict(domain, general, ship, why, ("High variance & <i>more</i>.",)),
+    )
+
+
+def candidate(factor: float, domain: float, general: float, *, chosen: bool = False) -> Candidate:
+    return Candidate(factor, 100, 0.7 + domain, 0.6 + general, domain, 0.01, general, 0.005, chosen)
+
+
+def questions() -> Questions:
+    canonical = Question("Where is my order?", ("d0",))
+    written = tuple(
+        Question(f"{source} {kind} {index}?", (f"d{index % 4}",), source, kind)
+        for source, count in (("small-llm", 40), ("tiny-llm", 2))
+        for kind in ("keyword", "story")
+        for index in range(count)
+    )
+    return Questions((canonical, *written, Question(HOSTILE, ("d1",), "small-llm", "short")), {"duplicate": 7})
+
+
+def scores(count: int) -> Scores:
+    values = np.zeros((count, len(DOCUMENTS), len(EXPERTS)), dtype=np.float32)
+    values[:, :, 0] = [0.9, 0.5, 0.3, 0.1]  # ranks d0 first, d1 second ...
+    values[:, :, 1] = [0.1, 0.3, 0.5, 0.9]
+    values[:, :, 2] = np.nan
+    return Scores(EXPERTS, values, (2.5, 0.25, 0.0))
+
+
+def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> ReportInputs:
+    asked = questions()
+    panel = (
+        ExpertQuality("strong", 0.875, 0.75),
+        ExpertQuality("weak", 0.5, 0.25),
+        ExpertQuality("silent", float("nan"), 0.0),
+    )
+    why = "Factor 0.5 was best on validation data."
+    selection = Selection(
+        0.5, 100, (candidate(0, 0, 0), candidate(0.5, 0.05, -0.001, chosen=True), candidate(1, 0.08, -0.02)), why
+    )
+    inputs = ReportInputs(
+        config_toml='[evaluate]\nconfidence = 0.9\n\n[data]\npath = "a <b> & c"\n',
+        dataset=Dataset("shop", DOCUMENTS, asked.items[:1]),
+        questions=asked,
+        scores=scores(len(asked.items)),
+        labels=SoftLabels("anchored", np.full((len(asked.items), 4), 0.25, np.float32), np.ones(4, bool), True, panel),
+        model=TunedModel(model_folder, "all-minilm-l6-v2", "query", selection, 100),
+        evaluation=evaluation(),
+        judged=(
+            JudgedSet("shop", "test_seen", Role.DOMAIN, DOCUMENTS, QUERIES, QRELS),
+            JudgedSet("shop", "probe", Role.GENERAL, DOCUMENTS, QUERIES[:2], QRELS),
+        ),
+        timings=(Timing("augment", 62.4, False), Timing("score", 0.04, True)),
+        agreement=SimpleNamespace(
+            experts=EXPERTS,
+            spearman=np.array([[1, -0.5, np.nan], [-0.5, 1, np.nan], [np.nan, np.nan, np.nan]]),
+            alpha=0.4321,
+            kendall_w=0.6,
+        ),
+        geometry={
+            "base": SimpleNamespace(mean_cosine=0.031, iso_score=0.42, effective_rank=188.0, alignment=None),
+            "tuned": SimpleNamespace(mean_cosine=0.027, iso_score=0.44, effective_rank=193.4, alignment=None),
+        },
+    )
+    return replace(inputs, **changes)

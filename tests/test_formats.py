@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expertune.formats import cut, decimals, duration, p_value, plain, points, signed
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "expected"),
+    [
+        (points, 0.744, "74.4"),
+        (signed, 0.078, "+7.8"),
+        (signed, -0.0213, "−2.1"),
+        (signed, -0.0001, "0.0"),
+        (plain, 0.14, "0.14"),
+        (plain, 12345.6, "12346"),
+        (decimals, -0.5, "−0.50"),
+        (p_value, 0.0004, "< 0.001"),
+        (p_value, 0.04, "0.040"),
+        (duration, 0.42, "0.4 s"),
+        (duration, 9.97, "10 s"),
+        (duration, 59.6, "1 min 0 s"),
+        (duration, 200, "3 min 20 s"),
+        (duration, 3900, "1 h 5 min"),
+    ],
+)
+def test_numbers_read_as_people_write_them(write, value, expected):
+    assert write(value) == expected
+
+
+@pytest.mark.parametrize("write", [points, signed, plain, decimals, p_value, duration])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_is_missing_is_a_dash(write, value):
+    assert write(value) == "–"
+
+
+@given(st.text(), st.integers(1, 80))
+def test_a_cut_text_is_one_short_printable_line(text: str, most: int):
+    line = cut(text, most)
+    assert len(line) <= most
+    assert line.splitlines() in ([], [line])
+    assert cut(line, most) == line

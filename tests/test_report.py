@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import finished_run
+from expertune.records import Evaluation, JudgedSet, Measurement, Query, Questions, Role, Verdict
+from expertune.report import MOST_BYTES, ReportInputs, banner, confidence, sentence, write_report
+
+HEADINGS = [
+    "Ship it",
+    "Before and after",
+    "The frontier: domain gain against general ability",
+    "Similarity of right and other answers",
+    "Expert panel",
+    "Geometry of the embedding space",
+    "Generated questions",
+    "Time and cost",
+    "Held-out questions",
+    "Resolved config",
+    "How to use the model",
+]
+VOID = {"meta", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Everything the tests ask of a page: elements with attributes, headings, texts of sections and raw blocks."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.inline: dict[str, list[str]] = {"style": [], "script": []}
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag in ("h1", "h2"):
+            self.headings.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in self.inline:
+            self.inline[self.open[-1]].append(data)
+            return
+        self.words.append(data)
+        if any(tag in ("h1", "h2") for tag in self.open):
+            self.headings[-1] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, attribute: str) -> list[str]:
+        return [given[attribute] or "" for _, given in self.elements if attribute in given]
+
+
+def written(tmp_path: Path, inputs: ReportInputs | None = None) -> str:
+    return write_report(inputs or finished_run.run(), tmp_path / "out").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+def test_all_sections_stand_in_order(page: Page):
+    assert page.headings == HEADINGS
+
+
+def test_every_element_is_closed_and_every_id_is_unique(page: Page):
+    assert page.open == []
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {reference.removeprefix("#") for reference in page.values("href")} <= set(ids)
+    clips = [re.fullmatch(r"url\(#(.+)\)", value) for value in page.values("clip-path")]
+    assert clips
+    assert all(match and match[1] in ids for match in clips)
+    for attribute in ("aria-labelledby", "for"):
+        assert {name for value in page.values(attribute) for name in value.split()} <= set(ids)
+
+
+def test_a_script_in_the_data_is_shown_and_not_run(source: str, page: Page):
+    assert "<script>alert" not in source
+    assert source.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 3  # held-out table, a loss, generated sample
+    assert [tag for tag, _ in page.elements if tag == "script"] == ["script"]
+    assert "<script>alert(1)</script> & \"quotes\" 'too'" in page.text
+    assert "<b>parcels</b>" in page.text
+    assert "<i>more</i>" in page.text
+
+
+def test_the_page_reaches_for_nothing_outside_itself(source: str, page: Page):
+    assert page.values("src") == []
+    assert all(value.startswith("#") for value in page.values("href"))
+    assert not [tag for tag, _ in page.elements if tag in ("link", "img", "iframe", "object", "embed", "form", "base")]
+    assert not re.search(r"url\(\s*['\"]?(?!#)|@import|fetch\(|XMLHttpRequest|innerHTML", source)
+    assert "http://" not in source
+    assert "https://" not in source
+
+
+def test_the_policy_lets_through_exactly_the_own_style_and_script(page: Page):
+    policy = next(
+        given["content"] for _, given in page.elements if given.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    for kind, blocks in page.inline.items():
+        assert len(blocks) == 1
+        digest = base64.b64encode(hashlib.sha256(blocks[0].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    # What the policy would block must not be there in the first place.
+    assert page.values("style") == []
+    assert not [name for _, given in page.elements for name in given if name.startswith("on")]
+
+
+def test_charts_are_labelled_and_follow_the_theme(source: str, page: Page):
+    charts = [given for tag, given in page.elements if tag == "svg"]
+    assert len(charts) == 8  # levels, differences, frontier, similarity of two models, panel, agreement, stages
+    assert all(given["role"] == "img" and given["aria-label"] for given in charts)
+    drawn = "".join(re.findall(r"<svg.*?</svg>", source, flags=re.S))
+    assert not re.search(r'(fill|stroke)="#', drawn)
+    assert 'class="f-tuned' in drawn
+
+
+def test_no_question_is_hidden_from_wins_and_losses(page: Page):
+    # q1 climbs from 4 to 1, q2 falls from 2 to 3, q3 from 1 to 2; q4 stays.
+    wins, losses = page.text.split("Biggest wins")[1].split("Search")[0].split("Worst losses")
+    assert "where is my parcel rank 4 → 1" in wins
+    assert losses.index("send it back rank 1 → 2") < losses.index("rank 2 → 3")
+    assert "zebra" not in wins + losses
+    assert "all 4 questions of the domain" in page.text
+
+
+def test_the_table_says_what_moved(source: str):
+    rows = re.findall(r'<tr data-outcome="(\w+)"><td class="question">(.*?) <span', source)
+    assert [(outcome, text[:5]) for outcome, text in rows] == [
+        ("better", "where"),
+        ("worse", "send "),
+        ("worse", "&lt;s"),
+        ("same", "zebra"),
+    ]
+    assert "▲ 3" in source
+    assert "▼ 1" in source
+
+
+def test_numbers_are_shown_in_points_with_intervals(page: Page):
+    assert "70.0 → 78.0" in page.text
+    assert "+8.0 [+6.0, +10.0]" in page.text
+    assert "90 % interval" in page.text
+    assert "Krippendorff's alpha 0.43, Kendall's W 0.60" in page.text
+    assert "effective rank 188 193" in page.text
+    assert "1 min 2 s" in page.text
+    assert "duplicate 7" in page.text
+    assert 'path = "a <b> & c"' in "".join(page.words)
+
+
+def test_generated_questions_show_every_expert_with_rank(page: Page):
+    sample = page.text.split("Generated questions")[-1].split("Time and cost")[0]
+    assert "30 of 86 training questions" in sample
+    for group in ("small-llm keyword", "small-llm story", "small-llm short", "tiny-llm keyword", "tiny-llm story"):
+        assert group in sample
+    # The hostile question was written for d1: second for "strong", third for "weak", not scored by "silent".
+    assert re.search(r"alert\(1\).*? d1 small-llm short 0\.25 0\.50 #2 0\.30 #3 –", sample)
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path):
+    first = write_report(finished_run.run(), tmp_path / "a").parent
+    second = write_report(finished_run.run(), tmp_path / "b").parent
+    for name in ("report.html", "report.md", "results.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
+    written(tmp_path)
+    values = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert values["verdict"]["ship"] is True
+    summary = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert summary.startswith("# Ship it: shop\n")
+    assert "| shop/test_seen | domain | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
+    assert len(summary) < 2000
+
+
+@pytest.mark.parametrize(
+    ("ship", "domain", "general", "expected"),
+    [
+        (True, "better", "no evidence", "Ship it"),
+        (False, "no evidence", "no evidence", "No evidence"),
+        (False, "no evidence", "worse", "Keep the base"),
+        (False, "worse", "better", "Keep the base"),
+        (False, "better", "worse", "Keep the base"),
+    ],
+)
+def test_the_banner_says_the_verdict(ship: bool, domain: str, general: str, expected: str):
+    assert banner(finished_run.evaluation(ship=ship, domain=domain, general=general)) == expected
+
+
+def test_the_sentence_holds_the_numbers_of_every_domain_set():
+    rows = [
+        finished_run.comparison("seen", Role.DOMAIN),
+        finished_run.comparison("unseen", Role.DOMAIN, difference=-0.03),
+        finished_run.comparison("a", Role.GENERAL, difference=-0.004),
+        finished_run.comparison("b", Role.GENERAL, difference=0.006),
+    ]
+    said = sentence(rows, 0.95)
+    assert "from 70.0 to 78.0 on shop/seen (+8.0, 95 % interval +6.0 to +10.0)" in said
+    assert "from 70.0 to 67.0 on shop/unseen (−3.0, 95 % interval −5.0 to −1.0)" in said
+    assert said.endswith("; on 2 general sets it changes by −0.4 to +0.6.")
+    assert sentence([], 0.95) == "No domain set was measured."
+
+
+def test_confidence_comes_from_the_config():
+    assert confidence("[evaluate]\nconfidence = 0.9") == 0.9
+    assert confidence("") == 0.95
+    assert confidence("not toml [") == 0.95
+
+
+def test_a_run_without_the_optional_parts_still_gives_a_page(tmp_path: Path):
+    inputs = finished_run.run(agreement=None, geometry=None, timings=(), judged=())
+    bare = replace(
+        inputs,
+        questions=Questions(inputs.questions.items[:1]),
+        labels=replace(inputs.labels, panel=()),
+        model=replace(inputs.model, mode="full", selection=replace(inputs.model.selection, candidates=())),
+        evaluation=Evaluation((), (), (), Verdict("no evidence", "no evidence", ship=False, why="")),
+    )
+    page = Page(written(tmp_path, bare))
+    assert page.headings == ["No evidence", *[name for name in HEADINGS[1:] if not name.startswith("Geometry")]]
+    for said in (
+        "No domain set was measured.",
+        "Nothing was weighed",
+        "No similarities were measured.",
+        "No questions were generated",
+        "No times were recorded.",
+        "No question got better.",
+        "No question got worse.",
+        "encode the documents of your index again",
+    ):
+        assert said in page.text
+
+
+def test_strange_names_break_neither_charts_nor_page(tmp_path: Path):
+    name = "prix $5$ & <日本語> \x00\x1b[31m \ud800" + "x" * 300
+    inputs = finished_run.run()
+    evaluation = replace(
+        inputs.evaluation,
+        comparisons=tuple(replace(row, dataset=name) for row in inputs.evaluation.comparisons),
+    )
+    page = Page(written(tmp_path, replace(inputs, evaluation=evaluation, dataset=replace(inputs.dataset, name=name))))
+    assert page.headings == HEADINGS
+    assert "prix $5$ & <日本語>" in page.text
+
+
+def many_rows(count: int, filler: str) -> ReportInputs:
+    """A run with `count` held-out questions, of which only the last ten changed."""
+    documents = finished_run.DOCUMENTS
+    queries = tuple(Query(f"q{index}", f"question {index} {filler}") for index in range(count))
+    ids = tuple(query.id for query in queries)
+    before = (2,) * count
+    after = (2,) * (count - 10) + (1,) * 9 + (3,)
+    order = tuple(document.id for document in documents)
+
+    def measured(model: str, ranks: tuple[int, ...]) -> Measurement:
+        values = {metric: np.array([1 / rank for rank in ranks]) for metric in finished_run.METRICS}
+        return Measurement("shop", "test_seen", Role.DOMAIN, model, ids, ids, values, ranks, (order,) * count)
+
+    inputs = finished_run.run()
+    judged = JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, {query: {"d1": 1} for query in ids})
+    measurements = (measured("base", before), measured("tuned", after))
+    return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))
+
+
+def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):
+    source = written(tmp_path, many_rows(3000, "short"))
+    assert source.count("<tr data-outcome=") == 1500
+    assert "the 1500 questions that changed most, of 3000" in source
+    assert source.count('data-outcome="better"') == 9
+    assert source.count('data-outcome="worse"') == 1
+    assert len(source.encode()) < MOST_BYTES
+
+
+def test_the_page_stays_small_whatever_the_texts_are(tmp_path: Path):
+    wide = written(tmp_path, many_rows(3000, "<&" * 4000))  # every character of it grows when escaped
+    assert 500_000 < len(wide.encode()) < MOST_BYTES
+    assert re.search(r"the \d+ questions that changed most, of 3000", wide)

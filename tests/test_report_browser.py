@@ -1,0 +1,140 @@
+"""The report in a real browser: no console errors, sorting, searching, and no sideways scroll on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import finished_run
+from expertune.report import write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(finished_run.run(), tmp_path_factory.mktemp("report")).as_uri()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The opened page; whatever it complains about, asks for or pops up fails the test."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    opened.on("request", lambda request: complaints.append(request.url) if request.url != address else None)
+    opened.goto(address)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def column(page: Any, number: int) -> list[str]:
+    """Return the visible cells of a column of the held-out table (1-based), without the name of the split."""
+    cells = page.locator(f"#questions tbody tr:not([hidden]) td:nth-child({number})")
+    return [text.split("\n")[0] for text in cells.all_inner_texts()]
+
+
+def test_style_and_script_pass_the_pages_own_policy(page: Any):
+    assert page.evaluate("getComputedStyle(document.querySelector('.tools')).display") == "flex"
+    assert page.locator("#shown").inner_text() == "4 of 4"
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
+
+
+def test_numbers_sort_as_numbers_both_ways(page: Any):
+    head = page.locator("#questions th:nth-child(2)")
+    head.get_by_role("button").click()
+    assert column(page, 2) == ["1", "2", "3", "4"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.get_by_role("button").click()
+    assert column(page, 2) == ["4", "3", "2", "1"]
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_lost_places_come_before_gained_ones(page: Any):
+    page.get_by_role("button", name="places").click()
+    assert [text.split()[0] for text in column(page, 4)] == ["▼", "▼", "=", "▲"]
+    page.get_by_role("button", name="places").click()
+    assert [text.split()[0] for text in column(page, 4)] == ["▲", "=", "▼", "▼"]
+
+
+def test_sorting_works_from_the_keyboard_and_moves_the_mark(page: Any):
+    page.get_by_role("button", name="places").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="question").focus()
+    page.keyboard.press("Space")
+    assert column(page, 1)[1:] == ["send it back", "where is my parcel", "zebra crossing"]
+    assert column(page, 1)[0].startswith("<script>alert(1)</script>")
+    assert page.locator("#questions th[aria-sort]").count() == 1
+
+
+def test_search_wants_every_word_and_counts(page: Any):
+    page.get_by_label("Search").fill("PARCEL where")
+    assert column(page, 1) == ["where is my parcel"]
+    assert page.locator("#shown").inner_text() == "1 of 4"
+    page.get_by_label("Search").fill("nothing like it")
+    assert column(page, 1) == []
+    page.get_by_label("Search").fill("")
+    assert len(column(page, 1)) == 4
+
+
+def test_the_filter_and_the_search_work_together(page: Any):
+    page.get_by_label("Show").select_option("worse")
+    assert len(column(page, 1)) == 2
+    page.get_by_label("Search").fill("back")
+    assert column(page, 1) == ["send it back"]
+    page.get_by_role("button", name="after").click()
+    assert column(page, 1) == ["send it back"]
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1400])
+def test_the_page_itself_never_scrolls_sideways(page: Any, width: int):
+    page.set_viewport_size({"width": width, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def contrast(page: Any, selector: str) -> float:
+    """Return the WCAG contrast of an element's text against the nearest painted ground behind it."""
+    return float(
+        page.evaluate(
+            """(selector) => {
+              const light = (colour) => {
+                const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+                const [r, g, b] = parts.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const element = document.querySelector(selector);
+              let ground = element;
+              while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+              const style = getComputedStyle(element);
+              const ink = light(element instanceof SVGElement ? style.fill : style.color);
+              const pair = [ink, light(getComputedStyle(ground).backgroundColor)];
+              return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+            }""",
+            selector,
+        )
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_light_and_dark(page: Any, scheme: str):
+    page.emulate_media(color_scheme=scheme)
+    for selector in ("h1", ".sentence", ".chip", "p.brand", "figcaption", ".better", ".worse", ".answers", "nav a",
+                     "svg text.f-ink", "svg text.f-muted"):  # fmt: skip
+        assert contrast(page, selector) >= 4.5, selector

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import finished_run
+from expertune.records import Query, Role
+from expertune.report_rows import HeldOutRow, held_out_rows, losses, sample_rows, wins
+
+
+def row(before: int, after: int) -> HeldOutRow:
+    return HeldOutRow("test", Query("q", "text"), None, before, after, (), ())
+
+
+def test_rows_join_base_and_tuned_by_query():
+    inputs = finished_run.run()
+    first, second, third, last = held_out_rows(inputs.judged, inputs.evaluation.measurements, first=2)
+    assert (first.query.id, first.before, first.after) == ("q1", 4, 1)
+    assert first.gain == pytest.approx(1 - 1 / 4)
+    assert [(answer.id, answer.right) for answer in first.top_before] == [("d1", False), ("d2", False)]
+    assert [(answer.id, answer.right) for answer in first.top_after] == [("d0", True), ("d1", False)]
+    assert first.answer is not None
+    assert first.answer.id == "d0"
+    assert (second.query.id, third.query.id, last.query.id) == ("q3", "q2", "q4")
+    assert third.answer is not None
+    assert third.answer.id == "d1"  # d0 is judged with grade 0
+
+
+def test_rows_do_not_depend_on_the_order_of_queries():
+    inputs = finished_run.run()
+    turned = []
+    for item in inputs.evaluation.measurements:
+        if item.model == "tuned":
+            item = replace(item, query_ids=item.query_ids[::-1], ranks=item.ranks[::-1], top=item.top[::-1])
+        turned.append(item)
+    expected = held_out_rows(inputs.judged, inputs.evaluation.measurements)
+    assert held_out_rows(inputs.judged, turned) == expected
+
+
+def test_only_domain_sets_measured_for_both_models_count():
+    inputs = finished_run.run()
+    assert {item.split for item in held_out_rows(inputs.judged, inputs.evaluation.measurements)} == {"test_seen"}
+    base_only = [item for item in inputs.evaluation.measurements if item.model == "base"]
+    assert held_out_rows(inputs.judged, base_only) == ()
+    general = [replace(judged, role=Role.GENERAL) for judged in inputs.judged]
+    assert held_out_rows(general, inputs.evaluation.measurements) == ()
+
+
+def test_a_right_answer_that_was_not_ranked_counts_as_lost():
+    assert (row(1, 0).outcome, row(0, 5).outcome, row(0, 0).outcome) == ("worse", "better", "same")
+    assert row(1, 0).gain == -1
+    assert row(1, 0).places is None
+    assert row(9, 2).places == 7
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_wins_and_losses_are_disjoint_and_of_their_kind(ranks: list[tuple[int, int]]):
+    rows = sorted((row(*pair) for pair in ranks), key=lambda item: -abs(item.gain))
+    won, lost = wins(rows), losses(rows)
+    assert all(item.gain > 0 for item in won)
+    assert all(item.gain < 0 for item in lost)
+    assert len(won) == min(5, sum(item.gain > 0 for item in rows))
+    assert len(lost) == min(5, sum(item.gain < 0 for item in rows))
+
+
+def test_the_sample_is_spread_over_generators_and_kinds():
+    inputs = finished_run.run()
+    rows = sample_rows(inputs.dataset, inputs.questions, inputs.scores, inputs.labels, most=30)
+    groups = Counter((item.question.source, item.question.kind) for item in rows)
+    # Two groups have 40 questions, two have 2 and one has 1: the small ones are shown whole.
+    assert groups == {
+        ("small-llm", "keyword"): 13,
+        ("small-llm", "story"): 12,
+        ("small-llm", "short"): 1,
+        ("tiny-llm", "keyword"): 2,
+        ("tiny-llm", "story"): 2,
+    }
+    assert len({item.question.text for item in rows}) == 30
+    assert all(item.question.generated for item in rows)
+
+
+@given(st.integers(0, 120))
+def test_the_sample_never_exceeds_what_is_asked_or_there(most: int):
+    inputs = finished_run.run()
+    rows = sample_rows(inputs.dataset, inputs.questions, inputs.scores, inputs.labels, most=most)
+    assert len(rows) == min(most, 85)
+    assert len({id(item.question) for item in rows}) == len(rows)
+
+
+def test_opinions_hold_the_score_and_the_rank_of_the_own_answer():
+    inputs = finished_run.run()
+    rows = sample_rows(inputs.dataset, inputs.questions, inputs.scores, inputs.labels, most=85)
+    strong, weak, silent = next(item for item in rows if item.answer.id == "d2").opinions
+    assert strong is not None
+    assert weak is not None
+    assert (strong.score, strong.rank) == (pytest.approx(0.3), 3)
+    assert (weak.score, weak.rank) == (pytest.approx(0.5), 2)
+    assert silent is None
