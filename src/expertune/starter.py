@@ -177,7 +177,9 @@ def _default(key: str, value: str) -> list[str]:
 
 def _comment(words: str) -> list[str]:
     """Return comment lines; two signs, so that they are told from keys to uncomment."""
-    return textwrap.wrap(words, _WIDTH, initial_indent="## ", subsequent_indent="## ")
+    # File names get in here, and TOML allows no control characters in comments.
+    visible = "".join(character if character.isprintable() else " " for character in words)
+    return textwrap.wrap(visible, _WIDTH, initial_indent="## ", subsequent_indent="## ")
 
 
 def _toml(value: Any) -> str:

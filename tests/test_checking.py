@@ -1,0 +1,168 @@
+"""What can be said before a run without doing any of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from expertune import checking, config, models
+from expertune.errors import ConfigError, DataError, ModelUnavailableError, UntrustedModelError
+
+PAIRS = 4
+FREE = {"augment": {"per_answer": 0}, "score": {"experts": ["bm25", "ngrams"]}}
+
+
+@pytest.fixture
+def faq(tmp_path: Path) -> Path:
+    """Return a folder with four questions and answers."""
+    folder = tmp_path / "faq"
+    folder.mkdir()
+    rows = [{"question": f"Question {number}?", "answer": f"Answer {number}."} for number in range(PAIRS)]
+    (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the catalogue's packages and the hub's cache look absent."""
+    monkeypatch.setattr(models, "present", lambda layout: False)
+    monkeypatch.setattr(models, "_downloaded", lambda hub: None)
+
+
+def _values(faq: Path, base: str = "", **sections: dict[str, object]) -> dict[str, object]:
+    return {"data": {"path": str(faq)}, "train": {"base": base}, **FREE, **sections}
+
+
+def test_a_complete_config_has_no_problems(faq, tiny_model):
+    findings = checking.check(_values(faq, str(tiny_model)))
+    assert findings.problems == ()
+    assert findings.dataset is not None
+    assert len(findings.dataset.documents) == PAIRS
+    assert [judged.name for judged in findings.judged] == ["probe/test"]
+    assert [(part.role, part.name, part.source) for part in findings.parts] == [
+        ("expert", "bm25", "built in"),
+        ("expert", "ngrams", "built in"),
+        ("base", tiny_model.name, "folder"),
+    ]
+
+
+def test_problems_of_config_data_and_models_come_together(faq, nothing_installed):
+    values = _values(faq / "nowhere.jsonl", "all-minilm-l6-v2", label={"strategi": "hard"}, evaluate={"confidence": 7})
+    findings = checking.check(values, place="my.toml")
+    kinds = [type(problem) for problem in findings.problems]
+    assert kinds == [ConfigError, DataError, ModelUnavailableError]
+    wrong, data, model = findings.problems
+    assert isinstance(wrong, ConfigError)
+    assert len(wrong.problems) == 2
+    assert wrong.place == "my.toml"
+    assert "strategy" in str(wrong)
+    assert "nowhere.jsonl" in str(data)
+    assert "expertune models install all-minilm-l6-v2" in str(model)
+    assert findings.config is None
+
+
+def test_one_wrong_section_does_not_hide_the_others(faq, tiny_model):
+    findings = checking.check(_values(faq, str(tiny_model), score={"experts": 5}))
+    assert [type(problem) for problem in findings.problems] == [ConfigError]
+    assert findings.dataset is not None
+    assert findings.parts[-1].found
+
+
+def test_the_same_data_problem_is_told_once(faq, tiny_model):
+    (faq / "qa.jsonl").write_text('{"question": "One?", "answer": ""}\n')
+    findings = checking.check(_values(faq, str(tiny_model)))
+    assert len(findings.problems) == 1
+    assert "qa.jsonl:1" in str(findings.problems[0])
+
+
+def test_a_hub_id_is_missing_offline_and_fetched_otherwise(faq, nothing_installed):
+    offline = checking.check(_values(faq, "BAAI/bge-m3"))
+    assert [type(problem) for problem in offline.problems] == [ModelUnavailableError]
+    assert not offline.parts[-1].found
+    online = checking.check(_values(faq, "BAAI/bge-m3", run={"offline": False}))
+    assert online.problems == ()
+    assert online.parts[-1].source == "hub, fetched on first use (2271 MB)"
+
+
+def test_a_name_that_is_nothing_is_missing_even_online(faq, nothing_installed):
+    findings = checking.check(_values(faq, "all-minilm", run={"offline": False}))
+    assert [type(problem) for problem in findings.problems] == [ModelUnavailableError]
+    assert "did you mean" in str(findings.problems[0])
+
+
+def test_a_model_whose_files_are_refused_is_a_problem(faq, tmp_path):
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "pytorch_model.bin").write_bytes(b"\x80")
+    findings = checking.check(_values(faq, str(pickled)))
+    assert [type(problem) for problem in findings.problems] == [UntrustedModelError]
+
+
+def test_unknown_plug_ins_are_listed_with_the_known_ones(faq, tiny_model):
+    spec = {"use": "bm26", "model": ""}
+    findings = checking.check(_values(faq, str(tiny_model), score={"experts": [spec]}))
+    assert [type(problem) for problem in findings.problems] == [ConfigError]
+    assert "bm25" in str(findings.problems[0])
+
+
+def test_a_generator_is_no_expert_and_an_expert_no_generator(faq, tiny_model, monkeypatch):
+    monkeypatch.setattr(models, "present", lambda layout: True)
+    sections = {
+        "score": {"experts": ["smollm2-135m-instruct"]},
+        "augment": {"generators": ["all-minilm-l6-v2"], "shares": [1.0]},
+    }
+    first, second = checking.check(_values(faq, str(tiny_model), **sections)).problems
+    assert "'all-minilm-l6-v2' scores questions, it cannot write them" in str(first)
+    assert "'smollm2-135m-instruct' writes questions, it cannot score them" in str(second)
+
+
+def test_models_are_required_all_at_once(nothing_installed):
+    wanted = config.from_mapping({"train": {"base": "all-mpnet-base-v2"}})
+    with pytest.raises(ModelUnavailableError) as caught:
+        checking.require_models(wanted)
+    for name in ("smollm2-135m-instruct", "gemma-3-270m", "wordllama-256", "all-mpnet-base-v2"):
+        assert name in str(caught.value)
+
+
+def test_a_single_missing_model_keeps_its_own_error(nothing_installed, tiny_model):
+    wanted = config.from_mapping({**FREE, "train": {"base": "wordllama-256"}})
+    with pytest.raises(ModelUnavailableError, match="'wordllama-256' is not installed"):
+        checking.require_models(wanted)
+    checking.require_models(config.from_mapping({**FREE, "train": {"base": str(tiny_model)}}))
+
+
+def test_the_cost_follows_from_the_counts(faq, tiny_model):
+    sections = {
+        "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 3},
+        "train": {"base": str(tiny_model), "steps": 10, "batch_size": 8},
+    }
+    findings = checking.check({**_values(faq), **sections})
+    costs = {cost.stage: cost for cost in findings.costs}
+    questions = 3 * PAIRS + PAIRS
+    (probe,) = findings.judged
+    assert costs["augment"].items == 3 * PAIRS
+    assert costs["score"].items == 2 * (questions + PAIRS)
+    assert costs["train"].items == 2 * 10 * 8
+    assert costs["evaluate"].items == 2 * len(probe.queries) + len(probe.documents)
+    assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
+
+
+def test_writing_costs_at_most_the_budget(faq, monkeypatch):
+    monkeypatch.setattr(models, "present", lambda layout: True)
+    augment = {"generators": ["smollm2-135m-instruct"], "shares": [1.0], "budget_seconds": 1.0, "per_answer": 100}
+    (writing, *_) = checking.check(_values(faq, "all-minilm-l6-v2", augment=augment)).costs
+    assert (writing.items, writing.seconds) == (100 * PAIRS, 1.0)
+
+
+def test_looking_loads_no_torch(faq, tiny_model):
+    code = (
+        "import sys; from expertune import checking;"
+        f"found = checking.check({_values(faq, str(tiny_model))!r}); assert not found.problems;"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'datasets'}; print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
