@@ -34,7 +34,7 @@ def pairwise(similarities: Tensor, targets: Tensor, temperature: float) -> Tenso
 
 
 def cosent(similarities: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the mean over rows of log(1 + sum of exp((s_j - s_i) / temperature) over i, j with target_i > target_j)."""
+    """Return the mean over rows of log(1 + sum of exp((s_j - s_i) / temperature) over target_i > target_j)."""
     gaps = (similarities[:, None, :] - similarities[:, :, None]) / temperature
     ordered = targets[:, :, None] > targets[:, None, :]
     wrong = gaps.masked_fill(~ordered, -torch.inf).flatten(1)

@@ -112,6 +112,7 @@ def tune(
             dataloader_pin_memory=torch.cuda.is_available(),
             save_strategy="no",
             logging_steps=1,
+            logging_nan_inf_filter=False,
             report_to="none",
             disable_tqdm=True,
         )

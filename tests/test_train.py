@@ -1,0 +1,167 @@
+"""Tuning a tiny real model: what moves, what stays, and that the same seed gives the same weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from expertune import models, train
+from expertune.config import TrainSection
+from expertune.errors import ConfigError, TrainingError
+
+QUESTIONS = ["how do i return my order", "when is my refund", "what does delivery cost", "can i pay with my card"] * 4
+DOCUMENTS = ["you can return the order", "the refund is on your card", "shipping cost and price", "payment with card"]
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model):
+    return models.resolve(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def data(base):
+    model = train.load_encoder(base)
+    unrelated = ["the size of my colour", "where are you"]
+    return train.TrainingData(
+        questions=QUESTIONS,
+        documents=DOCUMENTS,
+        targets=np.tile(np.eye(4, dtype=np.float32), (4, 1)),
+        active=np.ones(4, bool),
+        document_vectors=model.encode(DOCUMENTS, normalize_embeddings=True),
+        unrelated=unrelated,
+        unrelated_vectors=model.encode(unrelated, normalize_embeddings=True),
+    )
+
+
+def section(**changes):
+    return TrainSection(**{"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "bf16": "off", **changes})
+
+
+def weights(folder):
+    return train.load_encoder(models.resolve(str(folder))).state_dict()
+
+
+def test_tuning_brings_the_questions_to_their_answers(base, data, tmp_path):
+    losses = train.tune(base, data, section(steps=30), tmp_path / "tuned")
+    assert len(losses) == 30
+    assert losses[-1] < losses[0]
+    tuned, before = train.load_encoder(models.resolve(str(tmp_path / "tuned"))), train.load_encoder(base)
+    hits = [(model.encode(QUESTIONS[:4]) @ data.document_vectors.T).diagonal().sum() for model in (before, tuned)]
+    assert hits[1] > hits[0]
+
+
+def test_the_same_seed_gives_the_same_weights(base, data, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train.tune(base, data, section(seed=seed), tmp_path / name)
+    first, second, other = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_fixed_documents_are_the_same_as_documents_encoded_and_detached(base, data, tmp_path, monkeypatch):
+    train.tune(base, data, section(), tmp_path / "fixed")
+    frozen = train.load_encoder(base).eval()
+
+    def encoded(model, given, settings):
+        def source(rows):
+            with torch.no_grad():
+                vectors = frozen.encode(list(given.documents), normalize_embeddings=True, convert_to_tensor=True)
+            return torch.arange(len(given.documents)), vectors.clone()
+
+        return source
+
+    monkeypatch.setattr(train, "_document_source", encoded)
+    train.tune(base, data, section(), tmp_path / "encoded")
+    fixed, detached = weights(tmp_path / "fixed"), weights(tmp_path / "encoded")
+    for name in fixed:
+        torch.testing.assert_close(fixed[name], detached[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"mode": "full"}, {"lora_rank": 4}, {"mode": "full", "lora_rank": 4}], ids=str)
+def test_every_mode_tunes_and_saves_a_plain_model(base, data, tmp_path, changes):
+    train.tune(base, data, section(**changes), tmp_path / "tuned")
+    before, after = train.load_encoder(base).state_dict(), weights(tmp_path / "tuned")
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert sorted(path.suffix for path in (tmp_path / "tuned").glob("model*")) == [".safetensors"]
+
+
+@pytest.mark.parametrize("loss", ["pairwise", "cosent", "margin-mse"])
+def test_every_loss_runs(base, data, tmp_path, loss):
+    assert all(np.isfinite(train.tune(base, data, section(loss=loss), tmp_path / "tuned")))
+
+
+def test_the_anchor_holds_unrelated_sentences_in_place(base, data, tmp_path):
+    def moved(weight):
+        train.tune(base, data, section(steps=30, anchor_weight=weight), tmp_path / f"anchor-{weight}")
+        tuned = train.load_encoder(models.resolve(str(tmp_path / f"anchor-{weight}")))
+        return 1.0 - (tuned.encode(data.unrelated) * data.unrelated_vectors).sum(axis=1).mean()
+
+    assert moved(50.0) < moved(0.0)
+
+
+def test_fewer_questions_than_a_batch(base, data, tmp_path):
+    few = dataclasses.replace(data, questions=QUESTIONS[:3], targets=data.targets[:3])
+    assert len(train.tune(base, few, section(steps=3), tmp_path / "tuned")) == 3
+
+
+def test_inactive_documents_are_no_negatives(base, data, tmp_path):
+    active = np.array([True, True, False, False])
+    targets = np.tile(np.eye(4, dtype=np.float32)[:2], (8, 1))
+    columns, vectors = train._document_source(None, dataclasses.replace(data, active=active), section())(torch.arange(2))
+    assert columns.tolist() == [0, 1]
+    np.testing.assert_array_equal(vectors.numpy(), data.document_vectors[:2])
+    assert targets.shape == (16, 4)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.zeros((16, 4), np.float32), "no target mass"),
+        (np.full((16, 4), np.nan, np.float32), "no target mass|must lie in"),
+        (np.full((16, 4), 2.0, np.float32), "must lie in"),
+    ],
+)
+def test_targets_that_are_no_labels_are_refused(base, data, tmp_path, targets, message):
+    with pytest.raises(TrainingError, match=message):
+        train.tune(base, dataclasses.replace(data, targets=targets), section(), tmp_path / "tuned")
+
+
+def test_a_loss_that_is_not_a_number_stops_with_one_clear_error(base, data, tmp_path):
+    broken = dataclasses.replace(data, document_vectors=np.full_like(data.document_vectors, np.nan))
+    with pytest.raises(TrainingError, match="the loss became nan at step 1"):
+        train.tune(base, broken, section(), tmp_path / "tuned")
+
+
+def test_an_unknown_loss_names_the_known_ones(base, data, tmp_path):
+    with pytest.raises(ConfigError, match="Known: cosent, listwise"):
+        train.tune(base, data, section(loss="nothing"), tmp_path / "tuned")
+
+
+def test_interpolation_goes_from_base_to_tuned(base, data, tmp_path):
+    train.tune(base, data, section(), tmp_path / "tuned")
+    start, end = train.load_encoder(base), train.load_encoder(models.resolve(str(tmp_path / "tuned")))
+    for factor in (0.0, 0.25, 1.0):
+        mixed = train.interpolate(start, end, factor).state_dict()
+        for name, value in start.state_dict().items():
+            torch.testing.assert_close(mixed[name], value + factor * (end.state_dict()[name] - value))
+
+
+def test_a_saved_query_side_model_answers_like_its_two_halves(base, data, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    train.tune(base, data, section(), tmp_path / "tuned")
+    queries, documents = train.load_encoder(models.resolve(str(tmp_path / "tuned"))), train.load_encoder(base)
+    expected = queries.encode(QUESTIONS[:4]), documents.encode(DOCUMENTS)
+    train.assemble(queries, documents, tmp_path / "model")
+    saved = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
+    np.testing.assert_array_equal(saved.encode_query(QUESTIONS[:4]), expected[0])
+    np.testing.assert_array_equal(saved.encode_document(DOCUMENTS), expected[1])
+    np.testing.assert_array_equal(saved.encode(DOCUMENTS), expected[1])
+
+
+def test_bf16_is_only_used_where_asked_or_found():
+    assert train.use_bf16("on") is True
+    assert train.use_bf16("off") is False
+    assert train.use_bf16("auto") in (True, False)
