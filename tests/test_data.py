@@ -237,6 +237,20 @@ def test_chosen_splits_are_taken_in_order_and_may_be_rows(tmp_path: Path) -> Non
         data.load_judged(section(tmp_path, test_splits=("dev",)))
 
 
+def test_chosen_splits_keep_the_coarse_one(tmp_path: Path) -> None:
+    chosen = ("test", "test_seen", "test_unseen")
+    judged = data.load_judged(section(write(tmp_path, BEIR), test_splits=chosen))
+    assert tuple(item.split for item in judged[:-1]) == chosen
+
+
+def test_split_that_is_trained_on_is_not_judged_whatever_its_name(tmp_path: Path) -> None:
+    write(tmp_path, BEIR)
+    (tmp_path / "qrels/test.tsv").unlink()
+    wanted = section(tmp_path, train_split="test_seen")
+    assert [item.split for item in data.load_judged(wanted)[:-1]] == ["test_unseen"]
+    assert data.held_out_questions(wanted) == {"visa", "cards"}
+
+
 def test_held_out_rows_are_judged_where_there_are_no_judgements(tmp_path: Path) -> None:
     content = GOOD + lines(qa("Visa?", C, id="c", split="test"), qa("Tune?", C, id="c", split="validation"))
     write(tmp_path, {"shop.jsonl": content})
@@ -345,7 +359,7 @@ def test_a_held_out_question_is_never_trained_on(rows: list[tuple[str, str, str]
 
 
 @given(st.text())
-@example("e'\u0301")
+@example("e\u00ad\u0301")
 @example("A\u030a-\u200b\u0345")
 @example("ǰ\u00ad\u0323")
 def test_normalise_is_idempotent(text: str) -> None:
