@@ -293,8 +293,10 @@ def test_general_folders_replace_the_probe(tmp_path: Path) -> None:
 
 def test_probe_and_anchor_texts_come_with_the_package() -> None:
     probe = data.load_probe()
-    assert (probe.name, probe.role) == ("probe/test", Role.GENERAL)
+    assert (probe.name, probe.role) == ("probe/validation", Role.GENERAL)
     assert len(probe.queries) >= 100
+    (shown,) = data.load_judged(DataSection())
+    assert not {query.text for query in probe.queries} & {query.text for query in shown.queries}
     texts = data.anchor_texts()
     assert len(texts) >= 100
     assert all(text == text.strip() != "" for text in texts)

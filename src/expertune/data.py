@@ -81,7 +81,7 @@ def load_judged(section: DataSection, *, offline: bool = True) -> tuple[JudgedSe
         DataError: a file is missing or malformed, or a split is not there.
     """
     domain = _domain_sets(section, offline=offline) if section.path else ()
-    general = tuple(_general_set(folder) for folder in section.general) or (load_probe(),)
+    general = tuple(_general_set(folder) for folder in section.general or (str(PROBE),))
     sets = (*domain, *general)
     names = [judged.name for judged in sets]
     for name in names:
@@ -91,8 +91,8 @@ def load_judged(section: DataSection, *, offline: bool = True) -> tuple[JudgedSe
 
 
 def load_probe() -> JudgedSet:
-    """Read the built-in probe of general ability."""
-    return _general_set(str(PROBE))
+    """Read the half of the built-in probe that selection may look at; evaluation shows the other half."""
+    return _general_set(str(PROBE), split="validation")
 
 
 def anchor_texts(path: Path | None = None) -> tuple[str, ...]:
@@ -234,9 +234,9 @@ def _set_of_rows(name: str, split: str, corpus: Corpus, rows: Sequence[Asked]) -
     return JudgedSet(name, split, Role.DOMAIN, tuple(corpus.documents.values()), queries, grades)
 
 
-def _general_set(folder: str) -> JudgedSet:
+def _general_set(folder: str, *, split: str = "") -> JudgedSet:
     layout = Layout.of_general(folder)
-    split = split_of_general(layout)
+    split = split or split_of_general(layout)
     return _judged_set(layout, split, read_qrels(layout.qrels(split)), read_corpus(layout.corpus_path), Role.GENERAL)
 
 
