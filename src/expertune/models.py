@@ -50,13 +50,15 @@ class CatalogEntry:
 class ModelSource:
     """A model that was found: `location` loads it, `fingerprint` names its bytes.
 
-    `location` is a folder, a `.gguf` file, or (only if not offline) a hub id.
+    `location` is a folder, a `.gguf` file, or (only if not offline) a hub id. `packaged` is True where installed
+    packages carry it: the files are then laid out as the catalogue's plug-ins expect.
     """
 
     name: str
     location: str
     fingerprint: str
     entry: CatalogEntry | None = None
+    packaged: bool = False
 
     @property
     def local(self) -> bool:
@@ -142,9 +144,9 @@ def _packaged(entry: CatalogEntry, layout: Layout) -> ModelSource:
     folder = locate(entry.name, layout, most_bytes=(entry.megabytes + _ARCHIVE_SLACK) * 1_000_000)
     if layout.weights.endswith(".gguf"):
         file = folder / layout.weights
-        return ModelSource(entry.name, str(file), trust.fingerprint(file), entry)
+        return ModelSource(entry.name, str(file), trust.fingerprint(file), entry, packaged=True)
     trust.check(folder)
-    return ModelSource(entry.name, str(folder), trust.fingerprint(folder), entry)
+    return ModelSource(entry.name, str(folder), trust.fingerprint(folder), entry, packaged=True)
 
 
 def _downloaded(hub: str) -> Path | None:

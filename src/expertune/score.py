@@ -302,16 +302,16 @@ def _make(spec: PluginSpec, source: models.ModelSource | None) -> Expert:
 
 
 def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
-    """Pick the plug-in for a model that names none; a hub's files are always for sentence-transformers."""
-    if source is None or source.entry is None or not source.local:
-        return "sentence_transformer"
-    if not source.entry.expert:
+    """Pick the plug-in where a spec names none; folders and hubs hold models for sentence-transformers."""
+    entry = source.entry if source is not None else None
+    writes = source is not None and source.location.endswith(".gguf")
+    if writes or (entry is not None and not entry.expert):
         raise ConfigError(
             [f"the model '{spec.model}' writes questions, it cannot score them"],
             place="score.experts",
             hint="Name it under augment.generators.",
         )
-    return source.entry.expert
+    return entry.expert if source is not None and source.packaged and entry is not None else "sentence_transformer"
 
 
 def _unique(labels: list[str]) -> list[str]:

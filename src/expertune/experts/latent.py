@@ -15,6 +15,7 @@ from expertune.score import cosine
 
 _PLUG_IN = "latent"
 _VERSION = 1
+_NEGLIGIBLE = 1e-5
 
 
 class LatentOptions(Options):
@@ -38,18 +39,17 @@ class LatentExpert:
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return cosines, float32 `[len(questions), len(documents)]` in [-1, 1]; 0 without known words."""
-        from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.utils.extmath import randomized_svd
 
         vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
-        if not any(map(vectorizer.build_analyzer(), documents)):
+        if not questions or not any(map(vectorizer.build_analyzer(), documents)):
             return np.zeros((len(questions), len(documents)), dtype=np.float32)
         words = vectorizer.fit_transform(documents)
-        reducer = TruncatedSVD(n_components=min(self._options.dimensions, *words.shape), random_state=0)
-        # The share of explained variance, which nobody reads, divides by zero where all documents are equal.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reducer.fit(words)
-        left, right = (
-            np.asarray(reducer.transform(part), dtype=np.float32) for part in (vectorizer.transform(questions), words)
+        _, strengths, directions = randomized_svd(
+            words, n_components=min(self._options.dimensions, *words.shape), random_state=0
         )
+        # Directions without strength are arbitrary: no document has a part in them, a question might.
+        basis = directions[strengths > _NEGLIGIBLE * strengths[0]].T
+        left, right = (np.asarray(part @ basis, dtype=np.float32) for part in (vectorizer.transform(questions), words))
         return cosine(left, right)

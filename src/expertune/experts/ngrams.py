@@ -45,7 +45,7 @@ class NgramExpert:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
-        if not any(text.strip() for text in documents):
+        if not questions or not any(text.strip() for text in documents):
             return scores
         vectorizer = TfidfVectorizer(
             analyzer="char_wb",
