@@ -89,9 +89,7 @@ def separation(encoder: Encoder, judged: JudgedSet, model: str, *, seed: int = 0
 
     relevant, irrelevant, pairs = _pair_scores(encoder, judged, np.random.default_rng(seed))
     if not len(relevant) or not len(irrelevant):
-        raise DataError(
-            "expected relevant and irrelevant pairs of held-out questions and documents", place=judged.name
-        )
+        raise DataError("expected relevant and irrelevant pairs of held-out questions and documents", place=judged.name)
     truth = np.repeat([1, 0], [len(relevant), len(irrelevant)])
     scores = np.concatenate([relevant, irrelevant])
     weights = np.repeat([1.0, (pairs - len(relevant)) / len(irrelevant)], [len(relevant), len(irrelevant)])
@@ -121,9 +119,7 @@ def compare(base: Measurement, tuned: Measurement, section: EvaluateSection) -> 
         ValueError: the two were not measured on the same queries of the same set.
     """
     if (base.dataset, base.split, base.query_ids) != (tuned.dataset, tuned.split, tuned.query_ids):
-        raise ValueError(
-            f"{base.dataset}/{base.split} and {tuned.dataset}/{tuned.split} are not the same queries"
-        )
+        raise ValueError(f"{base.dataset}/{base.split} and {tuned.dataset}/{tuned.split} are not the same queries")
     return tuple(_compare(metric, base, tuned, section) for metric in METRICS)
 
 
@@ -188,9 +184,7 @@ class _Remembering:
         return self._documents[1]
 
 
-def _metric_values(
-    ranking: Ranking, qrels: Mapping[str, Mapping[str, int]]
-) -> dict[str, NDArray[np.float64]]:
+def _metric_values(ranking: Ranking, qrels: Mapping[str, Mapping[str, int]]) -> dict[str, NDArray[np.float64]]:
     """Return per-query metric values, computed by ir-measures.
 
     It is given the rank instead of the cosine: strictly falling scores leave it no tie to break by document
@@ -226,9 +220,7 @@ def _pair_scores(
         wanted = np.unique(generator.integers(0, pairs, MOST_PAIRS))
     near: list[FloatArray] = []
     far: list[FloatArray] = []
-    for row, (query_id, similarity) in enumerate(
-        zip(texts, similarities(encoder, judged, texts), strict=True)
-    ):
+    for row, (query_id, similarity) in enumerate(zip(texts, similarities(encoder, judged, texts), strict=True)):
         mask = np.zeros(width, dtype=bool)
         mask[[column[document_id] for document_id in relevant[query_id] if document_id in column]] = True
         near.append(similarity[mask])

@@ -43,9 +43,7 @@ class Geometry:
     alignment: float | None = None
 
 
-def geometry(
-    vectors: FloatArray, seed: int = 0, *, positives: tuple[FloatArray, FloatArray] | None = None
-) -> Geometry:
+def geometry(vectors: FloatArray, seed: int = 0, *, positives: tuple[FloatArray, FloatArray] | None = None) -> Geometry:
     """Describe vectors `[n, d]`.
 
     Args:

@@ -73,9 +73,7 @@ def rank(encoder: Encoder, judged: JudgedSet, *, depth: int = 100) -> Ranking:
     documents: dict[str, tuple[str, ...]] = {}
     scores = np.full((len(relevant), depth), np.nan, dtype=np.float32)
     first = [len(judged.documents) + 1] * len(relevant)
-    for row, (query_id, similarity) in enumerate(
-        zip(texts, similarities(encoder, judged, texts), strict=True)
-    ):
+    for row, (query_id, similarity) in enumerate(zip(texts, similarities(encoder, judged, texts), strict=True)):
         best = _best(similarity, turn, depth)
         documents[query_id] = tuple(judged.documents[index].id for index in best)
         scores[row] = similarity[best]
@@ -130,9 +128,7 @@ def _checked(encoder: Encoder, vectors: FloatArray) -> FloatArray:
         raise PluginError("expected a matrix of finite vectors", place=encoder.name)
     lengths = np.linalg.norm(vectors, axis=1)
     if np.any((np.abs(lengths - 1) > 1e-3) & (lengths > 0)):
-        raise PluginError(
-            "expected vectors of unit length", place=encoder.name, hint="Normalise them when encoding."
-        )
+        raise PluginError("expected vectors of unit length", place=encoder.name, hint="Normalise them when encoding.")
     return np.asarray(vectors, dtype=np.float32)
 
 

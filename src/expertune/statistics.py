@@ -123,9 +123,7 @@ def randomisation_test(
     for size in _blocks(draws, count):
         random_bytes = generator.integers(0, 256, (size, -(-count // 8)), dtype=np.uint8)
         flips = np.unpackbits(random_bytes, axis=1, count=count)
-        hits += int(
-            np.count_nonzero(np.abs(2.0 * (flips.astype(np.float64) @ sums) - sums.sum()) >= observed)
-        )
+        hits += int(np.count_nonzero(np.abs(2.0 * (flips.astype(np.float64) @ sums) - sums.sum()) >= observed))
     return (1 + hits) / (1 + draws)
 
 
@@ -182,16 +180,12 @@ def stratified_interval(
         return Interval(mean, mean, mean, error, count)
     quantile = float(stats.t.ppf((1 + confidence) / 2, _freedom(parts, errors)))
     if count < FEWEST_CLUSTERS:
-        return Interval(
-            mean, max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), error, count
-        )
+        return Interval(mean, max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), error, count)
     generator = np.random.default_rng(seed)
     replicates = np.zeros(resamples)
     for part in parts:
         stretch = np.sqrt(len(part.sums) / (len(part.sums) - 1))
-        replicates += (part.mean + stretch * (_replicates(part, resamples, generator) - part.mean)) / len(
-            parts
-        )
+        replicates += (part.mean + stretch * (_replicates(part, resamples, generator) - part.mean)) / len(parts)
     tail = float(stats.norm.cdf(-quantile))
     low, high = np.quantile(replicates, [tail, 1.0 - tail])
     return Interval(mean, max(-1.0, float(low)), min(1.0, float(high)), error, count)

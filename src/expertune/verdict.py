@@ -70,12 +70,8 @@ def verdict(
     domain = _pool(measurements, Role.DOMAIN, section)
     general = _pool(measurements, Role.GENERAL, section)
     worse_splits = _significant_losses(comparisons, Role.DOMAIN, 0.0, section)
-    worse_sets = _significant_losses(
-        comparisons, Role.GENERAL, SINGLE_SET * section.general_tolerance, section
-    )
-    general_lost = (
-        general is not None and general.high < 0 and -general.difference > section.general_tolerance
-    )
+    worse_sets = _significant_losses(comparisons, Role.GENERAL, SINGLE_SET * section.general_tolerance, section)
+    general_lost = general is not None and general.high < 0 and -general.difference > section.general_tolerance
     better = domain is not None and domain.outcome == "better"
     ship = better and not (worse_splits or worse_sets or general_lost)
     return Verdict(
@@ -129,9 +125,7 @@ def _significant_losses(
     own = [item for item in comparisons if item.role is role and item.metric == METRIC]
     adjusted = benjamini_hochberg([item.p for item in own])
     level = 1 - section.confidence
-    return tuple(
-        item for item, p in zip(own, adjusted, strict=True) if p <= level and -item.difference > allowed
-    )
+    return tuple(item for item, p in zip(own, adjusted, strict=True) if p <= level and -item.difference > allowed)
 
 
 def _why(
@@ -156,10 +150,11 @@ def _why(
     )
     text += f"; {_general(general, general_lost, section)}: {decision}."
     if domain.outcome == "no evidence":
-        text += (
-            " This is no evidence of a change: the smallest difference these questions would have shown is "
-            f"{_points(domain.detectable)} points."
-        )
+        text += " This is no evidence of a change: "
+        if domain.detectable == 0.0:
+            text += "the two models rank alike."
+        else:
+            text += f"the smallest difference these questions would have shown is {_points(domain.detectable)} points."
     if worse:
         named = " and ".join(
             f"{item.dataset}/{item.split} falls by {_points(-item.difference)} points" for item in worse

@@ -1,0 +1,181 @@
+"""What the verdict says about measurements whose truth is known."""
+
+import numpy as np
+import pytest
+
+from expertune.config import EvaluateSection
+from expertune.evaluate import compare
+from expertune.records import Measurement, Role, Separation
+from expertune.verdict import verdict
+
+SECTION = EvaluateSection(resamples=2000)
+
+
+def pair(name, role, base, tuned, *, questions_per_answer=1):
+    """Measure the same questions twice; every `questions_per_answer` of them share an answer."""
+    count = len(base)
+    ids = tuple(f"q{index}" for index in range(count))
+    clusters = tuple(f"a{index // questions_per_answer}" for index in range(count))
+    dataset, split = name.split("/")
+
+    def measured(model, values):
+        values = np.clip(np.asarray(values, dtype=np.float64), 0, 1)
+        metrics = dict.fromkeys(("ndcg@10", "map@10", "mrr@10", "recall@10"), values)
+        return Measurement(dataset, split, role, model, ids, clusters, metrics, (1,) * count, ((),) * count)
+
+    return measured("base", base), measured("tuned", tuned)
+
+
+def moved(name, role, difference, *, count=120, spread=0.05, seed=0, **options):
+    """Make a pair whose mean difference is exactly `difference`."""
+    generator = np.random.default_rng(seed)
+    base = generator.uniform(0.4, 0.6, count)
+    noise = generator.normal(0, spread, count)
+    return pair(name, role, base, base + difference + noise - noise.mean(), **options)
+
+
+def decide(*pairs, separations=(), section=SECTION):
+    comparisons = [item for base, tuned in pairs for item in compare(base, tuned, section)]
+    measurements = [item for both in pairs for item in both]
+    return verdict(comparisons, measurements, separations, section)
+
+
+def separated(auroc=0.9, ks=0.7, model="tuned"):
+    return Separation("shop", "test", model, 0.5, 0.01, auroc, ks, 0.2, (0.0, 1.0), (1.0,), (1.0,))
+
+
+def test_a_clear_gain_without_loss_ships_and_says_so_in_points():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.087), moved("med/test", Role.GENERAL, -0.002, seed=1, spread=0.03))
+    assert (found.domain, found.general, found.ship) == ("better", "no evidence", True)
+    base = np.random.default_rng(0).uniform(0.4, 0.6, 120).mean() * 100
+    assert found.why.startswith(f"Domain nDCG@10 rises from {base:.1f} to {base + 8.7:.1f} (+8.7, 95 % interval +7.")
+    assert "120 questions); general falls by 0.2 (-0." in found.why
+    assert found.why.endswith(": ship it.")
+    assert found.signatures == ()
+
+
+def test_no_evidence_names_the_smallest_visible_difference():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1))
+    assert (found.domain, found.ship) == ("no evidence", False)
+    # 2.85 standard errors of about 0.1 / sqrt(50), in points.
+    detectable = float(found.why.rsplit(" ", 2)[1])
+    assert detectable == pytest.approx(285 * 0.1 / np.sqrt(50), rel=0.2)
+    assert "do not ship it" in found.why
+    assert "general ability was not measured" in found.why
+
+
+def test_a_loss_does_not_ship():
+    found = decide(moved("shop/test", Role.DOMAIN, -0.05), moved("med/test", Role.GENERAL, 0.03, seed=1))
+    assert (found.domain, found.general, found.ship) == ("worse", "better", False)
+    assert "falls from" in found.why
+    assert any("while general sets rise by 3.0" in sentence for sentence in found.signatures)
+
+
+def test_a_general_loss_above_the_tolerance_forbids_shipping():
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    lost = moved("med/test", Role.GENERAL, -0.02, seed=1, spread=0.02)
+    found = decide(domain, lost)
+    assert (found.domain, found.general, found.ship) == ("better", "worse", False)
+    assert "more than the 1.0 allowed: do not ship it." in found.why
+    patient = decide(domain, lost, section=EvaluateSection(resamples=2000, general_tolerance=0.03))
+    assert (patient.general, patient.ship) == ("worse", True)
+
+
+def test_a_significant_but_small_general_loss_still_ships():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.08), moved("med/test", Role.GENERAL, -0.005, seed=1, spread=0.01))
+    assert (found.general, found.ship) == ("worse", True)
+
+
+def test_one_collapsed_general_set_forbids_shipping_though_the_mean_is_fine():
+    found = decide(
+        moved("shop/test", Role.DOMAIN, 0.08),
+        moved("med/test", Role.GENERAL, -0.05, seed=1, spread=0.02),
+        moved("law/test", Role.GENERAL, 0.06, seed=2, spread=0.02),
+    )
+    assert (found.domain, found.ship) == ("better", False)
+    assert "med/test falls by 5.0 points" in found.why
+    assert any("between the general sets" in sentence for sentence in found.signatures)
+
+
+def test_a_worse_split_is_named_and_forbids_shipping():
+    found = decide(moved("shop/test_seen", Role.DOMAIN, 0.2), moved("shop/test_unseen", Role.DOMAIN, -0.05, seed=1))
+    assert (found.domain, found.ship) == ("better", False)
+    assert "shop/test_unseen falls by 5.0 points" in found.why
+
+
+def test_splits_count_alike_whatever_their_size():
+    found = decide(
+        moved("shop/big", Role.DOMAIN, 0.10, count=2000), moved("shop/small", Role.DOMAIN, 0.02, count=50, seed=1)
+    )
+    assert "(+6.0," in found.why
+    assert "2050 questions" in found.why
+
+
+def test_questions_about_few_answers_are_few_observations():
+    """120 questions that all rise look certain; about 6 answers with opposed luck they are not."""
+    base = np.full(120, 0.4)
+    by_answer = np.repeat([0.3, 0.3, 0.2, -0.1, -0.1, -0.05], 20)
+    alone = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer))
+    together = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer, questions_per_answer=20))
+    assert (alone.domain, together.domain) == ("better", "no evidence")
+
+
+def test_one_answer_proves_nothing():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.3, count=30, questions_per_answer=30))
+    assert (found.domain, found.ship) == ("no evidence", False)
+    assert "100.0 points" in found.why
+
+
+def test_a_split_about_one_answer_does_not_void_the_others():
+    found = decide(
+        moved("shop/test", Role.DOMAIN, 0.08), moved("shop/tiny", Role.DOMAIN, 0.3, count=5, questions_per_answer=5)
+    )
+    assert found.domain == "better"
+
+
+def test_identical_models():
+    found = decide(*[moved(f"{name}/test", role, 0.0, spread=0.0) for name, role in zip("ab", Role, strict=True)])
+    assert (found.domain, found.general, found.ship) == ("no evidence", "no evidence", False)
+    assert found.signatures == ()
+    assert "the two models rank alike" in found.why
+
+
+def test_no_domain_set():
+    found = decide(moved("med/test", Role.GENERAL, 0.1))
+    assert (found.domain, found.general, found.ship) == ("no evidence", "better", False)
+    assert "nothing can be said" in found.why
+
+
+@pytest.mark.parametrize(("auroc", "ks"), [(0.55, 0.5), (0.8, 0.1)])
+def test_minimal_separation_of_the_tuned_model_is_a_signature(auroc, ks):
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    assert decide(domain, separations=[separated(auroc, ks, model="base")]).signatures == ()
+    (sentence,) = decide(domain, separations=[separated(auroc, ks)]).signatures
+    assert "shop/test hardly lie apart" in sentence
+
+
+def test_confidence_matters():
+    data = moved("shop/test", Role.DOMAIN, 0.012, count=120, spread=0.06)
+    assert decide(data).domain == "better"
+    strict = decide(data, section=EvaluateSection(resamples=2000, confidence=0.999))
+    assert strict.domain == "no evidence"
+    assert "99.9 % interval" in strict.why
+
+
+def test_chance_ships_rarely():
+    """Models that differ by noise alone must not be called better more often than 1 in 40, give or take."""
+    section = EvaluateSection(resamples=400)
+    shipped = sum(
+        decide(
+            pair(
+                "shop/test",
+                Role.DOMAIN,
+                np.full(60, 0.5),
+                0.5 + np.random.default_rng(run).normal(0, 0.1, 60),
+                questions_per_answer=3,
+            ),
+            section=section,
+        ).ship
+        for run in range(200)
+    )
+    assert shipped <= 12
