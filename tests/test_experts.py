@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import socket
 from pathlib import Path
@@ -357,3 +358,28 @@ def test_packaged_experts_find_paraphrases(kind: type, name: str) -> None:
     assert model.entry is not None
     assert expert.embed(["a"], is_query=True).shape == (1, model.entry.dimension)
     assert np.isfinite(expert.score(["", "🎉"], ["", "?"])).all()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("stackfaq", 0.4297), ("sofmattress_faq", 0.5017), ("adi", 0.4802)])
+def test_bm25_equals_the_figures_that_came_with_the_data(name: str, expected: float) -> None:
+    import ir_measures
+
+    folder = Path(__file__).parents[2] / "shared" / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here")
+    documents = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    queries = {row["_id"]: row["text"] for row in map(json.loads, (folder / "queries.jsonl").read_text().splitlines())}
+    judged = [line.split("\t") for line in (folder / "qrels" / "test.tsv").read_text().splitlines()[1:]]
+    qrels = [ir_measures.Qrel(query, document, int(grade)) for query, document, grade in judged]
+    asked = list(dict.fromkeys(query for query, _, _ in judged))
+    scores = Bm25Expert().score(
+        [queries[query] for query in asked], [f"{row['title']} {row['text']}".strip() for row in documents]
+    )
+    run = [
+        ir_measures.ScoredDoc(query, documents[column]["_id"], float(values[column]))
+        for query, values in zip(asked, scores, strict=True)
+        # A search engine returns only what shares a word; on a small corpus the zeros would count.
+        for column in np.argsort(-values, kind="stable")[: np.count_nonzero(values)]
+    ]
+    measured = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, run)[ir_measures.nDCG @ 10]
+    assert measured == pytest.approx(expected, abs=0.005)
