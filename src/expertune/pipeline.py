@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -34,7 +34,9 @@ from expertune.records import (
 from expertune.store import Store, fingerprint
 
 if TYPE_CHECKING:
+    from expertune.agreement import Agreement
     from expertune.encoders import CachedEncoder
+    from expertune.geometry import Geometry
     from expertune.score import EmbeddingExpert
 
 logger = logging.getLogger(__name__)
@@ -125,20 +127,21 @@ class Run:
         questions, key = self._augment(dataset, held_out, data_key)
         if reached(Stage.AUGMENT, questions=questions):
             return result
-        scores, key = self._score(dataset, questions, key)
+        scores, score_key = self._score(dataset, questions, key)
         if reached(Stage.SCORE, scores=scores):
             return result
-        labels, questions, key = self._label(dataset, questions, scores, key)
+        labels, questions, key = self._label(dataset, questions, scores, score_key)
         if reached(Stage.LABEL, labels=labels, questions=questions):
             return result
         model, key = self._train(dataset, questions, labels, key)
         if reached(Stage.TRAIN, model=model):
             return result
-        evaluation = self._evaluate(judged, model, key)
+        evaluation, key = self._evaluate(judged, model, key)
         if reached(Stage.EVALUATE, evaluation=evaluation):
             return result
         started = time.perf_counter()
-        self._publish(result)
+        agreement = self._agreement(scores, score_key) if len(scores.experts) > 1 else None
+        self._publish(result, agreement, self._geometry(judged, model, key))
         self._done(Stage.REPORT, started)
         return result
 
@@ -214,7 +217,7 @@ class Run:
                 probe=data.load_probe(),
                 section=section,
                 choice=choice,
-                folder=folder,
+                folder=folder / "model",
                 report=self.report,
             )
             artefacts.save(model, folder)
@@ -223,26 +226,39 @@ class Run:
         artefact = self.store.obtain(Stage.TRAIN, key, make)
         model = artefacts.load(TunedModel, artefact.folder)
         self._done(Stage.TRAIN, started, model, reused=artefact.reused)
-        return model.at(artefact.folder), key
+        return model.at(artefact.folder / "model"), key
 
-    def _evaluate(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> Evaluation:
+    def _evaluate(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> tuple[Evaluation, str]:
         from expertune.evaluate import evaluate
 
         section = self.config.evaluate
         key = self._key(Stage.EVALUATE, key, section, data.judged_fingerprint(self.config.data))
 
         def make() -> Evaluation:
-            base = self._base_expert()
-            tuned = _embedding_expert(str(model.folder))
-            encoders = {
-                "base": self._encoder("base", base, base),
-                "tuned": self._encoder("tuned", tuned, base if model.mode == "query" else tuned),
-            }
-            return evaluate(encoders, judged, section, report=self.report)
+            return evaluate(self._base_and_tuned(model), judged, section, report=self.report)
 
-        return self._obtain(Stage.EVALUATE, key, Evaluation, make)
+        return self._obtain(Stage.EVALUATE, key, Evaluation, make), key
 
-    def _publish(self, result: RunResult) -> None:
+    def _agreement(self, scores: Scores, key: str) -> Agreement:
+        """Measure how far the panel agrees; an aside of the report, kept like an artefact."""
+        from expertune.agreement import Agreement, agreement
+
+        made = self.store.obtain("agreement", key, lambda folder: artefacts.save(agreement(scores), folder))
+        return artefacts.load(Agreement, made.folder)
+
+    def _geometry(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> dict[str, Geometry]:
+        """Measure the cloud of held-out question vectors before and after; an aside of the report as well."""
+        from expertune.geometry import Geometry, geometry
+
+        def make() -> dict[str, Geometry]:
+            texts = sorted({query.text for item in judged for query in item.queries})
+            encoders = self._base_and_tuned(model)
+            return {name: geometry(encoder.encode_queries(texts)) for name, encoder in encoders.items()}
+
+        made = self.store.obtain("geometry", key, lambda folder: artefacts.save(make(), folder))
+        return artefacts.load(dict[str, Geometry], made.folder)
+
+    def _publish(self, result: RunResult, agreement: Agreement | None, geometry: Mapping[str, Geometry]) -> None:
         """Write the folder a user looks at: model, report, results and resolved config."""
         from expertune.report import ReportInputs, write_report
 
@@ -270,6 +286,8 @@ class Run:
                 evaluation=result.evaluation,
                 judged=result.judged,
                 timings=tuple(self._timings),
+                agreement=agreement,
+                geometry=geometry,
             ),
             folder,
         )
@@ -278,6 +296,13 @@ class Run:
 
     def _base_expert(self) -> EmbeddingExpert:
         return _embedding_expert(self.config.train.base, offline=self.config.run.offline)
+
+    def _base_and_tuned(self, model: TunedModel) -> dict[str, CachedEncoder]:
+        base, tuned = self._base_expert(), _embedding_expert(str(model.folder))
+        return {
+            "base": self._encoder("base", base, base),
+            "tuned": self._encoder("tuned", tuned, base if model.mode == "query" else tuned),
+        }
 
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.encoders import CachedEncoder
