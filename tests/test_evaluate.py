@@ -363,9 +363,8 @@ def read_set(name):
         with path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
-    documents = [
-        (row["_id"], f"{row.get('title', '')} {row['text']}".strip()) for row in rows(DATA / name / "corpus.jsonl")
-    ]
+    corpus = rows(DATA / name / "corpus.jsonl")
+    documents = [Document(row["_id"], f"{row.get('title', '')} {row['text']}".strip()) for row in corpus]
     qrels = {}
     with (DATA / name / "qrels" / "test.tsv").open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):
