@@ -1,13 +1,42 @@
-"""Write training questions with several small language models, clean them, and keep held-out questions out. No labels."""
+"""Write training questions with several small language models, clean them, and keep held-out questions out. No labels.
+
+Every text is kept in the item cache as soon as its batch is finished, so a killed run goes on where it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from typing import Protocol, runtime_checkable
 
-from expertune.config import AugmentSection
-from expertune.records import Dataset, ItemCache, Questions, Report, ignore_progress
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune import models, registry
+from expertune.cleaning import Draft, clean, tally, usable
+from expertune.config import AugmentSection, PluginSpec
+from expertune.errors import ConfigError, ModelUnavailableError, PluginError
+from expertune.records import (
+    Dataset,
+    ItemCache,
+    MemoryCache,
+    Progress,
+    Questions,
+    Report,
+    Scores,
+    ignore_progress,
+)
+
+# Multiples of it spread evenly whatever step they are looked at with, so no kind and no answer goes to one generator.
+_GOLDEN = 0.6180339887498949
+# So many batches are sorted together by length: little padding, and a budget that ends early treats answers alike.
+_SORTED_BATCHES = 8
+# Fewer useless texts than this may be chance.
+_TELLING = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +65,46 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A request, the answer it is for, and the generator (by index) that is asked."""
+
+    request: Request
+    document_id: str
+    generator: int
+
+
+def load_generators(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Generator, ...]:
+    """Make the generators: find each one's model and plug-in. Labels that occur twice are numbered.
+
+    Raises:
+        ModelUnavailableError: one error for all models that cannot be found.
+        UntrustedModelError: a model's files are refused.
+        ConfigError: an unknown plug-in, or options it does not take.
+    """
+    sources: list[models.ModelSource | None] = []
+    missing: list[ModelUnavailableError] = []
+    for spec in specs:
+        try:
+            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
+        except ModelUnavailableError as error:
+            missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
+        raise ModelUnavailableError(
+            f"{len(missing)} of {len(specs)} generators have no model:{lines}", place="augment.generators"
+        )
+    generators = tuple(_make(spec, source) for spec, source in zip(specs, sources, strict=True))
+    taken: list[str] = []
+    for generator, spec in zip(generators, specs, strict=True):
+        count = taken.count(spec.label) + 1
+        taken.append(spec.label)
+        generator.name = spec.label if count == 1 else f"{spec.label}-{count}"
+    return generators
+
+
 def augment(
     dataset: Dataset,
     section: AugmentSection,
@@ -45,4 +114,192 @@ def augment(
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
 ) -> Questions:
-    raise NotImplementedError
+    """Return the user's own questions followed by generated ones, and how many each cleaning rule removed.
+
+    Args:
+        dataset: Questions are written for its documents.
+        section: How many, of which kinds, by whom.
+        generators: As many as `section.shares`; names must differ.
+        held_out: Normalised texts (`wording.normalise`) of held-out questions.
+        cache: Where raw texts are kept, batch by batch.
+        report: Told after every batch.
+
+    Raises:
+        ConfigError: there are not as many generators as shares.
+        PluginError: a generator returned a wrong number of texts, or nothing that can be used.
+    """
+    cache = cache if cache is not None else MemoryCache()
+    planned = plan(dataset, section, len(generators))
+    texts: dict[int, str] = {}
+    late = 0
+    for number, generator in enumerate(generators):
+        mine = [index for index, item in enumerate(planned) if item.generator == number]
+        written = _write(generator, {index: planned[index].request for index in mine}, section, cache, report)
+        _check_usable(generator, [_draft(planned[index], text, generator) for index, text in written.items()])
+        texts.update(written)
+        late += len(mine) - len(written)
+    drafts = [
+        _draft(item, texts[index], generators[item.generator]) for index, item in enumerate(planned) if index in texts
+    ]
+    questions, removed = clean(drafts, dataset.questions, held_out=held_out, near_duplicate=section.near_duplicate)
+    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed))
+
+
+def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_Planned, ...]:
+    """Return every request in the order of asking: a first question for each answer, then a second one, and so on.
+
+    Kinds take turns, beginning elsewhere for each answer, so that a small plan has all kinds. What is asked does not
+    depend on `per_answer`, which only decides how much of it.
+
+    Raises:
+        ConfigError: there are not as many generators as shares.
+    """
+    if not generators or not section.per_answer:
+        return ()
+    if generators != len(section.shares):
+        raise ConfigError(
+            [f"augment.shares has {len(section.shares)} numbers for {generators} generators"],
+            hint="Give one share for each generator.",
+        )
+    own: dict[str, list[str]] = {}
+    for question in dataset.questions:
+        for document_id in question.document_ids:
+            own.setdefault(document_id, []).append(question.text)
+    documents = [item for item in dataset.documents if not section.only_labelled or item.id in own]
+    rounds = min(section.per_answer, max(1, section.most // max(1, len(documents))))
+    limits = np.cumsum(section.shares) / np.sum(section.shares)
+    planned: list[_Planned] = []
+    for turn in range(rounds):
+        for place, document in enumerate(documents):
+            kind = section.kinds[(place + turn) % len(section.kinds)]
+            attempt = turn // len(section.kinds)
+            known = own.get(document.id, [])
+            request = Request(document.text, known[turn % len(known)] if known else "", kind, attempt)
+            generator = int((limits[:-1] <= len(planned) * _GOLDEN % 1.0).sum())
+            planned.append(_Planned(request, document.id, generator))
+    return tuple(planned)
+
+
+def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_rank: int) -> NDArray[np.bool_]:
+    """Return which questions `[Q]` to keep: those whose answer the panel finds again.
+
+    The user's own questions stay. A generated one stays if the panel ranks one of its answers `most_rank` or better.
+    Each expert's scores are standardised over the documents of a question before they are averaged; a pair that no
+    expert scored ranks last.
+    """
+    values = np.asarray(scores.values, dtype=np.float64)
+    scored = ~np.isnan(values)
+    counts = scored.sum(axis=1, keepdims=True)
+    filled = np.where(scored, values, 0.0)
+    means = filled.sum(axis=1, keepdims=True) / np.maximum(counts, 1)
+    deviations = np.where(scored, values - means, 0.0)
+    spread = np.sqrt((deviations**2).sum(axis=1, keepdims=True) / np.maximum(counts, 1))
+    standard = np.divide(deviations, spread, out=np.zeros_like(deviations), where=spread > 0)
+    experts = scored.sum(axis=2)
+    panel = np.where(experts > 0, standard.sum(axis=2) / np.maximum(experts, 1), -np.inf)
+    labels = questions.hard_labels(dataset.documents) > 0
+    best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
+    ranks = 1 + (panel > best[:, None]).sum(axis=1)
+    own = np.array([not question.generated for question in questions.items], dtype=np.bool_)
+    kept: NDArray[np.bool_] = own | ((ranks <= most_rank) & np.isfinite(best))
+    return kept
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    generator: Generator,
+    requests: dict[int, Request],
+    section: AugmentSection,
+    cache: ItemCache,
+    report: Report,
+) -> dict[int, str]:
+    """Return the texts of one generator by position in the plan; what is missing was over budget."""
+    space = f"{generator.fingerprint}|seed={section.seed}"
+    texts: dict[int, str] = {}
+    spent = 0.0
+    report(Progress("augment", 0, len(requests), generator.name))
+    for batch in _batches(requests, generator.batch_size):
+        keys = {index: _key(requests[index]) for index in batch}
+        known = cache.read(space, list(keys.values()))
+        texts.update({index: known[key].decode("utf-8") for index, key in keys.items() if key in known})
+        missing = [index for index in batch if index not in texts]
+        if missing and spent < section.budget_seconds:
+            start = time.perf_counter()
+            made = _generate(generator, [requests[index] for index in missing], section.seed)
+            spent += time.perf_counter() - start
+            cache.write(space, {keys[index]: text.encode("utf-8") for index, text in zip(missing, made, strict=True)})
+            texts.update(zip(missing, made, strict=True))
+        report(Progress("augment", len(texts), len(requests), generator.name))
+    return dict(sorted(texts.items()))
+
+
+def _batches(requests: dict[int, Request], size: int) -> Iterator[list[int]]:
+    """Yield the positions batch by batch, answers of like length together; the same batches in every run."""
+    indices = list(requests)
+    for start in range(0, len(indices), size * _SORTED_BATCHES):
+        some = sorted(indices[start : start + size * _SORTED_BATCHES], key=lambda i: len(requests[i].document))
+        for first in range(0, len(some), size):
+            yield some[first : first + size]
+
+
+def _generate(generator: Generator, requests: Sequence[Request], seed: int) -> list[str]:
+    made = generator.generate(requests, seed=seed)
+    if len(made) != len(requests) or not all(isinstance(text, str) for text in made):
+        raise PluginError(
+            f"generate returned {len(made)} items for {len(requests)} requests, expected one text for each",
+            place=f"generator {generator.name}",
+            hint='A plug-in returns "" where nothing came.',
+        )
+    # A lone surrogate cannot be stored.
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in made]
+
+
+def _key(request: Request) -> str:
+    return hashlib.sha256(json.dumps(astuple(request)).encode("utf-8")).hexdigest()
+
+
+def _draft(item: _Planned, text: str, generator: Generator) -> Draft:
+    return Draft(text, item.document_id, item.request.document, generator.name, item.request.kind)
+
+
+def _check_usable(generator: Generator, drafts: Sequence[Draft]) -> None:
+    if len(drafts) < _TELLING or any(usable(draft) for draft in drafts):
+        return
+    example = next((draft.text for draft in drafts if draft.text.strip()), "")
+    told = f", for example {example[:60]!r}" if example else ": all were empty"
+    raise PluginError(
+        f"none of {len(drafts)} texts can be used{told}",
+        place=f"generator {generator.name}",
+        hint="Remove it from augment.generators, or name another model.",
+    )
+
+
+# --- making -----------------------------------------------------------------------------------------------------------
+
+
+def _make(spec: PluginSpec, source: models.ModelSource | None) -> Generator:
+    plug_in = spec.use or _plug_in(spec, source)
+    made = registry.factory("generators", plug_in)
+    try:
+        inspect.signature(made).bind(source, **spec.options)
+    except TypeError as error:
+        raise ConfigError([f"{error}"], place=f"generator {spec.label}", hint="See its options.") from None
+    generator: Generator = made(source, **spec.options)
+    if not isinstance(generator, Generator):
+        raise PluginError("it has no name, fingerprint, batch_size and generate", place=f"plug-in {plug_in}")
+    return generator
+
+
+def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
+    """Pick the plug-in for a model that names none; transformers reads folders, GGUF files and hub ids alike."""
+    if source is None or source.entry is None:
+        return "transformers"
+    if not source.entry.generator:
+        raise ConfigError(
+            [f"the model '{spec.model}' scores questions, it cannot write them"],
+            place="augment.generators",
+            hint="Name it under score.experts.",
+        )
+    return source.entry.generator

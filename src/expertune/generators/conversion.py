@@ -1,0 +1,92 @@
+"""Make a GGUF file quick to load: unpack its weights once into the cache folder. Knows nothing of what is written."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from expertune.errors import ModelUnavailableError
+from expertune.packages import cache_folder
+
+
+def unpacked(file: Path, fingerprint: str) -> Path:
+    """Return a folder with the weights of a GGUF file as bfloat16 safetensors, written on first use.
+
+    Reading a quantised file takes up to a minute, reading the folder a second. The folder appears by one rename,
+    so it is complete when it exists.
+
+    Raises:
+        ModelUnavailableError: the file cannot be read as a causal language model, or the cache cannot be written.
+    """
+    target = cache_folder() / f"{file.stem}-{fingerprint[:12]}-unpacked"
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_sibling(target) as temporary:
+            _unpack(file, temporary)
+            try:
+                temporary.rename(target)
+            except OSError:
+                # Another process may have been faster: what it wrote is the same.
+                if not target.is_dir():
+                    raise
+    except OSError as error:
+        raise ModelUnavailableError(
+            f"the model cannot be unpacked ({error})",
+            place=str(file),
+            hint=f"Free space in {target.parent}, or name another folder with the variable EXPERTUNE_CACHE.",
+        ) from error
+    return target
+
+
+@contextlib.contextmanager
+def _temporary_sibling(target: Path) -> Iterator[Path]:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(file.parent),
+                gguf_file=file.name,
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            model.to(torch.bfloat16).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise ModelUnavailableError(
+            f"not a GGUF file of a causal language model that transformers can read ({error})",
+            place=str(file),
+            hint="Name a model folder or another file under augment.generators.",
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing progress bars and advice while it loads; afterwards all is as before."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

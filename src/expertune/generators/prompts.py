@@ -1,0 +1,190 @@
+"""Prompt texts for each kind of question. Knows no model: only what a small base model continues well.
+
+Every frame ends in an opening quote, which a model that follows no instructions closes again. A frame comes with
+beginnings, so that several questions for one answer differ without any chance being involved. `{text}` stands for
+the answer, `{question}` for the user's own question. Worded for answers in any domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from expertune.augment import Request
+from expertune.generators.decoding import Prompt
+
+# What the contrasting prompt holds in place of the answer: says as little as a text can.
+PLACEHOLDER = "Here you will find more information about this topic."
+_PLACEHOLDER_QUESTION = "Do you have more information about this topic?"
+_MOST_WORDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A prompt that ends in an opening quote, and how what follows may begin."""
+
+    text: str
+    starts: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one kind of question is written: its frames and the limits on what is written.
+
+    `copy`, `shy`, `longest` and `ends` are those of `Prompt`; `avoid` says whose words `copy` and `shy` are about.
+    """
+
+    frames: tuple[Frame, ...]
+    copy: int = 6
+    shy: float = 0.0
+    longest: int = 28
+    ends: str = "?"
+    avoid: str = "{text}"
+    sentences: int = 1
+
+
+_FAQ = 'Frequently asked questions\n\nAnswer: {text}\n\nThe question to this answer is: "'
+_HELP = (
+    "Here is a help text of a web site:\n{text}\n\n"
+    'A user asked a question and got this text as the answer. The question was: "'
+)
+_CHAT = 'The agent of the help desk answered: {text}\n\nBefore that, the customer had asked: "'
+_CASE = 'The agent of the help desk answered: {text}\n\nBefore that, the customer had explained the problem: "'
+_LETTER = 'A customer wrote a letter. The answer to it was: {text}\n\nThe letter of the customer was: "'
+_REPHRASED = 'Question: "{question}"\nAnswer: {text}\n\nAnother user asked the same question in other words: "'
+_ALSO = 'Frequently asked questions\n\nAnswer: {text}\n\nUsers ask "{question}" or, which means the same, "'
+
+_EXAMPLES = (
+    "Open the settings page, choose Security and press Reset. We send you a link that is valid for an hour.",
+    "The museum is open from 10 to 18 on weekdays and until 20 on Saturdays. On Mondays it stays closed.",
+    "Wash the jacket at 30 degrees with a liquid detergent and let it dry in the air. Never use a tumble dryer.",
+)
+
+
+def _shown(label: str, *examples: str) -> str:
+    """Return a frame that shows by example what is wanted."""
+    shown = (f'Text: {text}\n{label}: "{example}"\n\n' for text, example in zip(_EXAMPLES, examples, strict=True))
+    return "".join(shown) + f'Text: {{text}}\n{label}: "'
+
+
+_QUESTION = Recipe(
+    (
+        Frame(_FAQ, ("How do I", "Can I", "What", "Do you", "Is", "Where", "When", "How", "Which", "Why")),
+        Frame(_HELP, ("How", "Is there", "What is", "Can", "Where can I", "I want to", "Are", "What if")),
+        Frame(_CHAT, ("What", "How can I", "Could you", "I would like to", "Do I", "Can you")),
+    )
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    "question": _QUESTION,
+    "rephrase": Recipe(
+        (
+            Frame(_REPHRASED, ("How", "Can", "Is", "I", "What", "Do")),
+            Frame(_ALSO, ("Can I", "How do I", "Is there", "I want", "Where", "Does")),
+        ),
+        avoid="{question}",
+        copy=4,
+        shy=1.0,
+    ),
+    "keyword": Recipe(
+        (
+            Frame(_shown("Search words", "reset password link", "museum opening hours", "wash jacket detergent")),
+            Frame('Text: {text}\n\nTo find this text, users type into the search box: "'),
+            Frame(_shown("Search", "forgot password", "museum closed monday", "jacket washing temperature")),
+        ),
+        longest=10,
+        copy=5,
+        ends="?.,",
+    ),
+    "short": Recipe(
+        (
+            Frame("The agent of the help desk answered: {text}\n\nThe subject of the customer's e-mail was: \""),
+            Frame(_CHAT, ("Need", "Any", "Is", "Can", "Want", "How", "What", "No")),
+        ),
+        longest=10,
+        copy=4,
+        ends="?.",
+    ),
+    "indirect": Recipe(
+        (
+            Frame(_CASE, ("I", "My", "I have", "I want", "We", "I am")),
+            Frame(_CHAT, ("I", "My", "I need", "I am not sure", "I can't", "The")),
+        ),
+        sentences=2,
+        longest=36,
+    ),
+    "vocabulary": Recipe(
+        (
+            Frame(_FAQ, ("Can I", "How", "Do you", "What", "Is", "Where")),
+            Frame(_CHAT, ("Is there", "How", "I", "Can", "What", "My")),
+        ),
+        shy=2.5,
+        copy=3,
+    ),
+    "story": Recipe((Frame(_LETTER, ("I", "Last week", "Hello, I", "My", "We")),), sentences=4, longest=64, ends=""),
+    "claim": Recipe(
+        (
+            Frame(
+                _shown(
+                    "In short",
+                    "A reset link works for one hour.",
+                    "The museum is closed on Mondays.",
+                    "A tumble dryer would damage the jacket.",
+                )
+            ),
+            Frame('{text}\n\nIn one short sentence, this means that "'),
+        ),
+        ends=".?",
+        copy=9,
+    ),
+    "title": Recipe(
+        (
+            Frame(_shown("Title", "Resetting your password", "Opening hours", "How to clean your jacket")),
+            Frame('{text}\n\nThe title of the text above is: "'),
+        ),
+        longest=12,
+        ends="?.",
+    ),
+    # A question as usual; the slips of the finger are made afterwards by rule.
+    "typo": replace(_QUESTION, frames=_QUESTION.frames[::-1]),
+}
+
+
+def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:
+    """Return every frame with every beginning, the frames taking turns."""
+    most = max(len(frame.starts) for frame in recipe.frames)
+    return tuple(
+        (frame, frame.starts[turn]) for turn in range(most) for frame in recipe.frames if turn < len(frame.starts)
+    )
+
+
+def prompt(request: Request, *, temperature: float, seed: int) -> Prompt:
+    """Return what to continue for a request.
+
+    Attempts go through the frames and their beginnings first, always with the best token; only what is asked
+    beyond that is sampled at `temperature`.
+    """
+    recipe = recipe_for(request)
+    ways = choices(recipe)
+    # Answers begin at different places, so that not every answer of a small plan is asked for with "How do I".
+    frame, start = ways[(request.attempt + seed) % len(ways)]
+    text = " ".join(request.document.split()[:_MOST_WORDS])
+    filled = {"text": text, "question": request.question}
+    return Prompt(
+        text=frame.text.format_map(filled),
+        plain=frame.text.format_map({"text": PLACEHOLDER, "question": _PLACEHOLDER_QUESTION}),
+        start=start,
+        source=recipe.avoid.format_map(filled),
+        copy=recipe.copy,
+        shy=recipe.shy,
+        longest=recipe.longest,
+        ends=recipe.ends,
+        temperature=temperature if request.attempt >= len(ways) else 0.0,
+        seed=seed,
+    )
+
+
+def recipe_for(request: Request) -> Recipe:
+    """Return the recipe of the request's kind; without a question of the user there is nothing to rephrase."""
+    kind = "question" if request.kind == "rephrase" and not request.question else request.kind
+    return RECIPES[kind]
