@@ -25,30 +25,8 @@ ANSWER = (
 )
 # With these random weights greedy continuations are several words long.
 SEED = 24
-WORDS = tuple(
-    [
-        "can",
-        "i",
-        "cancel",
-        "my",
-        "order",
-        "how",
-        "do",
-        "you",
-        "what",
-        "is",
-        "the",
-        "refund",
-        "when",
-        "where",
-        "parcel",
-        "money",
-        "back",
-        "press",
-        "desk",
-        "number",
-    ]
-)
+VOCABULARY = "can i cancel my order how do you what is the refund when where parcel money back press desk number"
+WORDS = VOCABULARY.split()
 
 
 @pytest.fixture(scope="module")
