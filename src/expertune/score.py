@@ -34,6 +34,7 @@ _CHUNK = 256
 # Rows of a cosine block: bounds the temporary arrays on large corpora.
 _ROWS = 1024
 _EXCERPT = 60
+_REPAIR = "Repair the plug-in, or remove it from score.experts."
 
 
 @runtime_checkable
@@ -232,7 +233,8 @@ def _embed_checked(expert: EmbeddingExpert, texts: list[str], *, is_query: bool)
 def _as_float(expert: Expert, returned: Any) -> FloatArray:
     if not isinstance(returned, np.ndarray) or not np.issubdtype(returned.dtype, np.floating):
         what = f"an array of {returned.dtype}" if isinstance(returned, np.ndarray) else type(returned).__name__
-        raise PluginError(f"returned {what}, expected an array of float32", place=f"expert {expert.name}")
+        message = f"returned {what}, expected an array of float32"
+        raise PluginError(message, place=f"expert {expert.name}", hint=_REPAIR)
     # A value too large for float32 becomes infinite here and is refused by the checks that follow.
     with np.errstate(over="ignore"):
         return returned.astype(np.float32, copy=False)
@@ -253,6 +255,7 @@ def _score_one(
             raise PluginError(
                 f"score returned an array of shape {returned.shape}, expected {target.shape}",
                 place=f"expert {expert.name}",
+                hint=_REPAIR,
             )
         target[:] = returned
         return
@@ -262,6 +265,7 @@ def _score_one(
         raise PluginError(
             f"question vectors have {left.shape[1]} dimensions, document vectors {right.shape[1]}",
             place=f"expert {expert.name}",
+            hint=_REPAIR,
         )
     for start in range(0, len(left), _ROWS):
         target[start : start + _ROWS] = cosine(left[start : start + _ROWS], right)
