@@ -151,6 +151,13 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
+def test_a_large_corpus_shrinks_what_is_written_per_answer(faq, tiny_model):
+    for most, expected in ((100, 3 * PAIRS), (2 * PAIRS + 1, 2 * PAIRS), (1, PAIRS)):
+        augment = {"generators": ["template"], "shares": [1.0], "per_answer": 3, "most": most}
+        (writing, *_) = checking.check(_values(faq, str(tiny_model), augment=augment)).costs
+        assert writing.items == expected
+
+
 def test_writing_costs_at_most_the_budget(faq, monkeypatch):
     monkeypatch.setattr(models, "present", lambda layout: True)
     augment = {"generators": ["smollm2-135m-instruct"], "shares": [1.0], "budget_seconds": 1.0, "per_answer": 100}

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from expertune import cli, models, registry
 from expertune.errors import ExpertuneError
-from expertune.pipeline import Run
+from expertune.pipeline import Run, Stage
 from expertune.records import Progress
 
 PAIRS = {
@@ -190,6 +190,25 @@ def test_the_door_runs_the_same(wanted, tmp_path):
     assert {row.dataset for row in rows} == {"shop", "elsewhere"}
     assert {"train", "evaluate"} <= {event.stage for event in events}
     assert all(0 <= event.done <= event.total for event in events)
+
+
+def test_a_data_frame_runs_and_its_rows_are_kept_beside_the_results(wanted, tmp_path):
+    import pandas
+
+    from expertune.config import from_mapping
+    from expertune.errors import DataError
+
+    values, _ = cli._values(None, *_parsed(wanted))
+    config = from_mapping({**values, "data": {"question_column": "asked"}})
+    rows = [{"asked": asked, "answer": answer, "split": None, "note": 1} for asked, answer in PAIRS.values()]
+    frame = pandas.DataFrame([*rows, {"asked": "Pay by card?", "answer": "You can pay by card.", "split": "heldout"}])
+    result = Run.from_frame(frame, config).execute(until=Stage.LOAD)
+    assert (len(result.dataset.questions), len(result.dataset.documents)) == (8, 8)
+    assert [judged.name for judged in result.judged] == ["frame/heldout", "probe/test"]
+    kept = [json.loads(line) for line in (tmp_path / "out" / "data" / "frame.jsonl").read_text().splitlines()]
+    assert kept[0] == {"asked": PAIRS["cost"][0], "answer": PAIRS["cost"][1], "split": None}
+    with pytest.raises(DataError, match="frame"):
+        Run.from_frame(frame.drop(columns="answer"), config)
 
 
 def _parsed(options: Sequence[str]) -> tuple[Any, ...]:

@@ -244,7 +244,7 @@ def _costs(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tup
 def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, float]:
     """Return how many questions are asked for and the seconds that takes, each generator within its budget."""
     answers = len(dataset.labelled_ids) if section.only_labelled else len(dataset.documents)
-    wanted = min(section.per_answer * answers, max(section.most, answers) if section.per_answer else 0)
+    wanted = answers * min(section.per_answer, max(1, section.most // max(1, answers)))
     seconds = 0.0
     for spec, share in zip(section.generators, section.shares, strict=True):
         each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.01)
@@ -253,12 +253,14 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, float]:
 
 
 def _training(config: Config, questions: int, base: float) -> tuple[int, str, float]:
-    section = config.train
-    runs = 2 if config.select.refit else 1
-    examples = section.steps * section.batch_size * runs
+    """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
+    section, choice = config.train, config.select
+    runs = 2 if choice.refit else 1
+    seen = section.steps * section.batch_size * runs
     scale = base / SECONDS_PER_TEXT["all-minilm-l6-v2"] * (FULL_MODE if section.mode == "full" else 1.0)
-    choosing = len(config.select.factors) * (config.select.validation * questions + 2 * 240) * base
-    return examples, f"questions in {section.steps * runs} steps", examples * SECONDS_PER_EXAMPLE * scale + choosing
+    probe = data.load_probe()
+    looked_at = len(choice.factors) * (choice.validation * questions + len(probe.queries)) + len(probe.documents)
+    return seen, f"questions in {section.steps * runs} steps", seen * SECONDS_PER_EXAMPLE * scale + looked_at * base
 
 
 def _known_name(spec: PluginSpec) -> str:

@@ -34,6 +34,8 @@ from expertune.records import (
 from expertune.store import Store, fingerprint
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from expertune.agreement import Agreement
     from expertune.encoders import CachedEncoder
     from expertune.geometry import Geometry
@@ -90,6 +92,25 @@ class Run:
     def from_toml(cls, path: str | Path, *, report: Report = ignore_progress) -> Run:
         """Read a config file; see `expertune.config.read` for errors."""
         return cls(config.read(Path(path)), report)
+
+    @classmethod
+    def from_frame(cls, frame: DataFrame, config: Config, *, report: Report = ignore_progress) -> Run:
+        """Run on the rows of a data frame with the columns that `config.data` names.
+
+        They are written to `data/frame.jsonl` in the output folder, so that the resolved config can run again.
+
+        Raises:
+            DataError: a column is missing, a cell is empty, or there are too few questions or answers.
+        """
+        section = config.data
+        data.load_frame(frame, section)
+        file = config.run.out / "data" / "frame.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        used = {section.question_column, section.answer_column, section.id_column, "split"}
+        kept = frame[[column for column in frame.columns if column in used]]
+        kept.to_json(file, orient="records", lines=True, force_ascii=False)
+        moved = section.model_copy(update={"path": str(file)})
+        return cls(config.model_copy(update={"data": moved}), report)
 
     @cached_property
     def store(self) -> Store:
