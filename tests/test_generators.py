@@ -11,8 +11,8 @@ from expertune import models
 from expertune.augment import Generator, Request
 from expertune.config import Kind
 from expertune.errors import ConfigError, ModelUnavailableError
-from expertune.generators import prompts
-from expertune.generators.decoding import Prompt, Writer
+from expertune.generators import conversion, prompts
+from expertune.generators.decoding import Prompt, Writer, Written
 from expertune.generators.template import TemplateGenerator, content_words, slips
 from expertune.generators.transformers import TransformersGenerator, processor_has_bfloat16
 from expertune.models import ModelSource
@@ -105,6 +105,15 @@ def test_only_rephrasing_reads_the_users_question_and_falls_back_without_one() -
     request = Request(ANSWER, "How can I cancel?", "rephrase")
     assert "How can I cancel?" in prompts.prompt(request, temperature=0.5, seed=0).text
     assert prompts.recipe_for(Request(ANSWER, "", "rephrase")) is prompts.RECIPES["question"]
+
+
+def test_kinds_that_share_frames_begin_apart() -> None:
+    made = [
+        prompts.prompt(Request(ANSWER, "", kind, attempt), temperature=0.5, seed=0)
+        for kind in ("question", "rephrase")
+        for attempt in range(2)
+    ]
+    assert len({(item.text, item.start) for item in made}) == 4
 
 
 def test_a_long_answer_is_cut_and_braces_in_it_are_harmless() -> None:
@@ -254,6 +263,49 @@ def test_bfloat16_is_found_in_the_processor_flags(tmp_path: Path) -> None:
     flags.write_text("flags : avx2 avx512_bf16\n", encoding="utf-8")
     assert processor_has_bfloat16(flags)
     assert not processor_has_bfloat16(tmp_path / "absent")
+
+
+def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: TransformersGenerator) -> None:
+    def text(written: str, kind: str, *, ended: bool = True) -> str:
+        return generator._text(Request(ANSWER, "", kind), Written(written, ended, 0.0), 0)
+
+    assert text("Can I cancel? Or not? Or", "question") == "Can I cancel?"
+    assert text("Can I cancel before you have", "question", ended=False) == ""
+    assert text("I ordered a bed. It is too big. Now I", "indirect", ended=False) == "I ordered a bed. It is too big."
+    assert text("order cancel before dispatch", "keyword", ended=False) == "order cancel before dispatch"
+    assert text("Opening Hours", "title") == ""
+
+
+def test_a_gguf_file_is_unpacked_once_and_never_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPERTUNE_CACHE", str(tmp_path / "cache"))
+    calls: list[Path] = []
+
+    def unpack(file: Path, folder: Path) -> None:
+        calls.append(file)
+        (folder / "model.safetensors").write_bytes(b"half")
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        (folder / "config.json").write_bytes(b"whole")
+
+    monkeypatch.setattr(conversion, "_unpack", unpack)
+    file = tmp_path / "some.gguf"
+    with pytest.raises(KeyboardInterrupt):
+        conversion.unpacked(file, "abc")
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+    folder = conversion.unpacked(file, "abc")
+    assert (folder / "config.json").read_bytes() == b"whole"
+    assert conversion.unpacked(file, "abc") == folder
+    assert conversion.unpacked(file, "def") != folder
+    assert len(calls) == 3
+
+
+def test_a_file_that_is_no_gguf_is_a_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPERTUNE_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(b"no weights")
+    broken = TransformersGenerator(ModelSource("broken", str(file), "abc"))
+    with pytest.raises(ModelUnavailableError, match="broken"):
+        broken.generate(requests()[:1], seed=0)
 
 
 # --- rules without a model --------------------------------------------------------------------------------------------

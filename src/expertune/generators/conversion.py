@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _unpack(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
-        with quiet():
+        with quiet(), _without_gguf_bar():
             tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 str(file.parent),
@@ -90,3 +91,19 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _without_gguf_bar() -> Iterator[None]:
+    """Silence the bar that reading GGUF draws: transformers has no switch for this one."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    drawn = getattr(reader, "tqdm", None)
+    if drawn is None:
+        yield
+        return
+    reader.tqdm = functools.partial(drawn, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = drawn

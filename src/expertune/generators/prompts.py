@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from expertune.augment import Request
+from expertune.generators.base import number
 from expertune.generators.decoding import Prompt
+from expertune.wording import normalise
 
 # What the contrasting prompt holds in place of the answer: says as little as a text can.
 PLACEHOLDER = "Here you will find more information about this topic."
@@ -32,6 +34,7 @@ class Recipe:
     """How one kind of question is written: its frames and the limits on what is written.
 
     `copy`, `shy`, `longest` and `ends` are those of `Prompt`; `avoid` says whose words `copy` and `shy` are about.
+    `fragment`: a text that was cut off at its longest still serves.
     """
 
     frames: tuple[Frame, ...]
@@ -41,6 +44,7 @@ class Recipe:
     ends: str = "?"
     avoid: str = "{text}"
     sentences: int = 1
+    fragment: bool = False
 
 
 _FAQ = 'Frequently asked questions\n\nAnswer: {text}\n\nThe question to this answer is: "'
@@ -54,17 +58,31 @@ _LETTER = 'A customer wrote a letter. The answer to it was: {text}\n\nThe letter
 _REPHRASED = 'Question: "{question}"\nAnswer: {text}\n\nAnother user asked the same question in other words: "'
 _ALSO = 'Frequently asked questions\n\nAnswer: {text}\n\nUsers ask "{question}" or, which means the same, "'
 
-_EXAMPLES = (
+_TEXTS = (
     "Open the settings page, choose Security and press Reset. We send you a link that is valid for an hour.",
     "The museum is open from 10 to 18 on weekdays and until 20 on Saturdays. On Mondays it stays closed.",
     "Wash the jacket at 30 degrees with a liquid detergent and let it dry in the air. Never use a tumble dryer.",
 )
+# What is shown for each of the texts, under the label that stands before it.
+_EXAMPLES: Mapping[str, tuple[str, str, str]] = {
+    "Search words": ("reset password link", "museum opening hours", "wash jacket detergent"),
+    "Search": ("forgot password", "museum closed monday", "jacket washing temperature"),
+    "In short": (
+        "A reset link works for one hour.",
+        "The museum is closed on Mondays.",
+        "A tumble dryer would damage the jacket.",
+    ),
+    "Title": ("Resetting your password", "Opening hours", "How to clean your jacket"),
+}
+# A model that has nothing to say repeats an example.
+EXAMPLES = frozenset(normalise(example) for examples in _EXAMPLES.values() for example in examples)
 
 
-def _shown(label: str, *examples: str) -> str:
+def _shown(label: str) -> Frame:
     """Return a frame that shows by example what is wanted."""
-    shown = (f'Text: {text}\n{label}: "{example}"\n\n' for text, example in zip(_EXAMPLES, examples, strict=True))
-    return "".join(shown) + f'Text: {{text}}\n{label}: "'
+    pairs = zip(_TEXTS, _EXAMPLES[label], strict=True)
+    shown = "".join(f'Text: {text}\n{label}: "{example}"\n\n' for text, example in pairs)
+    return Frame(f'{shown}Text: {{text}}\n{label}: "')
 
 
 _QUESTION = Recipe(
@@ -88,13 +106,14 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "keyword": Recipe(
         (
-            Frame(_shown("Search words", "reset password link", "museum opening hours", "wash jacket detergent")),
+            _shown("Search words"),
             Frame('Text: {text}\n\nTo find this text, users type into the search box: "'),
-            Frame(_shown("Search", "forgot password", "museum closed monday", "jacket washing temperature")),
+            _shown("Search"),
         ),
         longest=10,
         copy=5,
         ends="?.,",
+        fragment=True,
     ),
     "short": Recipe(
         (
@@ -124,14 +143,7 @@ RECIPES: Mapping[str, Recipe] = {
     "story": Recipe((Frame(_LETTER, ("I", "Last week", "Hello, I", "My", "We")),), sentences=4, longest=64, ends=""),
     "claim": Recipe(
         (
-            Frame(
-                _shown(
-                    "In short",
-                    "A reset link works for one hour.",
-                    "The museum is closed on Mondays.",
-                    "A tumble dryer would damage the jacket.",
-                )
-            ),
+            _shown("In short"),
             Frame('{text}\n\nIn one short sentence, this means that "'),
         ),
         ends=".?",
@@ -139,15 +151,19 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "title": Recipe(
         (
-            Frame(_shown("Title", "Resetting your password", "Opening hours", "How to clean your jacket")),
+            _shown("Title"),
             Frame('{text}\n\nThe title of the text above is: "'),
         ),
         longest=12,
         ends="?.",
+        fragment=True,
     ),
     # A question as usual; the slips of the finger are made afterwards by rule.
     "typo": replace(_QUESTION, frames=_QUESTION.frames[::-1]),
 }
+
+
+_KIND_ORDER = tuple(RECIPES)
 
 
 def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:
@@ -166,8 +182,10 @@ def prompt(request: Request, *, temperature: float, seed: int) -> Prompt:
     """
     recipe = recipe_for(request)
     ways = choices(recipe)
-    # Answers begin at different places, so that not every answer of a small plan is asked for with "How do I".
-    frame, start = ways[(request.attempt + seed) % len(ways)]
+    # Answers begin at different places, so that not every answer of a small plan is asked for with "How do I"; kinds
+    # that share frames begin apart.
+    first = number(request.document) + _KIND_ORDER.index(request.kind) * len(ways) // len(_KIND_ORDER)
+    frame, start = ways[(first + request.attempt) % len(ways)]
     text = " ".join(request.document.split()[:_MOST_WORDS])
     filled = {"text": text, "question": request.question}
     return Prompt(

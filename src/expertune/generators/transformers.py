@@ -16,6 +16,7 @@ from expertune.generators import base, prompts
 from expertune.generators.decoding import Writer, Written
 from expertune.generators.template import slips
 from expertune.models import ModelSource
+from expertune.wording import normalise
 
 _PLUG_IN = "transformers"
 _VERSION = 1
@@ -59,7 +60,7 @@ class TransformersGenerator:
         self.fingerprint = base.fingerprint(_PLUG_IN, _VERSION, model, decisive)
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        """Return one text per request, in order; "" where the answer did not support what was written.
+        """Return one text per request, in order; "" where none is whole or the answer did not support it.
 
         No random state outside is used or changed.
         """
@@ -78,13 +79,14 @@ class TransformersGenerator:
         return texts
 
     def _text(self, request: Request, written: Written, seed: int) -> str:
-        if written.support < self._options.support:
-            return ""
+        recipe = prompts.recipe_for(request)
         sentences = _SENTENCE_END.split(written.text)
-        if not written.ended and len(sentences) > 1:
-            # Cut off in the middle: what came before is whole.
+        if not written.ended and not recipe.fragment:
+            # Cut off in the middle: only what came before is whole.
             sentences = sentences[:-1]
-        text = " ".join(sentences[: prompts.recipe_for(request).sentences])
+        text = " ".join(sentences[: recipe.sentences])
+        if written.support < self._options.support or normalise(text) in prompts.EXAMPLES:
+            return ""
         return slips(text, seed) if request.kind == "typo" else text
 
     @cached_property
