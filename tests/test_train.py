@@ -109,7 +109,9 @@ def test_fewer_questions_than_a_batch(base, data, tmp_path):
 def test_inactive_documents_are_no_negatives(base, data, tmp_path):
     active = np.array([True, True, False, False])
     targets = np.tile(np.eye(4, dtype=np.float32)[:2], (8, 1))
-    columns, vectors = train._document_source(None, dataclasses.replace(data, active=active), section())(torch.arange(2))
+    columns, vectors = train._document_source(None, dataclasses.replace(data, active=active), section())(
+        torch.arange(2)
+    )
     assert columns.tolist() == [0, 1]
     np.testing.assert_array_equal(vectors.numpy(), data.document_vectors[:2])
     assert targets.shape == (16, 4)

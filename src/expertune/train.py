@@ -179,9 +179,7 @@ def use_bf16(choice: str) -> bool:
         return choice == "on"
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return (
-        bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
-    )
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
 
 
 def _native_bf16() -> bool:
