@@ -133,7 +133,7 @@ def test_a_run_goes_through_every_stage_and_reuses_what_does_not_change(wanted, 
     assert stages(first) == dict.fromkeys(everything, False)
     out = tmp_path / "out"
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    schema = json.loads((Path(cli.__file__).parent / "results.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((Path(cli.__file__).parent / "report" / "results.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(results, schema, cls=jsonschema.Draft202012Validator)
     assert {(row["dataset"], row["role"], row["model"]) for row in results["evaluations"]} == {
         (name, role, model)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expertune.formats import cut, decimals, duration, p_value, plain, points, signed
+from expertune.report.formats import cut, decimals, duration, p_value, plain, points, signed
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from expertune import packages
 from expertune.errors import ModelUnavailableError, UntrustedModelError
-from expertune.packages import Layout, locate, present
+from expertune.models import packages
+from expertune.models.packages import Layout, locate, present
 
 WEIGHTS = b"weights" * 100
 

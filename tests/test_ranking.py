@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expertune import ranking
 from expertune.errors import DataError, PluginError
-from expertune.ranking import rank
+from expertune.evaluate import ranking
+from expertune.evaluate.ranking import rank
 from expertune.records import Document, JudgedSet, Query, Role
 
 

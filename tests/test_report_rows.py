@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import finished_run
 from expertune.records import Query, Role
-from expertune.report_rows import HeldOutRow, held_out_rows, losses, sample_rows, wins
+from expertune.report.rows import HeldOutRow, held_out_rows, losses, sample_rows, wins
 
 
 def row(before: int, after: int) -> HeldOutRow:

@@ -139,7 +139,7 @@ def test_every_pin_has_a_hash(name: str):
 
 
 def test_every_package_of_the_catalogue_is_pinned():
-    catalogue = tomllib.loads((ROOT / "src/expertune/catalog.toml").read_text(encoding="utf-8"))
+    catalogue = tomllib.loads((ROOT / "src/expertune/models/catalog.toml").read_text(encoding="utf-8"))
     packages = {normalised(package) for entry in catalogue.values() for package in entry.get("packages", ())}
     assert packages
     assert packages == set(pins("models.txt"))

@@ -11,7 +11,7 @@ import pytest
 import finished_run
 from expertune.records import Candidate, Comparison, Separation
 from expertune.report import ReportInputs
-from expertune.results import results, schema, to_json
+from expertune.report.results import results, schema, to_json
 
 
 def made(inputs: ReportInputs | None = None, folder: Path | None = None) -> dict[str, Any]:

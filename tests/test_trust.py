@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from expertune import trust
 from expertune.errors import ModelUnavailableError, UntrustedModelError
+from expertune.models import trust
 
 
 def edit_json(path: Path, change: Callable[[object], object]) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from expertune.config import EvaluateSection
 from expertune.evaluate import compare
+from expertune.evaluate.verdict import verdict
 from expertune.records import Measurement, Role, Separation
-from expertune.verdict import verdict
 
 SECTION = EvaluateSection(resamples=2000)
 

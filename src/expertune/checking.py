@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expertune import data, models, registry, trust
+from expertune import data, models, registry
 from expertune.config import AugmentSection, Config, DataSection, PluginSpec, from_mapping
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
+from expertune.models import trust
 from expertune.records import Dataset, JudgedSet
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")

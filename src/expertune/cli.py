@@ -185,7 +185,7 @@ def _execute(config: Config, stage: str) -> None:
 
 
 def _show_evaluation(evaluation: Evaluation) -> None:
-    from expertune.formats import points, signed
+    from expertune.report.formats import points, signed
 
     typer.echo(evaluation.verdict.why)
     table = _table("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval", title="nDCG@10 x 100")
@@ -223,7 +223,7 @@ def check(
 
 
 def _show_findings(findings: Findings) -> None:
-    from expertune.formats import duration
+    from expertune.report.formats import duration
 
     if findings.dataset:
         size = f"{len(findings.dataset.documents)} answers, {len(findings.dataset.questions)} training questions"

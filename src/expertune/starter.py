@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from expertune import layout
 from expertune.config import Config, DataSection, PluginSpec, Section
+from expertune.data import layout
+from expertune.data.readers import READERS
 from expertune.errors import ConfigError, DataError
-from expertune.readers import READERS
 
 NAME = "expertune.toml"
 

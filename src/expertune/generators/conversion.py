@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expertune.errors import ModelUnavailableError
-from expertune.packages import cache_folder
+from expertune.models.packages import cache_folder
 
 
 def unpacked(file: Path, fingerprint: str) -> Path:

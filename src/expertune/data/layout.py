@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from expertune.beir import Corpus, Judgement, read_corpus, read_qrels
 from expertune.config import DataSection
+from expertune.data.beir import Corpus, Judgement, read_corpus, read_qrels
+from expertune.data.readers import READERS, Row, Table, frame_table
 from expertune.errors import DataError
-from expertune.readers import READERS, Row, Table, frame_table
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SUFFIXES = ", ".join(READERS)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from expertune.config import EvaluateSection
 from expertune.errors import DataError
-from expertune.ranking import Encoder, Ranking, judged_queries, rank, similarities
+from expertune.evaluate.ranking import Encoder, Ranking, judged_queries, rank, similarities
+from expertune.evaluate.verdict import METRIC, verdict
 from expertune.records import (
     Comparison,
     Evaluation,
@@ -31,7 +32,6 @@ from expertune.records import (
     ignore_progress,
 )
 from expertune.statistics import bootstrap_interval, detectable_difference, randomisation_test
-from expertune.verdict import METRIC, verdict
 
 __all__ = [
     "METRICS",

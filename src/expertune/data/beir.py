@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from expertune.data.readers import Problems, Row, id_field, read_jsonl, read_lines, require, text_field
 from expertune.errors import DataError
-from expertune.readers import Problems, Row, id_field, read_jsonl, read_lines, require, text_field
 from expertune.records import Document, Query
 from expertune.wording import visible
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expertune.beir import Corpus, Judgement, read_corpus, read_qrels, read_queries, relevant
 from expertune.config import DataSection
+from expertune.data.beir import Corpus, Judgement, read_corpus, read_qrels, read_queries, relevant
+from expertune.data.layout import Layout, find, split_of_general
+from expertune.data.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
+from expertune.data.readers import frame_table, read_bytes, read_text
 from expertune.errors import DataError
-from expertune.layout import Layout, find, split_of_general
-from expertune.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
-from expertune.readers import frame_table, read_bytes, read_text
 from expertune.records import Dataset, JudgedSet, Query, Question, Role
 from expertune.wording import normalise
 

@@ -113,7 +113,7 @@ def results(
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `results.json`."""
-    text = files("expertune").joinpath("results.schema.json").read_text(encoding="utf-8")
+    text = files("expertune.report").joinpath("results.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

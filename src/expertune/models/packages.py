@@ -20,7 +20,7 @@ from stat import S_ISLNK
 import platformdirs
 
 from expertune.errors import ModelUnavailableError, UntrustedModelError
-from expertune.trust import file_sha256
+from expertune.models.trust import file_sha256
 
 _BLOCK = 1 << 20
 

@@ -18,8 +18,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from expertune import charts
-from expertune.formats import cut, decimals, duration, p_value, plain, points, signed
 from expertune.records import (
     Comparison,
     Dataset,
@@ -33,8 +31,10 @@ from expertune.records import (
     Timing,
     TunedModel,
 )
-from expertune.report_rows import held_out_rows, losses, sample_rows, wins
-from expertune.results import GEOMETRY, PanelAgreement, geometry_values, results, to_json
+from expertune.report import charts
+from expertune.report.formats import cut, decimals, duration, p_value, plain, points, signed
+from expertune.report.results import GEOMETRY, PanelAgreement, geometry_values, results, to_json
+from expertune.report.rows import held_out_rows, losses, sample_rows, wins
 
 MOST_BYTES = 3_000_000
 ROW_LIMITS = ((1500, 3), (1500, 1), (1000, 1), (500, 1), (200, 1), (50, 1))
@@ -218,7 +218,7 @@ def _geometry(geometry: Mapping[str, object] | None) -> dict[str, list[tuple[str
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("expertune", "templates"),
+        loader=PackageLoader("expertune.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -234,7 +234,7 @@ def _environment() -> Environment:
 
 
 def _asset(name: str) -> str:
-    source, _, _ = PackageLoader("expertune", "templates").get_source(_environment(), name)
+    source, _, _ = PackageLoader("expertune.report", "templates").get_source(_environment(), name)
     return source
 
 

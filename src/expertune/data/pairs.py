@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from expertune.beir import Corpus
 from expertune.config import DataSection
-from expertune.readers import Problems, Table, id_field, require, text_field
+from expertune.data.beir import Corpus
+from expertune.data.readers import Problems, Table, id_field, require, text_field
 from expertune.records import Document
 from expertune.wording import normalise
 

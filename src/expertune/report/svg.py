@@ -18,7 +18,7 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from expertune.formats import cut
+from expertune.report.formats import cut
 
 NAMES = (
     "ink", "muted", "faint", "line", "surface",

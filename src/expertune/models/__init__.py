@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from expertune import trust
 from expertune.errors import ModelUnavailableError
-from expertune.packages import Layout, locate, present
+from expertune.models import trust
+from expertune.models.packages import Layout, locate, present
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # Archives hold a little more than the weights: tokenizer, configs, a model card.
@@ -69,7 +69,7 @@ class ModelSource:
 @cache
 def catalog() -> tuple[CatalogEntry, ...]:
     """Return every known model, in the order of `catalog.toml`."""
-    tables = tomllib.loads(files("expertune").joinpath("catalog.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(files("expertune.models").joinpath("catalog.toml").read_text(encoding="utf-8"))
     return tuple(_entry(name, table) for name, table in tables.items())
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expertune.formats import cut
 from expertune.records import (
     Dataset,
     Document,
@@ -20,6 +19,7 @@ from expertune.records import (
     Scores,
     SoftLabels,
 )
+from expertune.report.formats import cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from expertune.formats import cut, decimals, duration, points, signed
 from expertune.records import Candidate, Comparison, ExpertQuality, Separation, Timing
-from expertune.svg import COLOUR, drawing, to_svg
+from expertune.report.formats import cut, decimals, duration, points, signed
+from expertune.report.svg import COLOUR, drawing, to_svg
 
 Row = TypeVar("Row")
 WIDTH = 5.0  # inches of 72 units
