@@ -272,7 +272,9 @@ def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: Trans
     assert text("Can I cancel? Or not? Or", "question") == "Can I cancel?"
     assert text("Can I cancel before you have", "question", ended=False) == ""
     assert text("I ordered a bed. It is too big. Now I", "indirect", ended=False) == "I ordered a bed. It is too big."
-    assert text("order cancel before dispatch", "keyword", ended=False) == "order cancel before dispatch"
+    assert text("Cancelling an order before", "title", ended=False) == "Cancelling an order before"
+    assert text("order cancel,", "keyword") == "order cancel"
+    assert text("What does the agent say?", "question") == ""
     assert text("Opening Hours", "title") == ""
 
 

@@ -52,8 +52,8 @@ _HELP = (
     "Here is a help text of a web site:\n{text}\n\n"
     'A user asked a question and got this text as the answer. The question was: "'
 )
-_CHAT = 'The agent of the help desk answered: {text}\n\nBefore that, the customer had asked: "'
-_CASE = 'The agent of the help desk answered: {text}\n\nBefore that, the customer had explained the problem: "'
+_CHAT = 'The agent answered: {text}\n\nBefore that, the customer had asked: "'
+_CASE = 'The agent answered: {text}\n\nBefore that, the customer had explained the problem: "'
 _LETTER = 'A customer wrote a letter. The answer to it was: {text}\n\nThe letter of the customer was: "'
 _REPHRASED = 'Question: "{question}"\nAnswer: {text}\n\nAnother user asked the same question in other words: "'
 _ALSO = 'Frequently asked questions\n\nAnswer: {text}\n\nUsers ask "{question}" or, which means the same, "'
@@ -67,6 +67,7 @@ _TEXTS = (
 _EXAMPLES: Mapping[str, tuple[str, str, str]] = {
     "Search words": ("reset password link", "museum opening hours", "wash jacket detergent"),
     "Search": ("forgot password", "museum closed monday", "jacket washing temperature"),
+    "Keywords": ("password reset", "museum visit saturday", "jacket care"),
     "In short": (
         "A reset link works for one hour.",
         "The museum is closed on Mondays.",
@@ -74,7 +75,8 @@ _EXAMPLES: Mapping[str, tuple[str, str, str]] = {
     ),
     "Title": ("Resetting your password", "Opening hours", "How to clean your jacket"),
 }
-# A model that has nothing to say repeats an example.
+# A model that has nothing to say repeats an example, or words of the frame.
+FRAME_WORDS = ("the agent", "help text", "help desk", "web site", "search words")
 EXAMPLES = frozenset(normalise(example) for examples in _EXAMPLES.values() for example in examples)
 
 
@@ -107,27 +109,26 @@ RECIPES: Mapping[str, Recipe] = {
     "keyword": Recipe(
         (
             _shown("Search words"),
-            Frame('Text: {text}\n\nTo find this text, users type into the search box: "'),
             _shown("Search"),
+            _shown("Keywords"),
         ),
         longest=10,
         copy=5,
-        ends="?.,",
-        fragment=True,
+        ends="?.,;:",
     ),
     "short": Recipe(
         (
-            Frame("The agent of the help desk answered: {text}\n\nThe subject of the customer's e-mail was: \""),
-            Frame(_CHAT, ("Need", "Any", "Is", "Can", "Want", "How", "What", "No")),
+            Frame("The agent answered: {text}\n\nThe subject of the customer's e-mail was: \""),
+            Frame(_CHAT, ("Need", "Any", "Is", "Can", "Want", "How", "What")),
         ),
-        longest=10,
+        longest=14,
         copy=4,
         ends="?.",
     ),
     "indirect": Recipe(
         (
-            Frame(_CASE, ("I", "My", "I have", "I want", "We", "I am")),
-            Frame(_CHAT, ("I", "My", "I need", "I am not sure", "I can't", "The")),
+            Frame(_CASE, ("I", "My", "I have", "I want", "I am", "I tried to")),
+            Frame(_CHAT, ("I", "My", "I need", "I am not sure how", "I can't", "I would like")),
         ),
         sentences=2,
         longest=36,
@@ -164,6 +165,12 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 _KIND_ORDER = tuple(RECIPES)
+
+
+def echoes(text: str, request: Request) -> bool:
+    """Whether a text repeats an example, or words of a frame that neither answer nor question has."""
+    lowered, known = text.lower(), f"{request.document} {request.question}".lower()
+    return normalise(text) in EXAMPLES or any(words in lowered and words not in known for words in FRAME_WORDS)
 
 
 def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:

@@ -16,7 +16,6 @@ from expertune.generators import base, prompts
 from expertune.generators.decoding import Writer, Written
 from expertune.generators.template import slips
 from expertune.models import ModelSource
-from expertune.wording import normalise
 
 _PLUG_IN = "transformers"
 _VERSION = 1
@@ -56,7 +55,7 @@ class TransformersGenerator:
         self.name = model.name
         self.batch_size = self._options.batch_size
         decisive = self._options.model_dump(exclude={"batch_size"})
-        decisive["prompts"] = base.number(prompts.RECIPES, prompts.PLACEHOLDER)
+        decisive["prompts"] = base.number(prompts.RECIPES, prompts.PLACEHOLDER, prompts.FRAME_WORDS)
         self.fingerprint = base.fingerprint(_PLUG_IN, _VERSION, model, decisive)
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
@@ -84,8 +83,8 @@ class TransformersGenerator:
         if not written.ended and not recipe.fragment:
             # Cut off in the middle: only what came before is whole.
             sentences = sentences[:-1]
-        text = " ".join(sentences[: recipe.sentences])
-        if written.support < self._options.support or normalise(text) in prompts.EXAMPLES:
+        text = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
+        if written.support < self._options.support or prompts.echoes(text, request):
             return ""
         return slips(text, seed) if request.kind == "typo" else text
 
