@@ -60,7 +60,7 @@ def main() -> None:
         shutil.rmtree(out)
     shop = given.name == "shop"
     data = ROOT / "examples" / "shop" if shop else given.data_root / given.name
-    command = [sys.executable, "-m", "expertune.cli", "run", "--data", str(data), "--out", str(out)]
+    command = [str(Path(sys.executable).with_name("expertune")), "run", "--data", str(data), "--out", str(out)]
     if not shop:
         for general in GENERAL:
             command += ["--general", str(given.data_root / general)]

@@ -103,7 +103,7 @@ class AugmentSection(Section):
         description="prompt kinds, in turn",
     )
     per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
-    most: Count = Field(default=4800, description="questions asked for in all; per_answer shrinks on large corpora")
+    most: Count = Field(default=2400, description="questions asked for in all; per_answer shrinks on large corpora")
     only_labelled: bool = Field(
         default=False, description="write only for answers with a training question (inductive)"
     )
@@ -158,6 +158,9 @@ class LabelSection(Section):
     shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
 
 
+Loss = Literal["listwise", "pairwise", "cosent", "margin-mse"]
+
+
 class TrainSection(Section):
     """How the base model is tuned."""
 
@@ -166,7 +169,7 @@ class TrainSection(Section):
         default="query", description="query: documents keep the base's vectors; full: both move"
     )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
-    loss: str = Field(default="listwise", description="listwise, pairwise, cosent, angle or margin-mse")
+    loss: Loss = Field(default="listwise", description="listwise, or pairwise, cosent, margin-mse for comparison")
     temperature: Positive = Field(default=0.05, description="student temperature")
     steps: Count = Field(default=100, description="optimiser steps")
     batch_size: Count = Field(default=64, description="questions a step")

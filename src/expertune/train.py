@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.config import TrainSection
-from expertune.errors import ConfigError, TrainingError
+from expertune.errors import TrainingError
 from expertune.models import ModelSource
 from expertune.records import FloatArray, Progress, Report, ignore_progress
 
@@ -61,7 +61,6 @@ def tune(
 
     Raises:
         TrainingError: the loss stopped being a number.
-        ConfigError: the loss does not exist or does not fit the label strategy.
     """
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
@@ -141,14 +140,8 @@ def _trainer_class() -> Any:
 
 
 def _check(section: TrainSection, data: TrainingData) -> None:
-    from expertune.losses import LISTWISE_OBJECTIVES, OBJECTIVES
+    from expertune.losses import LISTWISE_OBJECTIVES
 
-    if section.loss not in OBJECTIVES:
-        raise ConfigError(
-            [f"no loss is called '{section.loss}'"],
-            place="train.loss",
-            hint=f"Known: {', '.join(sorted(OBJECTIVES))}.",
-        )
     sums = data.targets.sum(axis=1)
     if section.loss in LISTWISE_OBJECTIVES and not (sums > 0).all():
         raise TrainingError(
