@@ -77,7 +77,7 @@ def test_the_main_job_from_questions_to_a_report(folder):
     np.testing.assert_allclose(tuned.encode_document(texts), base.encode_document(texts), atol=1e-6)
 
     _, reused = run(folder)
-    assert [stage for stage, was in reused.items() if not was] == ["load", "report"]
+    assert [stage for stage, was in reused.items() if not was] == ["load"]
 
     _, reused = run(folder, "label.hard_mix=0.4")
-    assert [stage for stage, was in reused.items() if not was] == ["load", "label", "train", "evaluate", "report"]
+    assert [stage for stage, was in reused.items() if not was] == ["load", "label", "train", "evaluate"]
