@@ -6,7 +6,6 @@ Every text is kept in the item cache as soon as its batch is finished, so a kill
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -16,10 +15,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune import models, registry
+from expertune import models
 from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
-from expertune.errors import ConfigError, ModelUnavailableError, PluginError
+from expertune.errors import ConfigError, PluginError
+from expertune.plugins import make_all
 from expertune.records import (
     Dataset,
     ItemCache,
@@ -82,27 +82,11 @@ def load_generators(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Gene
         UntrustedModelError: a model's files are refused.
         ConfigError: an unknown plug-in, or options it does not take.
     """
-    sources: list[models.ModelSource | None] = []
-    missing: list[ModelUnavailableError] = []
-    for spec in specs:
-        try:
-            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
-        except ModelUnavailableError as error:
-            missing.append(error)
-    if len(missing) == 1:
-        raise missing[0]
-    if missing:
-        lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
-        raise ModelUnavailableError(
-            f"{len(missing)} of {len(specs)} generators have no model:{lines}", place="augment.generators"
-        )
-    generators = tuple(_make(spec, source) for spec, source in zip(specs, sources, strict=True))
-    taken: list[str] = []
-    for generator, spec in zip(generators, specs, strict=True):
-        count = taken.count(spec.label) + 1
-        taken.append(spec.label)
-        generator.name = spec.label if count == 1 else f"{spec.label}-{count}"
-    return generators
+    made = make_all("generators", specs, place="augment.generators", pick=_plug_in, offline=offline)
+    for plug_in, generator in made:
+        if not isinstance(generator, Generator):
+            raise PluginError("it has no name, fingerprint, batch_size and generate", place=f"plug-in {plug_in}")
+    return tuple(generator for _, generator in made)
 
 
 def augment(
@@ -277,19 +261,6 @@ def _check_usable(generator: Generator, drafts: Sequence[Draft]) -> None:
 
 
 # --- making -----------------------------------------------------------------------------------------------------------
-
-
-def _make(spec: PluginSpec, source: models.ModelSource | None) -> Generator:
-    plug_in = spec.use or _plug_in(spec, source)
-    made = registry.factory("generators", plug_in)
-    try:
-        inspect.signature(made).bind(source, **spec.options)
-    except TypeError as error:
-        raise ConfigError([f"{error}"], place=f"generator {spec.label}", hint="See its options.") from None
-    generator: Generator = made(source, **spec.options)
-    if not isinstance(generator, Generator):
-        raise PluginError("it has no name, fingerprint, batch_size and generate", place=f"plug-in {plug_in}")
-    return generator
 
 
 def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:

@@ -7,16 +7,16 @@ expert embeds for that expert only.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from expertune import models, registry
+from expertune import models
 from expertune.config import PluginSpec
-from expertune.errors import ConfigError, ModelUnavailableError, PluginError
+from expertune.errors import ConfigError, PluginError
+from expertune.plugins import make_all
 from expertune.records import (
     Dataset,
     FloatArray,
@@ -73,19 +73,11 @@ def load_experts(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Expert,
         UntrustedModelError: a model's files are refused.
         ConfigError: an unknown plug-in, or options it does not take.
     """
-    sources: list[models.ModelSource | None] = []
-    missing: list[ModelUnavailableError] = []
-    for spec in specs:
-        try:
-            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
-        except ModelUnavailableError as error:
-            missing.append(error)
-    if missing:
-        raise _all_missing(missing, len(specs))
-    experts = [_make(spec, source) for spec, source in zip(specs, sources, strict=True)]
-    for expert, name in zip(experts, _unique([spec.label for spec in specs]), strict=True):
-        expert.name = name
-    return tuple(experts)
+    made = make_all("experts", specs, place="score.experts", pick=_plug_in, offline=offline)
+    for plug_in, expert in made:
+        if not isinstance(expert, Expert):
+            raise PluginError("it has no name, fingerprint and score", place=f"plug-in {plug_in}")
+    return tuple(expert for _, expert in made)
 
 
 def score(
@@ -292,19 +284,6 @@ def _excerpt(text: str) -> str:
     return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")
 
 
-def _make(spec: PluginSpec, source: models.ModelSource | None) -> Expert:
-    plug_in = spec.use or _plug_in(spec, source)
-    made = registry.factory("experts", plug_in)
-    try:
-        inspect.signature(made).bind(source, **spec.options)
-    except TypeError as error:
-        raise ConfigError([f"{error}"], place=f"expert {spec.label}", hint="See its options.") from None
-    expert: Expert = made(source, **spec.options)
-    if not isinstance(expert, Expert):
-        raise PluginError("it has no name, fingerprint and score", place=f"plug-in {plug_in}")
-    return expert
-
-
 def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
     """Pick the plug-in where a spec names none; folders and hubs hold models for sentence-transformers."""
     entry = source.entry if source is not None else None
@@ -316,21 +295,3 @@ def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
             hint="Name it under augment.generators.",
         )
     return entry.expert if source is not None and source.packaged and entry is not None else "sentence_transformer"
-
-
-def _unique(labels: list[str]) -> list[str]:
-    """Number the second and later use of a label."""
-    names: list[str] = []
-    for label in labels:
-        count = 1
-        while (name := label if count == 1 else f"{label}-{count}") in names:
-            count += 1
-        names.append(name)
-    return names
-
-
-def _all_missing(missing: list[ModelUnavailableError], panel: int) -> ModelUnavailableError:
-    if len(missing) == 1:
-        return missing[0]
-    lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
-    return ModelUnavailableError(f"{len(missing)} of {panel} experts have no model:{lines}", place="score.experts")

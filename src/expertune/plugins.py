@@ -1,0 +1,76 @@
+"""Make the experts or generators that a config names: find each one's model and class. Knows no concrete plug-in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from expertune import models, registry
+from expertune.config import PluginSpec
+from expertune.errors import ConfigError, ModelUnavailableError
+from expertune.models import ModelSource
+
+PickPlugin = Callable[[PluginSpec, ModelSource | None], str]
+
+
+def make_all(
+    group: str, specs: Sequence[PluginSpec], *, place: str, pick: PickPlugin, offline: bool
+) -> list[tuple[str, Any]]:
+    """Return (plug-in name, object) for every spec; objects carry the spec's label as `name`, repeated ones numbered.
+
+    Args:
+        group: "experts" or "generators".
+        specs: What the config names.
+        place: The config key, for errors.
+        pick: Chooses the plug-in where a spec names none.
+        offline: Whether hub ids are out of reach.
+
+    Raises:
+        ModelUnavailableError: one error for all models that cannot be found.
+        UntrustedModelError: a model's files are refused.
+        ConfigError: an unknown plug-in, or options it does not take.
+    """
+    sources: list[ModelSource | None] = []
+    missing: list[ModelUnavailableError] = []
+    for spec in specs:
+        try:
+            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
+        except ModelUnavailableError as error:
+            missing.append(error)
+    if missing:
+        raise _all_missing(missing, len(specs), group, place)
+    made = []
+    names = _unique([spec.label for spec in specs])
+    for spec, source, name in zip(specs, sources, names, strict=True):
+        plug_in = spec.use or pick(spec, source)
+        built = _build(registry.factory(group, plug_in), spec, source, kind=group.removesuffix("s"))
+        built.name = name
+        made.append((plug_in, built))
+    return made
+
+
+def _build(factory: Callable[..., Any], spec: PluginSpec, source: ModelSource | None, *, kind: str) -> Any:
+    try:
+        inspect.signature(factory).bind(source, **spec.options)
+    except TypeError as error:
+        raise ConfigError([f"{error}"], place=f"{kind} {spec.label}", hint="See its options.") from None
+    return factory(source, **spec.options)
+
+
+def _unique(labels: list[str]) -> list[str]:
+    """Number the second and later use of a label."""
+    names: list[str] = []
+    for label in labels:
+        count = 1
+        while (name := label if count == 1 else f"{label}-{count}") in names:
+            count += 1
+        names.append(name)
+    return names
+
+
+def _all_missing(missing: list[ModelUnavailableError], total: int, group: str, place: str) -> ModelUnavailableError:
+    if len(missing) == 1:
+        return missing[0]
+    lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
+    return ModelUnavailableError(f"{len(missing)} of {total} {group} have no model:{lines}", place=place)
