@@ -1,10 +1,14 @@
-"""Make the experts or generators that a config names: find each one's model and class. Knows no concrete plug-in."""
+"""What experts and generators share: being made from a config, options, fingerprints. Knows no concrete plug-in."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from expertune import models, registry
 from expertune.config import PluginSpec
@@ -74,3 +78,36 @@ def _all_missing(missing: list[ModelUnavailableError], total: int, group: str, p
         return missing[0]
     lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
     return ModelUnavailableError(f"{len(missing)} of {total} {group} have no model:{lines}", place=place)
+
+
+class Options(BaseModel):
+    """A plug-in's options; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+def read_options(kind: type[OptionsType], given: Mapping[str, Any], *, plug_in: str) -> OptionsType:
+    """Check the options a config gives to a plug-in.
+
+    Raises:
+        ConfigError: every unknown option and wrong value.
+    """
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            path = ".".join(str(part) for part in item["loc"])
+            unknown = item["type"] == "extra_forbidden"
+            problems.append(f"unknown option '{path}'" if unknown else f"{path}: {item['msg']}, got {item['input']!r}")
+        known = ", ".join(kind.model_fields) or "none"
+        raise ConfigError(problems, place=f"plug-in {plug_in}", hint=f"Its options: {known}.") from None
+
+
+def fingerprint(plug_in: str, version: int, model: ModelSource | None, options: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of what decides the results: plug-in, its version, model bytes, options."""
+    parts = [plug_in, version, model.fingerprint if model is not None else "", dict(options)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()

@@ -1,51 +1,18 @@
-"""What the built-in experts share: options, fingerprints, and scoring by cosine. Knows no model format."""
+"""What the built-in experts share: their model, their tokenizer, and scoring by cosine. Knows no model format."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from expertune.errors import ConfigError
+from expertune.errors import ConfigError, PluginError
 from expertune.models import ModelSource
 from expertune.records import FloatArray
 from expertune.score import cosine
 
-
-class Options(BaseModel):
-    """A plug-in's options; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-OptionsType = TypeVar("OptionsType", bound=Options)
-
-
-def read_options(kind: type[OptionsType], given: Mapping[str, Any], *, plug_in: str) -> OptionsType:
-    """Check the options a config gives to a plug-in.
-
-    Raises:
-        ConfigError: every unknown option and wrong value.
-    """
-    try:
-        return kind.model_validate(dict(given))
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            path = ".".join(str(part) for part in item["loc"])
-            unknown = item["type"] == "extra_forbidden"
-            problems.append(f"unknown option '{path}'" if unknown else f"{path}: {item['msg']}, got {item['input']!r}")
-        known = ", ".join(kind.model_fields) or "none"
-        raise ConfigError(problems, place=f"plug-in {plug_in}", hint=f"Its options: {known}.") from None
-
-
-def fingerprint(plug_in: str, version: int, model: ModelSource | None, options: Mapping[str, Any]) -> str:
-    """Return the SHA-256 (hex) of what decides scores: plug-in, its version, model bytes, options."""
-    parts = [plug_in, version, model.fingerprint if model is not None else "", dict(options)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def require_model(model: ModelSource | None, *, plug_in: str) -> ModelSource:
@@ -70,6 +37,22 @@ def refuse_model(model: ModelSource | None, *, plug_in: str) -> None:
     """
     if model is not None:
         raise ConfigError([f"the plug-in '{plug_in}' takes no model, got '{model.name}'"], hint="Remove `model`.")
+
+
+def read_tokenizer(model: ModelSource, *, expert: str) -> Tokenizer:
+    """Read `tokenizer.json` of a model folder; nothing is padded.
+
+    Raises:
+        PluginError: it is missing or no tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(Path(model.location) / "tokenizer.json"))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise PluginError(f"tokenizer.json cannot be read ({error})", place=f"expert {expert}") from error
+    tokenizer.no_padding()
+    return tokenizer
 
 
 class CosineExpert:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from expertune.experts.base import Options, fingerprint, read_options, refuse_model
+from expertune.experts.base import refuse_model
 from expertune.models import ModelSource
+from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray
 
 _PLUG_IN = "bm25"

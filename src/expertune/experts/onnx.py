@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from expertune.errors import PluginError
-from expertune.experts.base import CosineExpert, Options, fingerprint, read_options, require_model
+from expertune.experts.base import CosineExpert, read_tokenizer, require_model
 from expertune.models import ModelSource
+from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score import unit_rows
 
@@ -102,12 +103,6 @@ class OnnxExpert(CosineExpert):
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        try:
-            tokenizer = Tokenizer.from_file(str(Path(self._source.location) / "tokenizer.json"))
-        except Exception as error:  # the tokenizers library raises bare Exception
-            raise PluginError(f"tokenizer.json cannot be read ({error})", place=f"expert {self.name}") from error
-        tokenizer.no_padding()
+        tokenizer = read_tokenizer(self._source, expert=self.name)
         tokenizer.enable_truncation(max_length=self._max_tokens)
         return tokenizer

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import Field
 
 from expertune.errors import PluginError
-from expertune.experts.base import CosineExpert, Options, fingerprint, read_options, require_model
+from expertune.experts.base import CosineExpert, require_model
 from expertune.models import ModelSource
+from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score import unit_rows
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from expertune import plugins
 from expertune.augment import Request
 from expertune.errors import ConfigError
 from expertune.generators import base
@@ -33,10 +34,10 @@ class TemplateGenerator:
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
         if model is not None:
             raise ConfigError([f"the plug-in '{_PLUG_IN}' takes no model, got '{model.name}'"], hint="Remove `model`.")
-        base.read_options(base.Options, options, plug_in=_PLUG_IN)
+        plugins.read_options(plugins.Options, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
         self.batch_size = 256
-        self.fingerprint = base.fingerprint(_PLUG_IN, _VERSION, None, {})
+        self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, None, {})
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
         """Return one text per request, in order; "" where the request has no words to vary."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from expertune import plugins
 from expertune.augment import Request
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.generators import base, prompts
@@ -22,7 +23,7 @@ _VERSION = 1
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
 
 
-class TransformersOptions(base.Options):
+class TransformersOptions(plugins.Options):
     """What a config may set."""
 
     batch_size: int = Field(default=64, ge=1, description="questions written at once")
@@ -51,12 +52,12 @@ class TransformersGenerator:
                 [f"the plug-in '{_PLUG_IN}' needs a model"], hint='Name one: "smollm2-135m-instruct" or a folder.'
             )
         self._source = model
-        self._options = base.read_options(TransformersOptions, options, plug_in=_PLUG_IN)
+        self._options = plugins.read_options(TransformersOptions, options, plug_in=_PLUG_IN)
         self.name = model.name
         self.batch_size = self._options.batch_size
         decisive = self._options.model_dump(exclude={"batch_size"})
         decisive["prompts"] = base.number(prompts.RECIPES, prompts.PLACEHOLDER, prompts.FRAME_WORDS)
-        self.fingerprint = base.fingerprint(_PLUG_IN, _VERSION, model, decisive)
+        self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, model, decisive)
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
         """Return one text per request, in order; "" where none is whole or the answer did not support it.
