@@ -7,14 +7,14 @@ from typing import Any, get_args
 
 import pytest
 
-from expertune import models
+from expertune import causal, models
 from expertune.augment import Generator, Request
 from expertune.config import Kind
 from expertune.errors import ConfigError, ModelUnavailableError
-from expertune.generators import conversion, prompts
+from expertune.generators import prompts
 from expertune.generators.decoding import Prompt, Writer, Written
 from expertune.generators.template import TemplateGenerator, content_words, slips
-from expertune.generators.transformers import TransformersGenerator, processor_has_bfloat16
+from expertune.generators.transformers import TransformersGenerator
 from expertune.models import ModelSource
 from expertune.wording import normalise
 
@@ -259,10 +259,10 @@ def test_a_folder_that_is_no_language_model_is_a_users_mistake(tmp_path: Path) -
 def test_bfloat16_is_found_in_the_processor_flags(tmp_path: Path) -> None:
     flags = tmp_path / "cpuinfo"
     flags.write_text("flags : avx2 avx512f\n", encoding="utf-8")
-    assert not processor_has_bfloat16(flags)
+    assert not causal.processor_has_bfloat16(flags)
     flags.write_text("flags : avx2 avx512_bf16\n", encoding="utf-8")
-    assert processor_has_bfloat16(flags)
-    assert not processor_has_bfloat16(tmp_path / "absent")
+    assert causal.processor_has_bfloat16(flags)
+    assert not causal.processor_has_bfloat16(tmp_path / "absent")
 
 
 def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: TransformersGenerator) -> None:
@@ -282,22 +282,22 @@ def test_a_gguf_file_is_unpacked_once_and_never_by_halves(tmp_path: Path, monkey
     monkeypatch.setenv("EXPERTUNE_CACHE", str(tmp_path / "cache"))
     calls: list[Path] = []
 
-    def unpack(file: Path, folder: Path) -> None:
+    def unpack(file: Path, folder: Path, place: str) -> None:
         calls.append(file)
         (folder / "model.safetensors").write_bytes(b"half")
         if len(calls) == 1:
             raise KeyboardInterrupt
         (folder / "config.json").write_bytes(b"whole")
 
-    monkeypatch.setattr(conversion, "_unpack", unpack)
+    monkeypatch.setattr(causal, "_unpack", unpack)
     file = tmp_path / "some.gguf"
     with pytest.raises(KeyboardInterrupt):
-        conversion.unpacked(file, "abc")
+        causal.unpacked(file, "abc", place="")
     assert list((tmp_path / "cache" / "models").iterdir()) == []
-    folder = conversion.unpacked(file, "abc")
+    folder = causal.unpacked(file, "abc", place="")
     assert (folder / "config.json").read_bytes() == b"whole"
-    assert conversion.unpacked(file, "abc") == folder
-    assert conversion.unpacked(file, "def") != folder
+    assert causal.unpacked(file, "abc", place="") == folder
+    assert causal.unpacked(file, "def", place="") != folder
     assert len(calls) == 3
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +16,8 @@ from expertune import models, registry
 from expertune.config import PluginSpec
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource
+
+logger = logging.getLogger(__name__)
 
 PickPlugin = Callable[[PluginSpec, ModelSource | None], str]
 
@@ -101,10 +105,36 @@ def read_options(kind: type[OptionsType], given: Mapping[str, Any], *, plug_in: 
         problems = []
         for item in error.errors():
             path = ".".join(str(part) for part in item["loc"])
-            unknown = item["type"] == "extra_forbidden"
-            problems.append(f"unknown option '{path}'" if unknown else f"{path}: {item['msg']}, got {item['input']!r}")
+            match item["type"]:
+                case "extra_forbidden":
+                    problems.append(f"unknown option '{path}'")
+                case "missing":
+                    problems.append(f"the option '{path}' is missing")
+                case _:
+                    problems.append(f"{path}: {item['msg']}, got {item['input']!r}")
         known = ", ".join(kind.model_fields) or "none"
         raise ConfigError(problems, place=f"plug-in {plug_in}", hint=f"Its options: {known}.") from None
+
+
+def require_extra(extra: str, *modules: str, plug_in: str) -> None:
+    """Make sure that the libraries of an optional extra are installed.
+
+    Raises:
+        ConfigError: one is not; the hint is the command that installs them.
+    """
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            [f"the plug-in '{plug_in}' needs the library {', '.join(missing)}"],
+            hint=f"pip install 'expertune[{extra}]'",
+        )
+
+
+def log_used(plug_in: Any) -> None:
+    """Log what a plug-in with the attribute `used` says it has used up: calls, tokens, money."""
+    used = getattr(plug_in, "used", "")
+    if used:
+        logger.info("%s: %s", plug_in.name, used)
 
 
 def fingerprint(plug_in: str, version: int, model: ModelSource | None, options: Mapping[str, Any]) -> str:

@@ -7,18 +7,21 @@ the answer, `{question}` for the user's own question. Worded for answers in any 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from expertune.augment import Request
 from expertune.generators.base import number
 from expertune.generators.decoding import Prompt
+from expertune.generators.template import slips
 from expertune.wording import normalise
 
 # What the contrasting prompt holds in place of the answer: says as little as a text can.
 PLACEHOLDER = "Here you will find more information about this topic."
 _PLACEHOLDER_QUESTION = "Do you have more information about this topic?"
 _MOST_WORDS = 120
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,25 @@ def echoes(text: str, request: Request) -> bool:
     """Whether a text repeats an example, or words of a frame that neither answer nor question has."""
     lowered, known = text.lower(), f"{request.document} {request.question}".lower()
     return normalise(text) in EXAMPLES or any(words in lowered and words not in known for words in FRAME_WORDS)
+
+
+def finished(text: str, request: Request, *, ended: bool, seed: int) -> str:
+    """Return what may stay of a continuation: whole sentences, as many as the kind has; "" if it only echoes.
+
+    Args:
+        text: The continuation with its start.
+        request: What it was written for.
+        ended: Whether it came to an end by itself; else only what stands before its last sentence is whole.
+        seed: Of the slips of the finger in a question with typing errors.
+    """
+    recipe = recipe_for(request)
+    sentences = _SENTENCE_END.split(text)
+    if not ended and not recipe.fragment:
+        sentences = sentences[:-1]
+    kept = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
+    if echoes(kept, request):
+        return ""
+    return slips(kept, seed) if request.kind == "typo" else kept
 
 
 def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:

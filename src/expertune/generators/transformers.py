@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from expertune import plugins
+from expertune import causal, plugins
 from expertune.augment import Request
-from expertune.errors import ConfigError, ModelUnavailableError
+from expertune.errors import ConfigError
 from expertune.generators import base, prompts
 from expertune.generators.decoding import Writer, Written
-from expertune.generators.template import slips
 from expertune.models import ModelSource
 
 _PLUG_IN = "transformers"
 _VERSION = 1
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
 
 
 class TransformersOptions(plugins.Options):
@@ -35,7 +31,7 @@ class TransformersOptions(plugins.Options):
     support: float = Field(
         default=0.0, description="drop a text that the answer made less likely than this, in nats a token"
     )
-    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+    dtype: causal.Precision = Field(
         default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
     )
 
@@ -79,60 +75,11 @@ class TransformersGenerator:
         return texts
 
     def _text(self, request: Request, written: Written, seed: int) -> str:
-        recipe = prompts.recipe_for(request)
-        sentences = _SENTENCE_END.split(written.text)
-        if not written.ended and not recipe.fragment:
-            # Cut off in the middle: only what came before is whole.
-            sentences = sentences[:-1]
-        text = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
-        if written.support < self._options.support or prompts.echoes(text, request):
+        if written.support < self._options.support:
             return ""
-        return slips(text, seed) if request.kind == "typo" else text
+        return prompts.finished(written.text, request, ended=written.ended, seed=seed)
 
     @cached_property
     def _writer(self) -> Writer:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        from expertune.generators.conversion import quiet, unpacked
-
-        place = self._source.location
-        if place.endswith(".gguf") and Path(place).is_file():
-            place = str(unpacked(Path(place), self._source.fingerprint))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=self._source.local)
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    place,
-                    local_files_only=self._source.local,
-                    dtype=_dtype(self._options.dtype, device),
-                    trust_remote_code=False,
-                )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelUnavailableError(
-                f"not a causal language model that transformers can load ({error})",
-                place=self._source.name,
-                hint="Name another model under augment.generators.",
-            ) from error
-        return Writer(model.to(device).eval(), tokenizer, contrast=self._options.contrast, top_p=self._options.top_p)
-
-
-def _dtype(choice: str, device: str) -> Any:
-    """Return the torch type to compute in: half the bytes where the hardware has instructions for it."""
-    import torch
-
-    if choice != "auto":
-        return getattr(torch, choice)
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if processor_has_bfloat16() else torch.float32
-
-
-def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bfloat16 matrices natively; without that it is slower than float32."""
-    try:
-        found = set(flags.read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & found)
+        tokenizer, model = causal.load(self._source, dtype=self._options.dtype, place="augment.generators")
+        return Writer(model, tokenizer, contrast=self._options.contrast, top_p=self._options.top_p)

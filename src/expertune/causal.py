@@ -1,4 +1,7 @@
-"""Make a GGUF file quick to load: unpack its weights once into the cache folder. Knows nothing of what is written."""
+"""Load a causal language model: a GGUF file, a folder, or a hub id. Knows nothing of what it writes or judges.
+
+A GGUF file is made quick to load: its weights are unpacked once into the cache folder.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,72 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from expertune.errors import ModelUnavailableError
+from expertune.models import ModelSource
 from expertune.models.packages import cache_folder
 
+Precision = Literal["auto", "bfloat16", "float32"]
 
-def unpacked(file: Path, fingerprint: str) -> Path:
+
+def load(source: ModelSource, *, dtype: Precision, place: str) -> tuple[Any, Any]:
+    """Return tokenizer and model, ready to compute: on the GPU where there is one.
+
+    Args:
+        source: Where the model lives.
+        dtype: What to compute in; auto: bfloat16 where the processor or GPU has it.
+        place: The config key that names the model, for errors.
+
+    Raises:
+        ModelUnavailableError: it cannot be loaded as a causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = source.location
+    if folder.endswith(".gguf") and Path(folder).is_file():
+        folder = str(unpacked(Path(folder), source.fingerprint, place=place))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=source.local)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=source.local,
+                dtype=_dtype(dtype, device),
+                trust_remote_code=False,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelUnavailableError(
+            f"not a causal language model that transformers can load ({error})",
+            place=source.name,
+            hint=f"Name another model under {place}.",
+        ) from error
+    return tokenizer, model.to(device).eval()
+
+
+def _dtype(choice: Precision, device: str) -> Any:
+    """Return the torch type to compute in: half the bytes where the hardware has instructions for it."""
+    import torch
+
+    if choice != "auto":
+        return getattr(torch, choice)
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if processor_has_bfloat16() else torch.float32
+
+
+def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bfloat16 matrices natively; without that it is slower than float32."""
+    try:
+        found = set(flags.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & found)
+
+
+def unpacked(file: Path, fingerprint: str, *, place: str) -> Path:
     """Return a folder with the weights of a GGUF file as bfloat16 safetensors, written on first use.
 
     Reading a quantised file takes up to a minute, reading the folder a second. The folder appears by one rename,
@@ -29,7 +91,7 @@ def unpacked(file: Path, fingerprint: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_sibling(target) as temporary:
-            _unpack(file, temporary)
+            _unpack(file, temporary, place)
             try:
                 temporary.rename(target)
             except OSError:
@@ -54,7 +116,7 @@ def _temporary_sibling(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _unpack(file: Path, folder: Path) -> None:
+def _unpack(file: Path, folder: Path, place: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -73,7 +135,7 @@ def _unpack(file: Path, folder: Path) -> None:
         raise ModelUnavailableError(
             f"not a GGUF file of a causal language model that transformers can read ({error})",
             place=str(file),
-            hint="Name a model folder or another file under augment.generators.",
+            hint=f"Name a model folder or another file under {place}.",
         ) from error
 
 

@@ -1,0 +1,56 @@
+"""Pick the documents that a question is judged against where the corpus is too large for all. Knows no expert or file.
+
+What a question keeps: the documents it is meant to lead to, the union of the experts' best, and of the others every
+n-th by the panel's mean opinion, so that the whole range of scores is there and not only its top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.records import FloatArray
+
+
+def pick(
+    scores: FloatArray, positives: Sequence[Sequence[int]], count: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return ascending document columns `[n, count]` for n questions, each column once.
+
+    Half of the places, shared evenly among the experts, are for their best documents; all if `count` is that large.
+
+    Args:
+        scores: `[n, D, K]`, NaN where not scored.
+        positives: Columns that must be kept, at most half of `count` for each question.
+        count: How many to keep, at most D.
+        generator: Of the offset from which every n-th document is taken.
+    """
+    rows = [_of_question(scores[row], own, count, float(generator.random())) for row, own in enumerate(positives)]
+    return np.stack(rows) if rows else np.zeros((0, count), dtype=np.int64)
+
+
+def _of_question(scores: FloatArray, own: Sequence[int], count: int, offset: float) -> NDArray[np.int64]:
+    documents, experts = scores.shape
+    if count >= documents:
+        return np.arange(documents)
+    ranked = np.nan_to_num(scores, nan=-np.inf)
+    best = max(1, count // (2 * experts))
+    tops = np.argpartition(-ranked, min(best, documents - 1), axis=0)[:best]
+    kept = np.union1d(tops.ravel(), np.asarray(own, dtype=np.int64))
+    rest = np.setdiff1d(np.arange(documents), kept, assume_unique=True)
+    wanted = count - len(kept)
+    ordered = rest[np.argsort(-_panel_mean(scores)[rest], kind="stable")]
+    places = np.floor((np.arange(wanted) + offset) * len(rest) / max(wanted, 1)).astype(np.int64)
+    return np.sort(np.concatenate([kept, ordered[places]])).astype(np.int64)
+
+
+def _panel_mean(scores: FloatArray) -> NDArray[np.float64]:
+    """Return the mean over experts of their standardised scores `[D]`; unscored pairs count as average."""
+    scored = ~np.isnan(scores)
+    counts = np.maximum(scored.sum(axis=0), 1)
+    centred = np.where(scored, scores - np.where(scored, scores, 0.0).sum(axis=0) / counts, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=0) / counts)
+    mean: NDArray[np.float64] = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0).mean(axis=1)
+    return mean
