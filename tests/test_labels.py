@@ -153,6 +153,81 @@ def test_a_weak_expert_does_not_make_the_labels_worse():
     assert held_out_loss(values) < held_out_loss(values[:, :, :1]) + 0.1
 
 
+def test_a_weak_expert_does_not_make_the_targets_worse():
+    """The target's mass on right answers that the labels were not told, over many panels.
+
+    The pull towards equal weights is what gives a weak expert any say: with little of it, none is left.
+    """
+
+    def quality(values, truth):
+        documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+        # The first half is the user's own; what the others were written for is a random answer, so only the panel can
+        # tell the right one.
+        written = np.random.default_rng(1).integers(truth.shape[1], size=len(truth))
+        asked = tuple(
+            Question(f"q{row}", (f"d{truth[row].argmax()}",))
+            if row < len(truth) // 2
+            else Question(f"q{row}", (f"d{written[row]}",), source="llm", kind="question")
+            for row in range(len(truth))
+        )
+        names = tuple("abcdef"[: values.shape[2]])
+        given_ = Dataset("panel", documents, asked), Questions(asked), Scores(names, values)
+        made = label(*given_, section(strategy="weighted", form="distribution", shrinkage=0.01))
+        return float((made.targets * truth)[len(truth) // 2 :].sum(axis=1).mean())
+
+    gains = []
+    for seed in range(20):
+        truth, values = panel(seed=seed, questions=120, extra=(noise, adversary, noise))
+        gains.append(quality(values, truth) - quality(values[:, :, :1], truth))
+    assert np.mean(gains) > -0.005
+    assert min(gains) > -0.05
+    truth, values = panel(seed=0, questions=120, extra=(noise, adversary, noise))
+    plain = values.mean(axis=2, keepdims=True)
+    assert quality(values, truth) > quality(plain, truth) + 0.05
+
+
+def base_and_other(*, better):
+    truth, values = panel(
+        questions=60, extra=(lambda good, truth, r: (4.0 if better else 0.2) * truth + noise(good, truth, r),)
+    )
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    asked = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    return Dataset("panel", documents, asked), Questions(asked), Scores(("base", "other"), values)
+
+
+def test_a_base_that_no_expert_beats_is_said_and_halves_the_panel_s_share():
+    given_, chosen = base_and_other(better=False), section(strategy="anchored", form="distribution", hard_mix=0.5)
+    told, plain = label(*given_, chosen, base="base"), label(*given_, chosen)
+    assert any("no expert ranks your own questions better than the base base" in note for note in told.warnings)
+    assert not plain.warnings
+    hard = given_[1].hard_labels(given_[0].documents)
+    np.testing.assert_allclose(told.targets, (plain.targets + hard) / 2, atol=1e-6)
+
+
+def test_a_base_that_is_beaten_or_not_on_the_panel_changes_nothing():
+    chosen = section(strategy="anchored", form="distribution")
+    for given_, base in ((base_and_other(better=True), "base"), (base_and_other(better=False), "elsewhere")):
+        told = label(*given_, chosen, base=base)
+        assert not told.warnings
+        np.testing.assert_array_equal(told.targets, label(*given_, chosen).targets)
+
+
+def test_equal_answers_get_equal_targets():
+    documents = (Document("a", "same text"), Document("b", "other"), Document("c", "same text"))
+    values = np.array([[[0.9], [0.1], [0.9]], [[0.2], [0.8], [0.2]]], np.float32)
+    questions = (Question("q", ("a",)), Question("r", ("b",)))
+    made = label(
+        *make(values, questions=questions, documents=documents), section(strategy="anchored", form="distribution")
+    )
+    np.testing.assert_array_equal(made.targets[:, 0], made.targets[:, 2])
+    assert made.active.all()
+
+
+def test_one_pair_gets_a_target():
+    made = label(*make([[[0.4, 0.6]]]), section(strategy="anchored", form="distribution"))
+    np.testing.assert_allclose(made.targets, [[1.0]])
+
+
 def test_without_known_questions_experts_weigh_the_same():
     values = np.zeros((0, 4, 3), np.float32)
     experts, _ = weigh(("a", "b", "c"), values, np.zeros((0, 4), np.float32), shrinkage=0.1)

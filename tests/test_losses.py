@@ -6,7 +6,7 @@ import torch
 from scipy import special
 from torch import nn
 
-from expertune.losses import OBJECTIVES, MatrixLoss, cosent, listwise, margin_mse, pairwise
+from expertune.losses import OBJECTIVES, MatrixLoss, angles, cosent, listwise, margin_mse, pairwise, symmetric
 
 
 def batch(seed=0, rows=5, columns=7):
@@ -25,6 +25,55 @@ def test_listwise_is_the_kl_divergence():
 def test_listwise_is_zero_at_its_target():
     s, _ = batch()
     assert listwise(s, torch.softmax(s / 0.05, dim=1), 0.05).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_listwise_gradient_is_the_difference_of_the_distributions():
+    s, t = batch()
+    s.requires_grad_(True)
+    listwise(s, t, 0.05).backward()
+    reference = (special.softmax(s.detach().numpy() / 0.05, axis=1) - t.numpy()) / 0.05 / len(t)
+    np.testing.assert_allclose(s.grad.numpy(), reference, rtol=1e-9, atol=1e-12)
+
+
+def test_float32_listwise_gradient_is_near_the_float64_one():
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        s, t = (value.to(dtype) for value in batch(rows=16, columns=300))
+        s.requires_grad_(True)
+        listwise(s, t, 0.05).backward()
+        gradients.append(s.grad.double().numpy())
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_symmetric_is_the_mean_of_rows_and_of_columns_by_mass():
+    s, t = batch()
+    mass = t.numpy().sum(axis=0)
+    columns = special.rel_entr(t.numpy() / mass, special.softmax(s.numpy() / 0.1, axis=0)).sum(axis=0)
+    expected = (listwise(s, t, 0.1).item() + (mass * columns).sum() / mass.sum()) / 2
+    assert symmetric(s, t, 0.1).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_angles_are_those_of_sentence_transformers():
+    from sentence_transformers.util import pairwise_angle_sim
+
+    generator = np.random.default_rng(0)
+    questions, documents = (
+        torch.nn.functional.normalize(torch.tensor(generator.normal(size=(count, 8))), dim=1) for count in (3, 5)
+    )
+    expected = torch.stack([pairwise_angle_sim(q.expand(5, 8), documents) for q in questions])
+    torch.testing.assert_close(angles(questions, documents), expected)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_a_document_that_is_no_candidate_counts_for_nothing(name):
+    s, t = batch(rows=3, columns=6)
+    kept = t[:, :4] / t[:, :4].sum(dim=1, keepdim=True)
+    masked = torch.cat([kept, torch.full((3, 2), torch.nan)], dim=1)
+    s.requires_grad_(True)
+    loss = OBJECTIVES[name](s, masked, 0.1)
+    assert loss.item() == pytest.approx(OBJECTIVES[name](s[:, :4], kept, 0.1).item(), rel=1e-9)
+    loss.backward()
+    assert not s.grad[:, 4:].any()
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
@@ -90,6 +139,39 @@ def test_candidates_hold_part_of_a_row_and_are_renormalised():
     assert loss([{"input_ids": torch.tensor([0])}], torch.tensor([0])).item() == pytest.approx(
         expected.item(), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_candidates_in_any_order_that_are_all_documents_change_nothing(name):
+    generator = np.random.default_rng(2)
+    model = Table(generator.normal(size=(4, 6)))
+    documents = torch.nn.functional.normalize(torch.tensor(generator.normal(size=(5, 6)), dtype=torch.float32), dim=1)
+    targets = torch.tensor(special.softmax(generator.normal(size=(4, 5)), axis=1), dtype=torch.float32)
+    order = torch.tensor(np.stack([generator.permutation(5) for _ in range(4)]))
+    rows = torch.tensor([2, 0])
+
+    def loss(**given):
+        made = MatrixLoss(
+            model, documents=lambda _: (torch.arange(5), documents), objective=name, temperature=0.1, **given
+        )
+        return made([{"input_ids": rows}], rows).item()
+
+    assert loss(targets=targets.gather(1, order), candidates=order) == pytest.approx(loss(targets=targets), rel=1e-6)
+
+
+def test_a_question_is_not_judged_against_the_candidates_of_another():
+    documents, rows = torch.eye(3), torch.tensor([0, 1])
+    loss = MatrixLoss(
+        Table(np.eye(3)),
+        targets=torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
+        candidates=torch.tensor([[0, 1], [2, 1]]),
+        documents=lambda _: (torch.arange(3), documents),
+        objective="listwise",
+        temperature=1.0,
+    )
+    first = listwise(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0)
+    second = listwise(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 0.5]]), 1.0)
+    assert loss([{"input_ids": rows}], rows).item() == pytest.approx((first + second).item() / 2, rel=1e-6)
 
 
 def test_unrelated_sentences_cost_what_they_moved():

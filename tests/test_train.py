@@ -6,8 +6,9 @@ import typing
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from expertune import models, train
+from expertune import checkpoints, models, train
 from expertune.config import Loss, TrainSection
 from expertune.errors import TrainingError
 from expertune.losses import OBJECTIVES
@@ -80,6 +81,80 @@ def test_fixed_documents_are_the_same_as_documents_encoded_and_detached(base, da
         torch.testing.assert_close(fixed[name], detached[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"mode": "full"}, {"lora_rank": 4}, {"bf16": "on"}], ids=["query", "full", "lora", "bf16"]
+)
+@pytest.mark.parametrize("killed_at", [1, 5])
+def test_a_training_that_was_killed_ends_with_the_same_weights(base, data, tmp_path, monkeypatch, changes, killed_at):
+    """A batch is half of the questions: step 5 lies in the third pass over them."""
+    expected = train.tune(base, data, section(**changes), tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    steps = []
+
+    def die(progress):
+        steps.append(progress.done)
+        if progress.done == killed_at + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.tune(base, data, section(**changes), tmp_path / "again", report=die)
+    losses = train.tune(base, data, section(**changes), tmp_path / "again", report=lambda p: steps.append(p.done))
+    assert steps == [*range(1, killed_at + 2), *range(killed_at + 1, 7)]
+    assert losses == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "whole"]
+    for name in ("model.safetensors", train._LOSSES):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_tuning_that_is_done_is_not_done_again(base, data, tmp_path):
+    first = train.tune(base, data, section(), tmp_path / "tuned")
+    again = train.tune(base, data, section(), tmp_path / "tuned", report=lambda _: pytest.fail("trained again"))
+    assert first == again
+
+
+def test_where_memory_runs_out_batches_are_halved_once(base, data, tmp_path, monkeypatch, caplog):
+    train.tune(base, data, section(), tmp_path / "whole")
+    listwise, sizes = OBJECTIVES["listwise"], []
+
+    def limited(similarities, targets, temperature):
+        sizes.append(len(similarities))
+        if len(similarities) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return listwise(similarities, targets, temperature)
+
+    monkeypatch.setitem(OBJECTIVES, "listwise", limited)
+    assert len(train.tune(base, data, section(), tmp_path / "halves")) == 6
+    assert sizes == [8, *[4] * 12]
+    assert "memory ran out" in caplog.text
+    whole, halves = weights(tmp_path / "whole"), weights(tmp_path / "halves")
+    for name in whole:  # Dropout draws otherwise for half a batch; nothing else differs.
+        torch.testing.assert_close(halves[name], whole[name], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_does_not_suffice_for_halves_is_one_clear_error(base, data, tmp_path, monkeypatch, error):
+    calls = []
+
+    def full(similarities, targets, temperature):
+        calls.append(len(similarities))
+        raise error
+
+    monkeypatch.setitem(OBJECTIVES, "listwise", full)
+    with pytest.raises(TrainingError, match="memory ran out with batches of 8 questions") as caught:
+        train.tune(base, data, section(), tmp_path / "tuned")
+    assert calls == [8, 4]
+    assert "train.batch_size" in caught.value.hint
+
+
+def test_a_fault_that_is_not_about_memory_is_not_tried_again(base, data, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("oops")
+
+    monkeypatch.setitem(OBJECTIVES, "listwise", broken)
+    with pytest.raises(RuntimeError, match="oops"):
+        train.tune(base, data, section(), tmp_path / "tuned")
+
+
 @pytest.mark.parametrize("changes", [{"mode": "full"}, {"lora_rank": 4}, {"mode": "full", "lora_rank": 4}], ids=str)
 def test_every_mode_tunes_and_saves_a_plain_model(base, data, tmp_path, changes):
     train.tune(base, data, section(**changes), tmp_path / "tuned")
@@ -89,7 +164,44 @@ def test_every_mode_tunes_and_saves_a_plain_model(base, data, tmp_path, changes)
     assert sorted(path.suffix for path in (tmp_path / "tuned").glob("model*")) == [".safetensors"]
 
 
-@pytest.mark.parametrize("loss", ["pairwise", "cosent", "margin-mse"])
+def test_a_loss_that_becomes_nan_leaves_the_last_good_checkpoint(base, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    listwise, calls = OBJECTIVES["listwise"], []
+
+    def breaking(similarities, targets, temperature):
+        calls.append(len(similarities))
+        return listwise(similarities, targets, temperature) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setitem(OBJECTIVES, "listwise", breaking)
+    with pytest.raises(TrainingError, match="the loss became nan at step 4"):
+        train.tune(base, data, section(), tmp_path / "tuned")
+    (kept,) = (tmp_path / "tuned.part").glob("checkpoint-*")
+    assert kept.name == "checkpoint-3"
+    assert all(torch.isfinite(value).all() for value in load_file(kept / train._WEIGHTS).values())
+    monkeypatch.setitem(OBJECTIVES, "listwise", listwise)
+    assert len(train.tune(base, data, section(), tmp_path / "tuned")) == 6
+
+
+@pytest.mark.parametrize("mode", ["query", "full"])
+def test_candidates_that_are_all_documents_tune_to_the_same_weights(base, data, tmp_path, mode):
+    columns = np.tile(np.arange(4), (16, 1))
+    for name, given in (("whole", data), ("candidates", dataclasses.replace(data, columns=columns))):
+        train.tune(base, given, section(mode=mode), tmp_path / name)
+    whole, candidates = weights(tmp_path / "whole"), weights(tmp_path / "candidates")
+    for name in whole:
+        torch.testing.assert_close(whole[name], candidates[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_is_judged_against_the_active_candidates_of_its_questions(data):
+    given = dataclasses.replace(
+        data, columns=np.tile([[0, 1], [1, 3]], (8, 1)), active=np.array([True, True, True, False])
+    )
+    columns, vectors = train._document_source(None, given, section())(torch.tensor([1, 3]))
+    assert columns.tolist() == [1]
+    np.testing.assert_array_equal(vectors.numpy(), data.document_vectors[[1]])
+
+
+@pytest.mark.parametrize("loss", ["symmetric", "pairwise", "cosent", "angle", "margin-mse"])
 def test_every_loss_runs(base, data, tmp_path, loss):
     assert all(np.isfinite(train.tune(base, data, section(loss=loss), tmp_path / "tuned")))
 

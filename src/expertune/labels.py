@@ -7,7 +7,7 @@ always do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,29 +20,38 @@ from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Sco
 Doubles = NDArray[np.float64]
 
 
-def label(dataset: Dataset, questions: Questions, scores: Scores, section: LabelSection) -> SoftLabels:
-    """Return targets `[Q, D]` for training.
+def label(
+    dataset: Dataset, questions: Questions, scores: Scores, section: LabelSection, *, base: str = ""
+) -> SoftLabels:
+    """Return targets `[Q, D]` for training, or `[Q, C]` where the scores are of candidates.
 
     Documents that no training question leads to are inactive: they get no mass and never serve as negatives.
     Documents with the same text share their target mass, so that equal answers are not pushed apart.
+
+    Where `base`, the model to tune, sits on the panel and no other expert ranks the user's own questions better, there
+    is little to learn from the panel: anchored then halves its share, and a warning says so.
     """
-    hard = share_equal_texts(questions.hard_labels(dataset.documents), dataset)
-    active = hard.max(axis=0) > 0
+    columns = scores.columns
+    hard = share_equal_texts(questions.hard_labels(dataset.documents, columns), dataset, columns)
+    active = led_to(hard, dataset, columns)
+    offered = active if columns is None else active[columns]
     known = np.array([not question.generated for question in questions.items])
     calibrated = calibrate(scores.values, hard, known, method=section.calibration)
     panel, sharpness = weigh(scores.experts, calibrated[known], hard[known], shrinkage=section.shrinkage)
     weights = np.array([expert.weight for expert in panel])
+    unbeaten = _unbeaten(panel, base)
     if section.strategy in _SIMILARITIES:
         targets = _SIMILARITIES[section.strategy](_Given(scores.values, calibrated, hard, section))
         if section.form == "distribution":
             targets = (
                 _rows_to_one(hard)
                 if section.strategy == "hard"
-                else _softmax_over(targets / section.temperature, active)
+                else _softmax_over(targets / section.temperature, offered)
             )
     else:
-        soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, active)
-        mix = np.float32(section.hard_mix if section.strategy == "anchored" else 0.0)
+        soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, offered)
+        wanted = (1.0 + section.hard_mix) / 2 if unbeaten else section.hard_mix
+        mix = np.float32(wanted if section.strategy == "anchored" else 0.0)
         targets = (np.float32(1.0) - mix) * soft + mix * _rows_to_one(hard)
     return SoftLabels(
         strategy=section.strategy,
@@ -50,16 +59,47 @@ def label(dataset: Dataset, questions: Questions, scores: Scores, section: Label
         active=active,
         listwise=section.form == "distribution",
         panel=panel,
-        warnings=_warnings(scores),
+        warnings=(*_warnings(scores), *unbeaten),
+        columns=columns,
     )
 
 
-def share_equal_texts(hard: FloatArray, dataset: Dataset) -> FloatArray:
-    """Return hard labels in which a document also counts as an answer when an equal text does."""
+def label_rows(
+    dataset: Dataset,
+    questions: Questions,
+    scores: Scores,
+    section: LabelSection,
+    rows: NDArray[np.int64],
+    *,
+    base: str = "",
+) -> SoftLabels:
+    """Return targets `[len(rows), D]` of some questions, learned from these alone."""
+    kept = Questions(tuple(questions.items[int(row)] for row in rows))
+    return label(dataset, kept, scores.of(rows), section, base=base)
+
+
+def led_to(hard: FloatArray, dataset: Dataset, columns: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Return which documents `[D]` some question leads to, by hard labels `[Q, D]`, or `[Q, C]` of candidates."""
+    if columns is None:
+        return np.asarray(hard.max(axis=0) > 0)
+    active = np.zeros(len(dataset.documents), dtype=bool)
+    active[columns[hard > 0]] = True
+    return active
+
+
+def share_equal_texts(hard: FloatArray, dataset: Dataset, columns: NDArray[np.int64] | None = None) -> FloatArray:
+    """Return hard labels in which a document also counts as an answer when an equal text does.
+
+    They are `[Q, D]`, or `[Q, C]` of the candidate documents `columns`.
+    """
     first: dict[str, int] = {}
     group = np.array([first.setdefault(doc.text.strip(), column) for column, doc in enumerate(dataset.documents)])
     if len(first) == len(group):
         return hard
+    if columns is not None:
+        groups = group[columns]
+        rows = [np.isin(own, own[answers > 0]) for own, answers in zip(groups, hard, strict=True)]
+        return np.array(rows, dtype=np.float32).reshape(hard.shape)
     shared = np.zeros_like(hard)
     np.maximum.at(shared.T, group, hard.T)
     result: FloatArray = shared[:, group]
@@ -158,7 +198,7 @@ def weigh(
         weighted z-scores are best read as log-odds.
     """
     count = len(experts)
-    qualities = [_ndcg(calibrated[:, :, k], hard) for k in range(count)]
+    qualities = [ndcg(calibrated[:, :, k], hard) for k in range(count)]
     usable = hard.sum(axis=1) > 0
     z = np.nan_to_num(calibrated[usable]).astype(np.float64)
     y = _rows_to_one(hard[usable]).astype(np.float64)
@@ -187,7 +227,7 @@ def weigh(
     return panel, max(total, 1.0)
 
 
-def _ndcg(values: FloatArray, hard: FloatArray, depth: int = 10) -> float:
+def ndcg(values: FloatArray, hard: FloatArray, depth: int = 10) -> float:
     """Return the mean nDCG at `depth` of one expert over known questions; unscored pairs come last."""
     from sklearn.metrics import ndcg_score
 
@@ -288,3 +328,16 @@ def _warnings(scores: Scores) -> tuple[str, ...]:
         if missing > 0:
             notes.append(f"{name} left {missing:.1%} of the pairs unscored; they are labelled by the other experts")
     return tuple(notes)
+
+
+def _unbeaten(panel: Sequence[ExpertQuality], base: str) -> tuple[str, ...]:
+    """Return a note if the base is on the panel and at least as good as every other expert, else nothing."""
+    quality = {expert.expert: expert.ndcg for expert in panel}
+    own = quality.pop(base, float("nan"))
+    best = max((value for value in quality.values() if not np.isnan(value)), default=float("nan"))
+    if not own >= best:  # also where either was not measured
+        return ()
+    return (
+        f"no expert ranks your own questions better than the base {base} (nDCG@10 {100 * own:.1f}, best other "
+        f"{100 * best:.1f}): known answers count for more, the panel for less",
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-import tempfile
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expertune import checkpoints
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.models import ModelSource
@@ -21,12 +24,18 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = "weights.safetensors"
+_LOSSES = "losses.json"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """What one tuning sees: questions and their targets, documents, and unrelated sentences.
 
-    `targets` is float32 `[Q, D]`, `active` `[D]`. The vectors are the base's own, unit length:
+    `targets` is float32 `[Q, D]`, `active` `[D]`. With `columns` int64 `[Q, C]`, targets are `[Q, C]`, of these
+    documents for each question. The vectors are the base's own, unit length:
     `document_vectors` `[D, dimension]`, `unrelated_vectors` `[len(unrelated), dimension]`.
     """
 
@@ -37,6 +46,7 @@ class TrainingData:
     document_vectors: FloatArray
     unrelated: Sequence[str]
     unrelated_vectors: FloatArray
+    columns: NDArray[np.int64] | None = None
 
 
 def load_encoder(source: ModelSource) -> SentenceTransformer:
@@ -57,11 +67,51 @@ def tune(
 ) -> tuple[float, ...]:
     """Tune a copy of the base, save it as a plain SentenceTransformer in `folder` and return the logged losses.
 
-    In query mode the documents keep the base's vectors and only questions are encoded; in full mode both are.
+    In query mode the documents keep the base's vectors and only questions are encoded; in full mode both are. What lies
+    beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions
+    of a step are encoded in two halves.
 
     Raises:
-        TrainingError: the loss stopped being a number.
+        TrainingError: the loss stopped being a number, or memory runs out with halves too.
     """
+    _check(section, data)
+    part = folder.with_name(f"{folder.name}.part")
+    if (folder / _LOSSES).exists():
+        return tuple(json.loads((folder / _LOSSES).read_text(encoding="utf-8")))
+    for halves in (False, True):
+        try:
+            model, losses = _train(base, data, section, part, halves=halves, report=report)
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if halves:
+                raise TrainingError(
+                    f"memory ran out with batches of {section.batch_size} questions, in halves as well",
+                    place="train",
+                    hint="Lower train.batch_size, or tune a smaller train.base; everything before training is kept.",
+                ) from None
+            logger.warning("memory ran out in training: each batch is now split into two halves")
+    if section.lora_rank:
+        _merge_adapters(model)
+    _save(model, part / "model")
+    (part / "model" / _LOSSES).write_text(json.dumps(losses), encoding="utf-8")
+    (part / "model").rename(folder)
+    shutil.rmtree(part)
+    return losses
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out: a GPU has an error of its own, of a processor's only the words tell."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _train(
+    base: ModelSource, data: TrainingData, section: TrainSection, folder: Path, *, halves: bool, report: Report
+) -> tuple[SentenceTransformer, tuple[float, ...]]:
+    """Return the tuned model and the logged losses; checkpoints lie in `folder`, and the newest one is gone on from."""
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
     from transformers import set_seed
@@ -69,7 +119,6 @@ def tune(
 
     from expertune.losses import MatrixLoss
 
-    _check(section, data)
     set_seed(section.seed)
     model = load_encoder(base)
     if section.lora_rank:
@@ -93,48 +142,74 @@ def tune(
         temperature=section.temperature,
         unrelated_vectors=None if order is None else torch.from_numpy(data.unrelated_vectors[order]),
         anchor_weight=section.anchor_weight,
+        candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
     )
-    watcher = _watcher(section.steps, report)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=scratch,
-            max_steps=section.steps,
-            per_device_train_batch_size=min(section.batch_size, len(rows)),
-            learning_rate=section.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=math.ceil(section.warmup * section.steps),
-            bf16=use_bf16(section.bf16),
-            use_cpu=not torch.cuda.is_available(),
-            seed=section.seed,
-            data_seed=section.seed,
-            dataloader_drop_last=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            save_strategy="no",
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = _trainer_class()(
-            model=model, args=arguments, train_dataset=_dataset(columns), loss=loss, callbacks=[watcher]
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-        trainer.train()
-    if section.lora_rank:
-        _merge_adapters(model)
-    model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
-    return tuple(watcher.losses)
+    batch = min(section.batch_size, len(rows))
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_steps=section.steps,
+        per_device_train_batch_size=(batch + 1) // 2 if halves else batch,
+        gradient_accumulation_steps=2 if halves else 1,
+        learning_rate=section.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(section.warmup * section.steps),
+        bf16=use_bf16(section.bf16),
+        use_cpu=not torch.cuda.is_available(),
+        seed=section.seed,
+        data_seed=section.seed,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    callbacks = [_watcher(section.steps, report), checkpoints.keeper()]
+    trainer = _trainer_class()(
+        model=model, args=arguments, train_dataset=_dataset(columns), loss=loss, callbacks=callbacks
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    newest = checkpoints.newest(folder)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _save(model: SentenceTransformer, folder: Path) -> None:
+    """Save without a model card; a full disk is an OSError, as with any other file."""
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _trainer_class() -> Any:
+    from safetensors.torch import load_file, save_file
     from sentence_transformers import SentenceTransformerTrainer
 
     class QuietTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
-        """The library's trainer without its automatic model card, which encodes examples before the first step."""
+        """The library's trainer without its automatic model card, which encodes examples before the first step.
+
+        Its checkpoints hold the weights as one file, adapters among them, and no pickled arguments.
+        """
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
             """Add nothing: the model card is written from the evaluation, after it."""
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            checkpoints.write(checkpoint, lambda: super(QuietTrainer, self)._save_checkpoint(model, trial))
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / _WEIGHTS)
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+            self.model.load_state_dict(load_file(Path(resume_from_checkpoint) / _WEIGHTS))
 
     return QuietTrainer
 
@@ -186,39 +261,57 @@ def _native_bf16() -> bool:
 def _document_source(model: Any, data: TrainingData, section: TrainSection) -> Any:
     import torch
 
-    active = torch.from_numpy(np.flatnonzero(data.active))
-    if section.mode == "query":
-        vectors = torch.from_numpy(data.document_vectors)[active]
+    if section.mode == "full":
+        return _EncodedDocuments(model, data, section)
+    vectors, pool = torch.from_numpy(data.document_vectors), _pool(data)
 
-        def fixed(rows: Tensor) -> tuple[Tensor, Tensor]:
-            return active, vectors.to(rows.device)
+    def fixed(rows: Tensor) -> tuple[Tensor, Tensor]:
+        columns = pool(rows)
+        return columns, vectors[columns].to(rows.device)
 
-        return fixed
-    return _EncodedDocuments(model, data, active, section)
+    return fixed
+
+
+def _pool(data: TrainingData) -> Callable[[Tensor], Tensor]:
+    """Return what gives the documents that question rows are judged against, ascending: active ones, or candidates."""
+    import torch
+
+    active = torch.from_numpy(np.asarray(data.active))
+    if data.columns is None:
+        everything = active.nonzero()[:, 0]
+        return lambda _: everything
+    candidates = torch.from_numpy(np.asarray(data.columns))
+
+    def of(rows: Tensor) -> Tensor:
+        columns: Tensor = torch.unique(candidates[rows.cpu()])
+        kept: Tensor = columns[active[columns]]
+        return kept
+
+    return of
 
 
 class _EncodedDocuments:
-    """Encode a batch's likely answers and a random rest of the active documents, with gradients."""
+    """Encode a batch's likely answers and a random rest of what its questions are judged against, with gradients."""
 
-    def __init__(self, model: Any, data: TrainingData, active: Tensor, section: TrainSection) -> None:
+    def __init__(self, model: Any, data: TrainingData, section: TrainSection) -> None:
         import torch
 
         self.model = model
         self.texts = data.documents
-        self.active = active
+        self.pool = _pool(data)
         self.limit = max(2 * section.batch_size, 64)
-        self.best = torch.from_numpy(data.targets.argmax(axis=1))
-        self.random = torch.Generator().manual_seed(section.seed)
+        best = data.targets.argmax(axis=1)
+        self.best = torch.from_numpy(best if data.columns is None else data.columns[np.arange(len(best)), best])
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         import torch
         from torch.nn import functional
 
-        columns = torch.unique(self.best[rows.cpu()])
-        if len(self.active) <= self.limit:
-            columns = self.active
+        columns, pool = torch.unique(self.best[rows.cpu()]), self.pool(rows)
+        if len(pool) <= self.limit:
+            columns = pool
         else:
-            extra = self.active[torch.randperm(len(self.active), generator=self.random)[: self.limit - len(columns)]]
+            extra = pool[torch.randperm(len(pool))[: self.limit - len(columns)]]
             columns = torch.unique(torch.cat([columns, extra]))
         features = self.model.preprocess([self.texts[int(column)] for column in columns])
         features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
@@ -232,9 +325,6 @@ def _watcher(steps: int, report: Report) -> Any:
     class Watcher(TrainerCallback):  # type: ignore[misc]
         """Tell the progress and stop at the first loss that is not a number."""
 
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
             value = (logs or {}).get("loss")
             if value is None:
@@ -245,7 +335,6 @@ def _watcher(steps: int, report: Report) -> Any:
                     place="train",
                     hint='Lower train.learning_rate or set train.bf16 = "off"; everything before training is kept.',
                 )
-            self.losses.append(float(value))
             report(Progress("train", state.global_step, steps, f"loss {float(value):.3f}"))
 
     return Watcher()
@@ -278,6 +367,18 @@ def interpolate(base: SentenceTransformer, tuned: SentenceTransformer, factor: f
     return mixed
 
 
+def average(models: Sequence[SentenceTransformer], folder: Path) -> None:
+    """Save the model whose weights are the mean of the others' (model soups, Wortsman et al. 2022)."""
+    import torch
+
+    mean, others = models[0], [model.state_dict() for model in models[1:]]
+    with torch.no_grad():
+        for name, value in mean.state_dict().items():
+            if value.is_floating_point():
+                value.add_(sum(other[name] - value for other in others) / len(models))
+    _save(mean, folder)
+
+
 def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None, folder: Path) -> None:
     """Save one model: a Router when questions and documents have encoders of their own, else a plain one.
 
@@ -294,4 +395,4 @@ def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None
             default_route="document",
         )
         model = SentenceTransformer(modules=[router], similarity_fn_name="cosine")
-    model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    _save(model, folder)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from expertune import select, train
 from expertune.config import SelectSection, TrainSection
 from expertune.encoders import CachedEncoder, TrialEncoder
 from expertune.evaluate import measure
-from expertune.labels import share_equal_texts
+from expertune.labels import led_to, share_equal_texts
 from expertune.models import ModelSource
 from expertune.records import (
     Dataset,
-    FloatArray,
     JudgedSet,
     Questions,
     Report,
@@ -28,6 +26,9 @@ from expertune.records import (
     TunedModel,
 )
 from expertune.select import Fold, Trial
+
+Relabel = Callable[[NDArray[np.int64]], SoftLabels]
+"""Give the targets of some question rows as if the other questions did not exist."""
 
 
 def tune_and_choose(
@@ -42,11 +43,20 @@ def tune_and_choose(
     section: TrainSection,
     choice: SelectSection,
     folder: Path,
+    scratch: Path,
     report: Report,
+    relabel: Relabel | None = None,
 ) -> TunedModel:
-    """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`."""
+    """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`.
+
+    The model to choose by is tuned on targets that know nothing of the validation questions: `labels` learn the weights
+    of the experts from all of the user's questions, `relabel` does so from the training fold alone. None is for labels
+    that learn nothing from questions.
+
+    What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
+    """
     document_texts = [document.text for document in dataset.documents]
-    hard = share_equal_texts(questions.hard_labels(dataset.documents), dataset)
+    hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
     given = train.TrainingData(
         questions=[item.text for item in questions.items],
         documents=document_texts,
@@ -55,20 +65,31 @@ def tune_and_choose(
         document_vectors=base_encoder.encode_documents(document_texts),
         unrelated=unrelated,
         unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
+        columns=labels.columns,
     )
     fold = select.fold(questions, choice, seed=section.seed)
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
     documents = base_encoder if section.mode == "query" else None
-    with tempfile.TemporaryDirectory() as scratch:
-        tuned = Path(scratch) / "choosing"
-        losses = train.tune(base, _rows(given, fold.train, hard), section, tuned, report=report)
-        selection = _choose(base, tuned, documents, dataset, questions, fold, probe, section, choice)
-        if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
-            tuned = Path(scratch) / "final"
-            losses = train.tune(base, given, section, tuned, report=report)
-        original = train.load_encoder(base)
-        kept = train.interpolate(original, train.load_encoder(_local(tuned)), selection.factor)
-        train.assemble(kept, original if section.mode == "query" else None, folder)
+    tuned = scratch / "choosing"
+    known = labels.targets[fold.train] if relabel is None else relabel(fold.train).targets
+    columns = None if labels.columns is None else labels.columns[fold.train]
+    active = given.active & led_to(hard[fold.train], dataset, columns)
+    part = replace(
+        given,
+        questions=[given.questions[int(row)] for row in fold.train],
+        targets=np.asarray(known),
+        # Answers that only questions of the other fold lead to are no negatives either.
+        active=active,
+        columns=columns,
+    )
+    losses = _tune(base, part, section, tuned, report)
+    selection = _choose(base, tuned, documents, dataset, questions, fold, probe, section, choice)
+    if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
+        tuned = scratch / "final"
+        losses = _tune(base, given, section, tuned, report)
+    original = train.load_encoder(base)
+    kept = train.interpolate(original, train.load_encoder(_local(tuned)), selection.factor)
+    train.assemble(kept, original if section.mode == "query" else None, folder)
     return TunedModel(
         folder=Path(),
         base=base.name,
@@ -77,6 +98,21 @@ def tune_and_choose(
         steps=section.steps,
         losses=losses,
     )
+
+
+def _tune(
+    base: ModelSource, given: train.TrainingData, section: TrainSection, folder: Path, report: Report
+) -> tuple[float, ...]:
+    """Tune with each of `section.seeds` seeds, save the average of their weights and return their mean losses."""
+    if section.seeds == 1:
+        return train.tune(base, given, section, folder, report=report)
+    members = [folder.with_name(f"{folder.name}-{number}") for number in range(section.seeds)]
+    losses = [
+        train.tune(base, given, section.model_copy(update={"seed": section.seed + number}), member, report=report)
+        for number, member in enumerate(members)
+    ]
+    train.average([train.load_encoder(_local(member)) for member in members], folder)
+    return tuple(np.mean(losses, axis=0).tolist())
 
 
 def _choose(
@@ -105,16 +141,6 @@ def _choose(
         )
         gc.collect()
     return select.choose(trials, choice)
-
-
-def _rows(given: train.TrainingData, rows: NDArray[np.int64], hard: FloatArray) -> train.TrainingData:
-    """Return the training data of some questions; answers that none of them leads to are no negatives either."""
-    return replace(
-        given,
-        questions=[given.questions[int(row)] for row in rows],
-        targets=given.targets[rows],
-        active=given.active & (hard[rows].max(axis=0) > 0),
-    )
 
 
 def _local(folder: Path) -> ModelSource:

@@ -1,0 +1,45 @@
+"""The untouched base, and expertune as its pipeline would run it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from contenders.task import Outcome, Task
+from expertune import data, train, tuning
+from expertune.encoders import TrialEncoder
+from expertune.labels import label, label_rows
+from expertune.models import ModelSource
+from expertune.records import ignore_progress
+
+
+def base(task: Task) -> Outcome:
+    """Change nothing."""
+    return Outcome(task.base_encoder, {}, 0.0, 0.0)
+
+
+def expertune(task: Task) -> Outcome:
+    """Label, tune and choose with the sections of the config."""
+    started = time.perf_counter()
+    section = task.config.train.model_copy(update={"seed": task.seed})
+    labels = label(task.dataset, task.questions, task.scores, task.config.label)
+    model = tuning.tune_and_choose(
+        base=task.base,
+        base_encoder=task.base_encoder,
+        dataset=task.dataset,
+        questions=task.questions,
+        labels=labels,
+        relabel=partial(label_rows, task.dataset, task.questions, task.scores, task.config.label),
+        unrelated=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
+        probe=data.load_probe(),
+        section=section,
+        choice=task.config.select,
+        folder=task.scratch / "model",
+        scratch=task.scratch,
+        report=ignore_progress,
+    )
+    seconds = time.perf_counter() - started
+    kept = train.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
+    documents = task.base_encoder if section.mode == "query" else None
+    chosen = {"factor": model.selection.factor, "why": model.selection.why}
+    return Outcome(TrialEncoder("expertune", kept, documents), chosen, 0.0, seconds)

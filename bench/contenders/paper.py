@@ -1,0 +1,80 @@
+"""The paper's recipe as docs/design.md reads it: the whole model, regression of single cosines on the labels."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contenders.task import Contender, Outcome, Settings, Task, affordable, best_of
+from expertune import train
+from expertune.config import LabelSection, TrainSection
+from expertune.encoders import TrialEncoder
+from expertune.labels import label
+from expertune.models import ModelSource
+from expertune.records import Progress, Questions, Scores
+
+GRID: Sequence[Settings] = [{"learning_rate": rate} for rate in (1e-5, 2e-5, 5e-5)]
+STEPS = 100
+
+
+def paper(strategy: str) -> Contender:
+    """Return the contender with one label strategy: hard, soft-1, soft-2 or soft-3."""
+
+    def run(task: Task) -> Outcome:
+        steps = 0
+
+        def fit(point: Settings, rows: NDArray[np.int64]) -> TrialEncoder:
+            nonlocal steps
+            given = _given(task, strategy, rows)
+            section = TrainSection(
+                mode="full", loss="pairwise", anchor_weight=0.0, seed=task.seed, learning_rate=point["learning_rate"]
+            )
+            steps = steps or point.get("steps") or affordable(STEPS, task, _seconds_a_step(task, given, section))
+            folder = _fresh(task)
+            train.tune(task.base, given, section.model_copy(update={"steps": steps}), folder)
+            return TrialEncoder("paper", train.load_encoder(_local(folder)), None)
+
+        outcome = best_of(task, GRID, fit)
+        return Outcome(outcome.encoder, {**outcome.chosen, "steps": steps}, outcome.choosing_seconds, outcome.seconds)
+
+    return run
+
+
+def _given(task: Task, strategy: str, rows: NDArray[np.int64]) -> train.TrainingData:
+    questions = Questions(tuple(task.questions.items[int(row)] for row in rows))
+    scores = Scores(task.scores.experts, np.asarray(task.scores.values)[rows])
+    section = LabelSection.model_validate({"strategy": strategy, "form": "similarity"})
+    labels = label(task.dataset, questions, scores, section)
+    return train.TrainingData(
+        questions=[item.text for item in questions.items],
+        documents=task.documents,
+        targets=labels.targets,
+        active=np.ones(len(task.documents), dtype=bool),
+        document_vectors=task.base_encoder.encode_documents(task.documents),
+        unrelated=(),
+        unrelated_vectors=np.zeros((0, 1), np.float32),
+    )
+
+
+def _seconds_a_step(task: Task, given: train.TrainingData, section: TrainSection) -> float:
+    moments: list[float] = []
+
+    def watch(_: Progress) -> None:
+        moments.append(time.perf_counter())
+
+    train.tune(task.base, given, section.model_copy(update={"steps": 4}), _fresh(task), report=watch)
+    return (moments[-1] - moments[0]) / (len(moments) - 1)
+
+
+def _fresh(task: Task) -> Path:
+    """Return a folder of its own for one tuning: a folder that holds a finished one is taken as its result."""
+    return Path(tempfile.mkdtemp(dir=task.scratch)) / "tuned"
+
+
+def _local(folder: Path) -> ModelSource:
+    return ModelSource(name=folder.name, location=str(folder), fingerprint="")

@@ -1,0 +1,449 @@
+"""Tune every contender on the same training questions, measure all alike, and print one table.
+
+    python bench/quality.py                                          # everything; what is done is not done again
+    python bench/quality.py --sets stackfaq --contenders expertune mnrl --seeds 0 1
+    python bench/quality.py --contenders expertune --vary label.hard_mix=1.0  # one default changed, for ablations
+    python bench/quality.py --table                                  # only collect what there is
+
+A piece is one contender on one set with one seed, in a process of its own; it becomes one line of
+runs/quality/pieces.jsonl. The table goes to bench/results/quality.json as well. Gains are nDCG@10 x 100 over the base.
+
+Every peer is tuned over a small grid on our validation fold, for the first of its seeds; the other seeds take that
+choice. One training of a peer may take as long as `--budget`; by default as long as ours took on that set, which is why
+ours runs first. `later` pieces leave out the answers without a training question: the inductive case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from main_job import machine
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+SETS = ("sofmattress_faq", "covidfaq_jhu", "ecommerce_faq79", "banking77_faq", "stackfaq")
+GENERAL = ("cranfield", "medline1033")
+PEERS = (
+    "paper-hard", "paper-soft-1", "paper-soft-2", "paper-soft-3", "mnrl", "gist", "cosent", "cosine", "margin-mse",
+    "distill-kl", "llama-index-linear", "litfit-linear",
+)  # fmt: skip
+OURS = "expertune"
+METRIC = "ndcg@10"
+BUDGET = 150.0
+RESAMPLES = 4000
+
+Piece = dict[str, Any]
+Stratum = tuple[str, NDArray[np.float64], Sequence[str]]
+"""Name, differences `[seeds, queries]`, and the cluster of each query."""
+
+
+# --- one piece, in its own process ---------------------------------------------------------------------------------
+
+
+def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
+    """Run expertune over a set up to the labels, or take that from the shared store; return config and result."""
+    from expertune.config import from_mapping
+    from expertune.overrides import assignment, overlaid
+    from expertune.pipeline import Run, Stage
+
+    values = {
+        "run": {"out": str(given.runs / name), "store": str(given.runs / "store"), "threads": given.threads},
+        "data": {
+            "path": str(given.shared / name),
+            "general": [str(given.shared / general) for general in given.general],
+        },
+    }
+    config = from_mapping(overlaid(values, [assignment(change) for change in given.vary]))
+    return config, Run(config).execute(until=Stage.LABEL)
+
+
+def write_prepared(given: argparse.Namespace, name: str) -> None:
+    """Write what all pieces of a set share: a key of the training questions, seconds of the stages, kinds of splits."""
+    from expertune.records import Role
+    from expertune.store import fingerprint
+
+    config, result = prepare(given, name)
+    labelled = result.dataset.labelled_ids
+    kinds = {}
+    for judged in result.judged:
+        relevant = [document for grades in judged.qrels.values() for document in grades]
+        seen = np.mean([document in labelled for document in relevant]) >= 0.5
+        domain = "seen" if seen else "unseen"
+        kinds[_name(judged)] = domain if judged.role is Role.DOMAIN else "general"
+    file = given.runs / f"{name}.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
+    sections = config.model_dump(mode="json", include={"label", "train", "select"})
+    questions = fingerprint([[item.text, item.document_ids] for item in result.questions.items])
+    ours = fingerprint(questions, config.score.model_dump(mode="json"), sections)
+    prepared = {
+        "kinds": kinds,
+        "keys": {**before.get("keys", {}), " ".join(given.vary): {"questions": questions, "ours": ours}},
+        "counts": {"documents": len(result.dataset.documents), "questions": len(result.questions.items)},
+        "seconds": {**before.get("seconds", {}), **fresh},
+    }
+    file.write_text(json.dumps(prepared) + "\n", encoding="utf-8")
+
+
+def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
+    """Tune and measure one contender; write its line to `given.into`."""
+    import resource
+
+    from contenders import CONTENDERS
+    from contenders.task import Task
+    from expertune import models
+    from expertune.config import PluginSpec
+    from expertune.encoders import CachedEncoder
+    from expertune.evaluate import measure
+    from expertune.score import load_experts
+    from expertune.store import Store
+
+    config, result = prepare(given, wanted["set"])
+    dataset, questions, scores = result.dataset, result.questions, result.scores
+    if wanted["later"]:
+        dataset, questions, scores = without_later_answers(dataset, questions, scores)
+    (expert,) = load_experts([PluginSpec(use="sentence_transformer", model=config.train.base)], offline=True)
+    encoder = CachedEncoder("base", queries=expert, documents=expert, cache=Store(config.run.store).items)
+    with tempfile.TemporaryDirectory() as scratch:
+        task = Task(
+            config=config,
+            dataset=dataset,
+            questions=questions,
+            scores=scores,
+            base=models.resolve(config.train.base, offline=True),
+            base_encoder=encoder,
+            seed=wanted["seed"],
+            budget=wanted["budget"],
+            scratch=Path(scratch),
+            chosen=wanted["chosen"],
+        )
+        outcome = CONTENDERS[wanted["contender"].split()[0]](task)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        measured = {}
+        for judged in result.judged:
+            found = measure(outcome.encoder, judged, wanted["contender"])
+            values = [round(float(value), 5) for value in found.values[METRIC]]
+            clusters = {"clusters": list(found.clusters)} if wanted["contender"] == "base" else {}
+            measured[_name(judged)] = {"values": values, **clusters}
+    line = {
+        **{key: wanted[key] for key in ("contender", "set", "seed", "later", "key")},
+        "chosen": dict(outcome.chosen),
+        "searched": wanted["chosen"] is None,
+        "seconds": round(outcome.seconds, 1),
+        "choosing_seconds": round(outcome.choosing_seconds, 1),
+        "peak_megabytes": round(peak),
+        "measured": measured,
+    }
+    Path(given.into).write_text(json.dumps(line) + "\n", encoding="utf-8")
+
+
+def without_later_answers(dataset: Any, questions: Any, scores: Any) -> tuple[Any, Any, Any]:
+    """Leave out every answer that no question of the user's leads to, and what was written for it."""
+    from expertune.records import Dataset, Questions, Scores
+
+    labelled = dataset.labelled_ids
+    columns = [index for index, document in enumerate(dataset.documents) if document.id in labelled]
+    rows = [index for index, item in enumerate(questions.items) if set(item.document_ids) <= labelled]
+    kept = np.asarray(scores.values)[np.ix_(rows, columns)]
+    documents = tuple(dataset.documents[index] for index in columns)
+    items = tuple(questions.items[index] for index in rows)
+    return Dataset(dataset.name, documents, dataset.questions), Questions(items), Scores(scores.experts, kept)
+
+
+def _name(judged: Any) -> str:
+    return str(judged.split if judged.role == "domain" else judged.dataset)
+
+
+# --- which pieces --------------------------------------------------------------------------------------------------
+
+
+def wanted_pieces(given: argparse.Namespace) -> Iterator[Piece]:
+    """Yield every piece that is asked for: the base first, then ours, which sets the peers' budget."""
+    ordered = sorted(given.contenders, key=lambda name: name != OURS)
+    for name in given.sets:
+        yield {"contender": "base", "set": name, "seed": 0, "later": False}
+        for later in (False, True) if given.later else (False,):
+            for contender in ordered:
+                for seed in given.seeds:
+                    called = " ".join([contender, *given.vary])
+                    yield {"contender": called, "set": name, "seed": seed, "later": later}
+
+
+def run_pieces(given: argparse.Namespace) -> None:
+    """Run what is not there yet, each in a fresh process."""
+    file = given.runs / "pieces.jsonl"
+    for name in given.sets:
+        _child(given, ["--prepare", name])
+    for piece in wanted_pieces(given):
+        done = read_pieces(file)
+        prepared = json.loads((given.runs / f"{piece['set']}.json").read_text(encoding="utf-8"))
+        ours = piece["contender"].startswith(OURS)
+        measured = sorted(name for name, kind in prepared["kinds"].items())
+        keys = prepared["keys"][" ".join(given.vary)]
+        what = "" if piece["contender"] == "base" else keys["ours" if ours else "questions"]
+        piece["key"] = "|".join([what, *measured])
+        if any(_same(piece, other) and other["seed"] == piece["seed"] for other in done):
+            continue
+        like = [other for other in done if _same(piece, other) and not ours]
+        piece["chosen"] = like[0]["chosen"] if like else None
+        own = [other["seconds"] for other in done if (other["contender"], other["set"]) == (OURS, piece["set"])]
+        piece["budget"] = given.budget or (float(np.mean(own)) if own else BUDGET)
+        print(f"{piece['set']:18} {piece['contender']:20} seed {piece['seed']}{' later' * piece['later']}", flush=True)
+        started = time.perf_counter()
+        with tempfile.NamedTemporaryFile(suffix=".json") as into:
+            if not _child(given, ["--piece", json.dumps(piece), "--into", into.name], fatal=False):
+                continue
+            line = Path(into.name).read_text(encoding="utf-8")
+        with file.open("a", encoding="utf-8") as pieces:
+            pieces.write(line)
+        made = json.loads(line)
+        print(f"  {time.perf_counter() - started:.0f} s in all, chosen {made['chosen']}", flush=True)
+
+
+def read_pieces(file: Path) -> list[Piece]:
+    """Return the finished pieces, each only once: the newest."""
+    if not file.exists():
+        return []
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return list({(line["contender"], line["set"], line["seed"], line["later"]): line for line in lines}.values())
+
+
+def _same(piece: Piece, other: Piece) -> bool:
+    return all(piece[key] == other[key] for key in ("contender", "set", "later", "key"))
+
+
+def _child(given: argparse.Namespace, arguments: Sequence[str], *, fatal: bool = True) -> bool:
+    command = [sys.executable, str(HERE / "quality.py"), *arguments, "--threads", str(given.threads)]
+    command += ["--shared", str(given.shared), "--runs", str(given.runs), "--general", *given.general]
+    for change in given.vary:
+        command += ["--vary", change]
+    failed = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode
+    if failed and fatal:
+        sys.exit(f"failed: {' '.join(command)}")
+    if failed:
+        print("  FAILED; going on with the next piece", flush=True)
+    return not failed
+
+
+# --- the table -----------------------------------------------------------------------------------------------------
+
+
+def interval(groups: Iterable[Sequence[Stratum]], *, resamples: int = RESAMPLES) -> dict[str, float] | None:
+    """Return the plain mean over all strata with a 95 % paired bootstrap interval over queries and seeds.
+
+    Each group is one data set: its strata share the resampled seeds. Queries are resampled by answer; strata with the
+    same name and questions (a general set, measured after tuning on several domains) share the resampled queries.
+    """
+    groups = [group for group in groups if group]
+    count = sum(len(group) for group in groups)
+    if not count:
+        return None
+    generator = np.random.default_rng(0)
+    drawn: dict[str, NDArray[np.int64]] = {}
+    replicates, mean = np.zeros(resamples), 0.0
+    for group in groups:
+        seeds = len(group[0][1])
+        shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+        for name, values, clusters in group:
+            _, of = np.unique(np.asarray(clusters), return_inverse=True)
+            sizes = np.bincount(of).astype(np.float64)
+            sums = np.stack([np.bincount(of, weights=row) for row in values])
+            if name not in drawn:
+                drawn[name] = generator.integers(0, len(sizes), (resamples, len(sizes)))
+            chosen = drawn[name]
+            totals = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
+            replicates += totals / sizes[chosen].sum(axis=1) / count
+            mean += float(values.mean()) / count
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    return {"gain": round(100 * mean, 3), "low": round(100 * float(low), 3), "high": round(100 * float(high), 3)}
+
+
+class Collected:
+    """All finished pieces, and differences between two contenders."""
+
+    def __init__(self, pieces: Sequence[Piece], kinds: Mapping[str, Mapping[str, str]]) -> None:
+        self.kinds = kinds
+        self.pieces = pieces
+        self.base = {piece["set"]: piece["measured"] for piece in pieces if piece["contender"] == "base"}
+
+    def of(self, contender: str, *, later: bool = False) -> dict[tuple[str, int], Piece]:
+        """Return a contender's pieces by set and seed."""
+        return {
+            (piece["set"], piece["seed"]): piece
+            for piece in self.pieces
+            if piece["contender"] == contender and piece["later"] == later and piece["set"] in self.base
+        }
+
+    def strata(
+        self, contender: str, kinds: Sequence[str], *, later: bool = False, than: str = "base"
+    ) -> dict[str, list[Stratum]]:
+        """Return the paired differences of two contenders by set, over the sets and seeds that both have."""
+        mine, theirs = self.of(contender, later=later), self.of(than, later=later)
+        groups: dict[str, list[Stratum]] = {}
+        for name in dict.fromkeys(key[0] for key in mine):
+            base = self.base[name]
+            seeds = [key[1] for key in mine if key[0] == name and (than == "base" or key in theirs)]
+            for split, kind in self.kinds[name].items():
+                everybody = [base, *(mine[name, seed]["measured"] for seed in seeds)]
+                everybody += [theirs[name, seed]["measured"] for seed in seeds] if than != "base" else []
+                if kind not in kinds or not seeds or not all(split in measured for measured in everybody):
+                    continue
+                own = np.array([mine[name, seed]["measured"][split]["values"] for seed in seeds])
+                other = [
+                    (base if than == "base" else theirs[name, seed]["measured"])[split]["values"] for seed in seeds
+                ]
+                label = split if kind == "general" else f"{name}/{split}"
+                groups.setdefault(name, []).append((label, own - np.array(other), base[split]["clusters"]))
+        return groups
+
+    def row(self, contender: str) -> dict[str, Any]:
+        """Return one contender's row of the table."""
+        domain, general = self.strata(contender, ("seen", "unseen")), self.strata(contender, ("general",))
+        mine = self.of(contender).values()
+
+        def over(kinds: Sequence[str], *, later: bool = False) -> dict[str, float] | None:
+            return interval(self.strata(contender, kinds, later=later).values())
+
+        sets = {stratum[0] for group in general.values() for stratum in group}
+        each = {
+            name: interval([[s for s in group if s[0] == name] for group in general.values()]) for name in sorted(sets)
+        }
+        splits = {s[0]: {"seeds": len(s[1]), **interval([[s]])} for group in domain.values() for s in group}  # type: ignore[dict-item]
+        pooled, general_pooled = interval(domain.values()), interval(general.values())
+        return {
+            "name": contender,
+            "domain": pooled["gain"] if pooled else None,
+            "general": general_pooled["gain"] if general_pooled else None,
+            "worst_general": min((row["gain"] for row in each.values() if row), default=None),
+            "intervals": {"domain": pooled, "general": general_pooled},
+            "seen": over(("seen",)),
+            "unseen": over(("unseen",)),
+            "inductive": over(("unseen",), later=True),
+            "inductive_seen": over(("seen",), later=True),
+            "splits": splits,
+            "general_sets": each,
+            "seconds": _mean(piece["seconds"] for piece in mine),
+            "choosing_seconds": _mean(piece["choosing_seconds"] for piece in mine if piece["searched"]),
+            "peak_megabytes": max((piece["peak_megabytes"] for piece in mine), default=None),
+            "sets": sorted({piece["set"] for piece in mine}),
+            "seeds": sorted({piece["seed"] for piece in mine}),
+            "chosen": {f"{p['set']}/{p['seed']}": p["chosen"] for p in mine},
+        }
+
+    def ours_minus(self, contender: str) -> dict[str, Any]:
+        """Return how far ours is ahead on the sets and seeds that both have."""
+        return {
+            "domain": interval(self.strata(OURS, ("seen", "unseen"), than=contender).values()),
+            "general": interval(self.strata(OURS, ("general",), than=contender).values()),
+        }
+
+
+def collect(given: argparse.Namespace) -> None:
+    """Write bench/results/quality.json and print the table."""
+    pieces = read_pieces(given.runs / "pieces.jsonl")
+    prepared = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(given.runs.glob("*.json"))}
+    kinds = {name: made["kinds"] for name, made in prepared.items()}
+    found = Collected([piece for piece in pieces if piece["set"] in kinds], kinds)
+    names = [name for name in dict.fromkeys(piece["contender"] for piece in pieces) if name != "base"]
+    rows = [found.row(name) for name in sorted(names, key=lambda name: (not name.startswith(OURS), name))]
+    for row in rows:
+        row["ours_minus_this"] = found.ours_minus(row["name"]) if row["name"] != OURS else None
+        row["on_front"] = not any(_beats(other, row) for other in rows)
+    base = {
+        name: {split: round(100 * float(np.mean(part["values"])), 2) for split, part in measured.items()}
+        for name, measured in found.base.items()
+    }
+    kept = {
+        "base_model": "all-minilm-l6-v2",
+        "metric": "nDCG@10 x 100, gain over the base",
+        "machine": machine(),
+        "base": base,
+        "preparation": {name: {key: made[key] for key in ("counts", "seconds")} for name, made in prepared.items()},
+        "contenders": rows,
+    }
+    given.result.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print_table(rows)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line a contender."""
+    columns = ("domain", "seen", "unseen", "inductive", "general", "worst")
+    print(f"\n{'contender':26}" + "".join(f"{name:>10}" for name in columns) + f"{'seconds':>9}{'MB':>7}  sets seeds")
+    for row in rows:
+        values = [
+            row["domain"],
+            *((row[key] or {}).get("gain") for key in ("seen", "unseen", "inductive")),
+            row["general"],
+            row["worst_general"],
+        ]
+        cells = "".join(f"{value:+10.2f}" if value is not None else f"{'-':>10}" for value in values)
+        size = f"{len(row['sets'])} x {len(row['seeds'])}"
+        front = " front" if row["on_front"] else ""
+        print(f"{row['name']:26}{cells}{row['seconds'] or 0:9.0f}{row['peak_megabytes'] or 0:7.0f}  {size}{front}")
+        ahead = row["ours_minus_this"]
+        if ahead and ahead["domain"]:
+            parts = [f"{key} {_signed(ahead[key])}" for key in ("domain", "general") if ahead[key]]
+            print(f"{'':26}  ours is ahead by: {', '.join(parts)}")
+
+
+def _signed(found: Mapping[str, float]) -> str:
+    return f"{found['gain']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+
+
+def _beats(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    keys = ("domain", "general")
+    if any(row[key] is None for row in (first, second) for key in keys):
+        return False
+    return all(first[key] >= second[key] for key in keys) and any(first[key] > second[key] for key in keys)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return round(float(np.mean(known)), 1) if known else None
+
+
+def main() -> None:
+    """Run the pieces that are asked for, then collect."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--contenders", nargs="*", default=(OURS, *PEERS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1))
+    parser.add_argument("--general", nargs="*", default=GENERAL, help="folders of --shared; scifact is slow to embed")
+    parser.add_argument("--later", action="store_true", help="measure the inductive case as well")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="KEY=VALUE", help="change a default; names then say so"
+    )
+    parser.add_argument("--budget", type=float, default=0.0, help="seconds one training of a peer may take")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality")
+    parser.add_argument("--result", type=Path, default=HERE / "results" / "quality.json")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--prepare", metavar="SET", help=argparse.SUPPRESS)
+    parser.add_argument("--piece", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--into", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    given.runs.mkdir(parents=True, exist_ok=True)
+    if given.prepare:
+        return write_prepared(given, given.prepare)
+    if given.piece:
+        return run_piece(given, given.piece)
+    if not given.table:
+        run_pieces(given)
+    return collect(given)
+
+
+if __name__ == "__main__":
+    main()

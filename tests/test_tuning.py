@@ -1,0 +1,147 @@
+"""Tuning to choose and tuning again, with a tiny real model: what the choice may know, and soups of seeds."""
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from expertune import data as reading
+from expertune import models, train, tuning
+from expertune.config import LabelSection, SelectSection, TrainSection
+from expertune.encoders import CachedEncoder, embedding_expert
+from expertune.labels import label, label_rows
+from expertune.models import ModelSource
+from expertune.records import Dataset, Document, MemoryCache, Question, Questions, Scores, ignore_progress
+
+DOCUMENTS = ("you can return the order", "the refund is on your card", "shipping cost and price", "payment with card")
+ASKED = (
+    ("how do i return my order", 0),
+    ("when is my refund", 1),
+    ("what does delivery cost", 2),
+    ("can i pay with my card", 3),
+    ("return the parcel", 0),
+    ("where is the refund", 1),
+)
+
+
+@pytest.fixture(scope="module")
+def job(tiny_model):
+    """Everything `tune_and_choose` wants, but for folders and section."""
+    documents = tuple(Document(f"d{number}", text) for number, text in enumerate(DOCUMENTS))
+    items = tuple(Question(text, (f"d{column}",)) for text, column in ASKED)
+    dataset, questions = Dataset("hand", documents, items), Questions(items)
+    values = np.random.default_rng(0).random((len(items), len(documents), 2)).astype(np.float32)
+    values += 0.5 * questions.hard_labels(documents)[:, :, None]
+    scores, section = Scores(("a", "b"), values), LabelSection()
+    expert = embedding_expert(str(tiny_model))
+    return {
+        "base": models.resolve(str(tiny_model)),
+        "base_encoder": CachedEncoder("base", queries=expert, documents=expert, cache=MemoryCache()),
+        "dataset": dataset,
+        "questions": questions,
+        "labels": label(dataset, questions, scores, section),
+        "relabel": partial(label_rows, dataset, questions, scores, section),
+        "unrelated": ("the size of my colour",),
+        "probe": reading.load_probe(),
+        "choice": SelectSection(validation=0.4, factors=(0.0, 1.0), general_tolerance=1.0),
+        "report": ignore_progress,
+    }
+
+
+def section(**changes):
+    return TrainSection(**{"steps": 3, "batch_size": 4, "learning_rate": 1e-3, "bf16": "off", **changes})
+
+
+def run(job, folder, **changes):
+    settings = {key: changes.pop(key) for key in tuple(changes) if key in job}
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    return tuning.tune_and_choose(
+        **{**job, **settings}, section=section(**changes), folder=folder / "model", scratch=scratch
+    )
+
+
+def weights(folder):
+    return train.load_encoder(ModelSource(name="m", location=str(folder), fingerprint="")).state_dict()
+
+
+def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, tmp_path, monkeypatch):
+    given = []
+
+    def note(base, data, *arguments, **options):
+        given.append(data)
+        return tune(base, data, *arguments, **options)
+
+    tune = train.tune
+    monkeypatch.setattr(train, "tune", note)
+    run(job, tmp_path)
+    choosing = given[0]
+    rows = [[text for text, _ in ASKED].index(text) for text in choosing.questions]
+    assert 0 < len(rows) < len(ASKED)
+    np.testing.assert_array_equal(choosing.targets, job["relabel"](np.array(rows)).targets)
+    assert not np.allclose(choosing.targets, job["labels"].targets[rows])
+
+
+def test_a_soup_is_the_average_of_its_seeds(job, tmp_path):
+    for number in range(3):
+        run(job, tmp_path / f"single-{number}", seed=number)
+    run(job, tmp_path / "soup", seeds=3)
+    members = [weights(tmp_path / "soup" / "scratch" / f"choosing-{number}") for number in range(3)]
+    assert not all(torch.equal(members[0][name], members[1][name]) for name in members[0])
+    for name, value in weights(tmp_path / "soup" / "scratch" / "choosing").items():
+        torch.testing.assert_close(value, sum(member[name] for member in members) / 3, rtol=1e-5, atol=1e-6)
+
+
+def test_one_question_is_enough_to_end_with_the_base(job, tmp_path):
+    items = job["questions"].items[:1]
+    dataset, questions = Dataset("one", job["dataset"].documents, items), Questions(items)
+    scores = Scores(("a",), np.array([[[0.9], [0.1], [0.2], [0.3]]], np.float32))
+    labels = label(dataset, questions, scores, LabelSection())
+    relabel = partial(label_rows, dataset, questions, scores, LabelSection())
+    model = run(job, tmp_path, dataset=dataset, questions=questions, labels=labels, relabel=relabel)
+    assert model.selection.factor == 0.0
+    for name, value in train.load_encoder(job["base"]).state_dict().items():
+        kept = weights(tmp_path / "model")
+        assert torch.equal(kept[f"0.sub_modules.query.{name}"], value)
+
+
+STRANGER = """
+import sys
+import numpy as np
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1], local_files_only=True)
+texts = ["how do i return my order", "payment with card"]
+made = {"queries": model.encode_query(texts), "documents": model.encode_document(texts), "plain": model.encode(texts)}
+np.savez(sys.argv[2], **made)
+assert not [name for name in sys.modules if name.startswith("expertune")]
+"""
+
+
+def test_a_stranger_s_process_gets_the_same_vectors(job, tmp_path):
+    train.tune(
+        job["base"],
+        train.TrainingData(
+            questions=[text for text, _ in ASKED],
+            documents=DOCUMENTS,
+            targets=job["labels"].targets,
+            active=job["labels"].active,
+            document_vectors=job["base_encoder"].encode_documents(DOCUMENTS),
+            unrelated=(),
+            unrelated_vectors=np.zeros((0, 1), np.float32),
+        ),
+        section(),
+        tmp_path / "tuned",
+    )
+    queries = train.load_encoder(ModelSource(name="t", location=str(tmp_path / "tuned"), fingerprint=""))
+    documents = train.load_encoder(job["base"])
+    train.assemble(queries, documents, tmp_path / "model")
+    command = [sys.executable, "-c", STRANGER, str(tmp_path / "model"), str(tmp_path / "vectors.npz")]
+    subprocess.run(command, check=True, capture_output=True)
+    texts = ["how do i return my order", "payment with card"]
+    with np.load(tmp_path / "vectors.npz") as found:
+        np.testing.assert_array_equal(found["queries"], queries.encode(texts))
+        np.testing.assert_array_equal(found["documents"], documents.encode(texts))
+        np.testing.assert_array_equal(found["plain"], documents.encode(texts))
