@@ -1,4 +1,4 @@
-"""Metrics by hand and against pytrec_eval, ir-measures and MTEB; separations against scikit-learn; real
+"""Metrics by hand and against pytrec_eval and ir-measures; separations against scikit-learn; real
 data sets."""
 
 import csv
@@ -146,66 +146,6 @@ def test_metrics_equal_pytrec_evals_and_ir_measures():
     aggregate = ir_measures.calc_aggregate([ir_measures.RR @ 10], qrels, run)
     assert found.mean("mrr@10") == pytest.approx(aggregate[ir_measures.RR @ 10], abs=1e-6)
     assert 0.2 < found.mean("ndcg@10") < 0.95, "a set at an end of the scale would compare nothing"
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_metrics_equal_a_whole_mteb_evaluation():
-    """Run MTEB's own encoding, search and scoring of a custom task; it rounds its scores to five digits."""
-    mteb = pytest.importorskip("mteb")
-    from mteb.abstasks.retrieval import AbsTaskRetrieval
-    from mteb.abstasks.task_metadata import TaskMetadata
-    from mteb.models.abs_encoder import AbsEncoder
-    from mteb.models.model_meta import ModelMeta
-
-    encoder, data = random_set()
-
-    class Task(AbsTaskRetrieval):
-        metadata = TaskMetadata(
-            name="Synthetic",
-            description="queries near their documents",
-            dataset={"path": "local", "revision": "1"},
-            type="Retrieval",
-            category="t2t",
-            modalities=["text"],
-            eval_splits=["test"],
-            eval_langs=["eng-Latn"],
-            main_score="ndcg_at_10",
-            reference=None,
-            date=None,
-            domains=None,
-            task_subtypes=None,
-            license=None,
-            annotations_creators=None,
-            dialect=None,
-            sample_creation=None,
-            bibtex_citation=None,
-        )
-
-        def load_data(self, *args, **kwargs):
-            self.corpus = {"test": {item.id: {"text": item.text, "title": ""} for item in data.documents}}
-            self.queries = {"test": {item.id: item.text for item in data.queries}}
-            self.relevant_docs = {"test": {query: dict(grades) for query, grades in data.qrels.items()}}
-            self.data_loaded = True
-
-    class Model(AbsEncoder):
-        mteb_model_meta = ModelMeta.create_empty({"name": "local/table", "revision": "1"})
-
-        def __init__(self):
-            self.model_prompts = None
-
-        def encode(self, inputs, **kwargs):
-            return np.stack([encoder.table[text.strip()] for batch in inputs for text in batch["text"]])
-
-        def similarity(self, left, right):
-            import torch
-
-            return torch.as_tensor(np.asarray(left) @ np.asarray(right).T)
-
-    result = mteb.evaluate(Model(), Task(), cache=None, co2_tracker=False, show_progress_bar=False)
-    (scores,) = result.task_results[0].scores["test"]
-    found = measure(encoder, data, "base")
-    for metric in METRICS:
-        assert found.mean(metric) == pytest.approx(scores[metric.replace("@", "_at_")], abs=5.1e-6)
 
 
 def pairs_of(encoder, data):

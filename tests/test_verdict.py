@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from expertune.config import EvaluateSection
 from expertune.evaluate import compare
-from expertune.evaluate.verdict import verdict
-from expertune.records import Measurement, Role, Separation
+from expertune.evaluate.verdict import METRIC, adjusted, verdict
+from expertune.records import Comparison, Measurement, Role, Separation
 
 SECTION = EvaluateSection(resamples=2000)
 
@@ -62,6 +63,16 @@ def test_no_evidence_names_the_smallest_visible_difference():
     assert detectable == pytest.approx(285 * 0.1 / np.sqrt(50), rel=0.2)
     assert "do not ship it" in found.why
     assert "general ability was not measured" in found.why
+
+
+def test_general_sets_too_small_to_show_a_loss_are_not_sold_as_no_harm():
+    domain = moved("shop/test", Role.DOMAIN, 0.087)
+    few = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1))
+    assert (few.general, few.ship) == ("no evidence", True)
+    assert "which does not rule out a loss of more than 1.0: ship it." in few.why
+    many = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=400, spread=0.03, seed=1))
+    assert (many.general, many.ship) == ("no evidence", True)
+    assert "rule out" not in many.why
 
 
 def test_a_loss_does_not_ship():
@@ -179,3 +190,33 @@ def test_chance_ships_rarely():
         for run in range(200)
     )
     assert shipped <= 12
+
+
+# --- many sets --------------------------------------------------------------------------------------------------------
+
+
+def of_set(number: int, p: float, metric: str = METRIC, role: Role = Role.DOMAIN) -> Comparison:
+    return Comparison("set", f"test{number}", role, metric, 0.5, 0.6, 0.1, 0.02, 0.18, p, 50, 0.1)
+
+
+def test_p_is_adjusted_within_a_role_and_a_metric_as_scipy_does():
+    domain, other = [0.04, 0.001, 0.03, 0.5], [0.02, 0.9]
+    rows = [of_set(n, p) for n, p in enumerate(domain)] + [of_set(n, p, "map@10") for n, p in enumerate(other)]
+    rows = [rows[0], of_set(0, 0.04, role=Role.GENERAL), *rows[1:]]
+    found = adjusted(rows, EvaluateSection(confidence=0.9))
+    assert [(item.split, item.metric, item.role) for item in found] == [
+        (item.split, item.metric, item.role) for item in rows
+    ]
+    own = [item.adjusted for item in found if item.role is Role.DOMAIN and item.metric == METRIC]
+    assert own == pytest.approx(stats.false_discovery_control(domain))
+    assert [item.adjusted for item in found if item.metric == "map@10"] == pytest.approx([0.04, 0.9])
+    assert [item.adjusted for item in found if item.role is Role.GENERAL] == pytest.approx([0.04])
+    assert [item.level for item in found] == pytest.approx([0.1] * len(rows))
+
+
+def test_one_small_p_among_many_sets_is_no_evidence():
+    alone = adjusted([of_set(0, 0.03)], EvaluateSection())
+    among = adjusted([of_set(0, 0.03), *(of_set(n, 0.6) for n in range(1, 9))], EvaluateSection())
+    assert alone[0].outcome == "better"
+    assert among[0].outcome == "no evidence"
+    assert of_set(0, 0.03).outcome == "better"

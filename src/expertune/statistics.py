@@ -201,11 +201,13 @@ def seeds_interval(
 ) -> Interval:
     """Return the mean of `values` `[S, Q]` (seeds x questions) with an interval over new seeds and questions.
 
-    Seeds and clusters are both resampled (the pigeonhole bootstrap, Owen 2007), which errs on the wide side
-    for noise between single cells. With one seed it only speaks of new questions; with fewer than five
-    seeds the spread between seeds is itself poorly known. `standard_error` is the standard deviation of the
-    replicates.
+    Seeds and clusters are both resampled (the pigeonhole bootstrap, Owen 2007) and the replicates stretched to the
+    corrected variance, seeds plus clusters, at the quantiles of a Student t, as for a single seed. With two to five
+    seeds, or as few clusters, the interval is a plain Student t. One seed speaks of new questions only. Where seeds
+    hardly differ it errs on the wide side, for the spread of their means holds noise of the questions too.
     """
+    from scipy import stats
+
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or not table.size:
         raise ValueError(f"expected a non-empty [seeds, questions] table, got shape {table.shape}")
@@ -214,6 +216,15 @@ def seeds_interval(
     mean, (seeds, count) = float(table.mean()), sums.shape
     if count < 2:
         return Interval(mean, -1.0, 1.0, float("inf"), count)
+    of_questions = _Totals(sums.mean(axis=0), sizes).standard_error
+    of_seeds = float(np.std(table.mean(axis=1), ddof=1) / np.sqrt(seeds)) if seeds > 1 else 0.0
+    error = float(np.hypot(of_questions, of_seeds))
+    if error == 0.0:
+        return Interval(mean, mean, mean, error, count)
+    freedom = error**4 / (of_questions**4 / (count - 1) + of_seeds**4 / max(seeds - 1, 1))
+    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    if 1 < seeds < FEWEST_CLUSTERS or count < FEWEST_CLUSTERS:
+        return Interval(mean, max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), error, count)
     generator = np.random.default_rng(seed)
     replicates = []
     for size in _blocks(resamples, max(seeds, count)):
@@ -221,9 +232,10 @@ def seeds_interval(
         chosen = generator.integers(0, count, (size, count))
         drawn = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
         replicates.append(drawn / sizes[chosen].sum(axis=1))
-    spread = np.concatenate(replicates)
-    low, high = np.quantile(spread, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, float(low), float(high), float(spread.std()), count)
+    spread = np.concatenate(replicates) - mean
+    tail = float(stats.norm.cdf(-quantile))
+    low, high = mean + error / spread.std() * np.quantile(spread, [tail, 1.0 - tail])
+    return Interval(mean, max(-1.0, float(low)), min(1.0, float(high)), error, count)
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:

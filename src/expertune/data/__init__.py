@@ -16,9 +16,10 @@ from expertune.config import DataSection
 from expertune.data.beir import Corpus, Judgement, read_corpus, read_qrels, read_queries, relevant
 from expertune.data.layout import Layout, find, split_of_general
 from expertune.data.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
-from expertune.data.readers import frame_table, read_bytes, read_text
+from expertune.data.readers import READERS, frame_table, read_bytes, read_text
+from expertune.data.scored import read_scored_pairs
 from expertune.errors import DataError
-from expertune.records import Dataset, JudgedSet, Query, Question, Role
+from expertune.records import Dataset, Document, JudgedSet, Query, Question, Role
 from expertune.wording import normalise
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ __all__ = [
     "held_out_questions",
     "judged_fingerprint",
     "load",
+    "load_corpus",
     "load_frame",
     "load_judged",
     "load_probe",
     "normalise",
+    "read_scored_pairs",
 ]
 
 PROBE = Path(__file__).with_name("probe")
@@ -55,6 +58,18 @@ def load(section: DataSection, *, offline: bool = True) -> Dataset:
         )
         raise DataError(message, place=layout.place, hint="Add qa.jsonl, or set data.train_split to a labelled split.")
     return _dataset(_side(layout, section, offline=offline))
+
+
+def load_corpus(path: Path) -> tuple[Document, ...]:
+    """Read the answers alone: of a folder or Q&A file as `load` takes it, held-out rows included, or of a BEIR corpus.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    layout = find(section := DataSection(path=str(path)))
+    if layout.qa and layout.qa.suffix == ".jsonl" and {"_id", "text"} <= set(READERS[".jsonl"](layout.qa).columns):
+        return tuple(read_corpus(layout.qa).documents.values())
+    return tuple(_side(layout, section, offline=True).corpus.documents.values())
 
 
 def load_frame(frame: DataFrame, section: DataSection) -> Dataset:

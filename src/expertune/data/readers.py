@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MOST_SHOWN = 10
+# The standard library stops at 131,072 characters; a cell may be as long as a text of JSON.
+_LONGEST_CELL = 2**31 - 1
 _UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
 
 
@@ -145,6 +147,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Table:
     The standard library's reader, not pandas: it tells lines, and refuses stray quotes and extra cells.
     """
     problems, rows = Problems(), []
+    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     try:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from expertune.config import EvaluateSection
 from expertune.errors import DataError
 from expertune.evaluate.ranking import Encoder, Ranking, judged_queries, rank, similarities
-from expertune.evaluate.verdict import METRIC, verdict
+from expertune.evaluate.verdict import METRIC, adjusted, verdict
 from expertune.records import (
     Comparison,
     Evaluation,
     FloatArray,
     JudgedSet,
     Measurement,
+    PanelEvidence,
     Progress,
     Report,
     Role,
@@ -34,9 +35,11 @@ from expertune.records import (
 from expertune.statistics import bootstrap_interval, detectable_difference, randomisation_test
 
 __all__ = [
+    "METRIC",
     "METRICS",
     "Encoder",
     "Ranking",
+    "Remembering",
     "compare",
     "evaluate",
     "measure",
@@ -128,6 +131,8 @@ def evaluate(
     judged_sets: Sequence[JudgedSet],
     section: EvaluateSection,
     report: Report = ignore_progress,
+    *,
+    panel: PanelEvidence | None = None,
 ) -> Evaluation:
     """Measure every model on every judged set alike, compare "tuned" with "base", and give the verdict.
 
@@ -136,6 +141,7 @@ def evaluate(
         judged_sets: Held-out sets; only those with the domain role get separations.
         section: Confidence, resamples, tolerance and seed.
         report: Told after every measured set.
+        panel: What is known of the labels that were tuned on, for the verdict's signs of failure.
 
     Raises:
         KeyError: "base" or "tuned" is missing.
@@ -146,23 +152,24 @@ def evaluate(
     separations: list[Separation] = []
     total = len(encoders) * len(judged_sets)
     for model, encoder in encoders.items():
-        remembering = _Remembering(encoder)
+        remembering = Remembering(encoder)
         for judged in judged_sets:
             measured[model, judged.name] = measure(remembering, judged, model)
             if judged.role is Role.DOMAIN:
                 separations.append(separation(remembering, judged, model, seed=section.seed))
             report(Progress("evaluate", len(measured), total, f"{model} on {judged.name}"))
-    comparisons = tuple(
+    compared = [
         comparison
         for judged in judged_sets
         for comparison in compare(measured["base", judged.name], measured["tuned", judged.name], section)
-    )
+    ]
+    comparisons = adjusted(compared, section)
     measurements = tuple(measured.values())
-    decision = verdict(comparisons, measurements, separations, section)
+    decision = verdict(comparisons, measurements, separations, section, panel=panel)
     return Evaluation(measurements, tuple(separations), comparisons, decision)
 
 
-class _Remembering:
+class Remembering:
     """Keep the last vectors of each side: ranking, separation and splits of one corpus ask for the same."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -172,12 +179,14 @@ class _Remembering:
         self._documents: tuple[tuple[str, ...], FloatArray] | None = None
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, as the encoder does."""
         key = tuple(texts)
         if self._queries is None or self._queries[0] != key:
             self._queries = key, self._encoder.encode_queries(texts)
         return self._queries[1]
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, as the encoder does."""
         key = tuple(texts)
         if self._documents is None or self._documents[0] != key:
             self._documents = key, self._encoder.encode_documents(texts)

@@ -69,7 +69,7 @@ def rank(encoder: Encoder, judged: JudgedSet, *, depth: int = 100) -> Ranking:
     texts, relevant = judged_queries(judged)
     depth = min(depth, len(judged.documents))
     column = {document.id: index for index, document in enumerate(judged.documents)}
-    turn = _neutral_order(judged.documents)
+    turn = neutral_order(judged.documents)
     documents: dict[str, tuple[str, ...]] = {}
     scores = np.full((len(relevant), depth), np.nan, dtype=np.float32)
     first = [len(judged.documents) + 1] * len(relevant)
@@ -132,7 +132,7 @@ def _checked(encoder: Encoder, vectors: FloatArray) -> FloatArray:
     return np.asarray(vectors, dtype=np.float32)
 
 
-def _neutral_order(documents: Sequence[Document]) -> NDArray[np.int64]:
+def neutral_order(documents: Sequence[Document]) -> NDArray[np.int64]:
     """Return each document's place `[D]` in an order that depends on its id only, and on nothing it means."""
     hashes = [blake2b(document.id.encode(), digest_size=8).digest() for document in documents]
     turn = np.empty(len(documents), dtype=np.int64)

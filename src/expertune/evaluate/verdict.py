@@ -8,13 +8,14 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expertune.config import EvaluateSection
-from expertune.records import Comparison, Measurement, Role, Separation, Verdict
+from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation, Verdict
 from expertune.statistics import benjamini_hochberg, detectable_from, stratified_interval
 
 METRIC = "ndcg@10"
@@ -23,6 +24,12 @@ METRIC = "ndcg@10"
 LEAST_AUROC = 0.6
 LEAST_KS = 0.2
 """Below either, relevant and irrelevant pairs hardly lie apart."""
+
+LEAST_AGREEMENT = 0.15
+"""Mean rank correlation of two experts below which their mean is mostly noise."""
+
+MOST_UNTRACED = 0.25
+"""Share of generated questions that no expert leads back to their answer, above which they are mostly noise too."""
 
 SINGLE_SET = 3.0
 """How many times the tolerance a single general set may lose."""
@@ -53,6 +60,8 @@ def verdict(
     measurements: Sequence[Measurement],
     separations: Sequence[Separation],
     section: EvaluateSection,
+    *,
+    panel: PanelEvidence | None = None,
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
 
@@ -66,6 +75,7 @@ def verdict(
         measurements: Of the models "base" and "tuned" on the same sets.
         separations: Of the domain sets; only the tuned model's are read.
         section: Confidence, resamples, tolerance and seed.
+        panel: What is known of the labels that were tuned on; it names signs of failure and decides nothing.
     """
     domain = _pool(measurements, Role.DOMAIN, section)
     general = _pool(measurements, Role.GENERAL, section)
@@ -79,8 +89,23 @@ def verdict(
         general=general.outcome if general else "no evidence",
         ship=ship,
         why=_why(domain, general, (*worse_splits, *worse_sets), general_lost, ship, section),
-        signatures=tuple(_signatures(domain, general, separations, section)),
+        signatures=(*_signatures(domain, general, separations, section), *(_label_signatures(panel) if panel else ())),
     )
+
+
+def adjusted(comparisons: Sequence[Comparison], section: EvaluateSection) -> tuple[Comparison, ...]:
+    """Return the comparisons, in order, with p adjusted by Benjamini-Hochberg over the sets of one role and metric."""
+    level = 1 - section.confidence
+    made: dict[int, Comparison] = {}
+
+    def family(index: int) -> tuple[str, str]:
+        return comparisons[index].role, comparisons[index].metric
+
+    for _, group in groupby(sorted(range(len(comparisons)), key=family), key=family):
+        rows = list(group)
+        for row, p in zip(rows, benjamini_hochberg([comparisons[row].p for row in rows]), strict=True):
+            made[row] = replace(comparisons[row], adjusted=float(p), level=level)
+    return tuple(made[row] for row in range(len(comparisons)))
 
 
 def _differences(measurements: Iterable[Measurement], role: Role) -> list[tuple[Measurement, Measurement]]:
@@ -123,9 +148,7 @@ def _significant_losses(
 ) -> tuple[Comparison, ...]:
     """Return the sets of one role that lost more than `allowed`, significantly after Benjamini-Hochberg."""
     own = [item for item in comparisons if item.role is role and item.metric == METRIC]
-    adjusted = benjamini_hochberg([item.p for item in own])
-    level = 1 - section.confidence
-    return tuple(item for item, p in zip(own, adjusted, strict=True) if p <= level and -item.difference > allowed)
+    return tuple(item for item in adjusted(own, section) if item.adjusted <= item.level and -item.difference > allowed)
 
 
 def _why(
@@ -169,7 +192,13 @@ def _general(general: _Pool | None, lost: bool, section: EvaluateSection) -> str
     moves = "falls" if general.difference < 0 else "rises"
     interval = f"{_signed(general.low)} to {_signed(general.high)}"
     text = f"general {moves} by {_points(abs(general.difference))} ({interval})"
-    return f"{text}, more than the {_points(section.general_tolerance)} allowed" if lost else text
+    allowed = _points(section.general_tolerance)
+    if lost:
+        return f"{text}, more than the {allowed} allowed"
+    # That no loss was shown says little where the sets are too small to show the loss that matters.
+    if general.low < -section.general_tolerance:
+        return f"{text}, which does not rule out a loss of more than {allowed}"
+    return text
 
 
 def _signatures(
@@ -201,6 +230,25 @@ def _signatures(
                 f"Relevant and irrelevant pairs of {item.dataset}/{item.split} hardly lie apart: AUROC "
                 f"{item.auroc:.2f}, Kolmogorov-Smirnov distance {item.ks:.2f}."
             )
+
+
+def _label_signatures(panel: PanelEvidence) -> Iterable[str]:
+    """Yield the signs that the labels themselves are poor. Comparisons with NaN are false: unknown is no sign."""
+    if panel.agreement < LEAST_AGREEMENT:
+        yield (
+            f"The experts disagree: two of them rank the answers to a question with a mean correlation of "
+            f"{panel.agreement:.2f}, so that their common opinion is mostly chance."
+        )
+    if panel.best < panel.base:
+        yield (
+            f"The base ranks the user's own questions better (nDCG@10 {_points(panel.base)}) than any other expert "
+            f"({panel.best_expert}: {_points(panel.best)}): the panel has little to teach it."
+        )
+    if panel.untraced > MOST_UNTRACED:
+        yield (
+            f"No expert can trace {panel.untraced:.0%} of the generated questions back to their answer (among its "
+            f"first {panel.top}): they may ask about something else."
+        )
 
 
 def _points(value: float) -> str:

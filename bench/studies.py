@@ -1,0 +1,48 @@
+"""Run one study of the method on one set and keep its figures.
+
+    python bench/studies.py agreement shop                       # examples/shop and the built-in general probe
+    python bench/studies.py labels stackfaq --data-root DATA     # a domain set of the shared data, three general sets
+
+Writes bench/results/study-NAME-SET.json. All studies of one set share a store: what one has made, the others reuse,
+and a study that was killed goes on after its last finished tuning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+GENERAL = ("scifact", "cranfield", "medline1033")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("on", metavar="set", help="shop, or a folder of the shared data")
+    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--general", nargs="*", default=GENERAL, help="general sets of the shared data")
+    parser.add_argument("--seeds", default="0", help="repeats of a tuning; 0: the study's own number")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="passed on")
+    given = parser.parse_args()
+    out = ROOT / "runs" / f"studies-{given.on}"
+    shop = given.on == "shop"
+    data = ROOT / "examples" / "shop" if shop else given.data_root / given.on
+    command = [str(Path(sys.executable).with_name("expertune")), "study", given.study, "--seeds", given.seeds]
+    command += ["--data", str(data), "--out", str(out)]
+    for general in () if shop else given.general:
+        command += ["--general", str(given.data_root / general)]
+    for change in given.changes:
+        command += ["--set", change]
+    subprocess.run(command, cwd=ROOT, check=True)
+    target = HERE / "results" / f"study-{given.study}-{given.on}.json"
+    shutil.copyfile(out / f"study-{given.study}.json", target)
+    print(f"kept as {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
