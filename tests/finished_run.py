@@ -58,7 +58,8 @@ def measurement(split: str, role: Role, model: str, ranks: tuple[int, ...]) -> M
 
 def comparison(split: str, role: Role, metric: str = "ndcg@10", difference: float = 0.08) -> Comparison:
     low, high = difference - 0.02, difference + 0.02
-    return Comparison("shop", split, role, metric, 0.7, 0.7 + difference, difference, low, high, 0.004, 4, 0.05)
+    tested = (0.004, 4, 0.05, 0.008, 0.1)
+    return Comparison("shop", split, role, metric, 0.7, 0.7 + difference, difference, low, high, *tested)
 
 
 def separation(split: str, model: str) -> Separation:

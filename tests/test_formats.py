@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expertune.report.formats import cut, decimals, duration, p_value, plain, points, signed
+from expertune.report.formats import cut, decimals, duration, p_value, plain, points, remark, signed
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_a_cut_text_is_one_short_printable_line(text: str, most: int):
     assert len(line) <= most
     assert line.splitlines() in ([], [line])
     assert cut(line, most) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("factor 1 gains", "Factor 1 gains."), ("It did.", "It did."), (" why? ", "Why?"), ("", "")],
+)
+def test_a_remark_becomes_a_sentence(text, written):
+    assert remark(text) == written

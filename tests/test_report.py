@@ -13,7 +13,7 @@ import pytest
 
 import finished_run
 from expertune.records import Evaluation, JudgedSet, Measurement, Query, Questions, Role, Verdict
-from expertune.report import MOST_BYTES, ReportInputs, banner, confidence, sentence, write_report
+from expertune.report import MOST_BYTES, ReportInputs, banner, charts, confidence, sentence, write_report
 
 HEADINGS = [
     "Ship it",
@@ -290,6 +290,22 @@ def many_rows(count: int, filler: str) -> ReportInputs:
     judged = JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, {query: {"d1": 1} for query in ids})
     measurements = (measured("base", before), measured("tuned", after))
     return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))
+
+
+def test_a_measure_that_nobody_took_has_no_row(tmp_path: Path):
+    page = write_report(finished_run.run(), tmp_path).read_text(encoding="utf-8")
+    assert "IsoScore" in page
+    assert ">alignment<" not in page  # None before and after
+
+
+def test_sixty_bins_of_similarity_are_drawn_as_twenty_and_keep_their_area():
+    density, edges = charts._coarser(np.linspace(0, 2, 60), np.linspace(-0.5, 1.0, 61))
+    assert (len(density), len(edges)) == (20, 21)
+    assert edges[0] == -0.5
+    assert edges[-1] == 1.0
+    assert np.sum(density * np.diff(edges)) == pytest.approx(np.sum(np.linspace(0, 2, 60)) * 1.5 / 60)
+    few, same = charts._coarser([1.0, 2.0, 3.0], [0.0, 0.1, 0.2, 0.3])
+    assert (len(few), len(same)) == (3, 4)
 
 
 def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):

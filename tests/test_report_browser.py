@@ -109,6 +109,19 @@ def test_the_page_itself_never_scrolls_sideways(page: Any, width: int):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_phone_shows_every_part_of_a_held_out_question(page: Any):
+    page.set_viewport_size({"width": 390, "height": 844})
+    cells = page.locator("#questions tbody tr:not([hidden])").first.locator("td")
+    for box in [cells.nth(number).bounding_box() for number in range(7)]:
+        assert box["x"] >= 0
+        assert box["width"] > 0
+        assert box["x"] + box["width"] <= 390
+    page.get_by_role("button", name="after").click()
+    assert [text.split()[-1] for text in column(page, 3)] == ["1", "2", "3", "3"]
+    page.get_by_label("Search").fill("parcel where")
+    assert page.locator("#questions tbody tr:visible").count() == 1
+
+
 def contrast(page: Any, selector: str) -> float:
     """Return the WCAG contrast of an element's text against the nearest painted ground behind it."""
     return float(

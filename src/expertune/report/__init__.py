@@ -6,8 +6,6 @@ page unescaped.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from expertune.records import (
     Comparison,
@@ -32,7 +30,8 @@ from expertune.records import (
     TunedModel,
 )
 from expertune.report import charts
-from expertune.report.formats import cut, decimals, duration, p_value, plain, points, signed
+from expertune.report.formats import cut, points, signed
+from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import GEOMETRY, PanelAgreement, geometry_values, results, to_json
 from expertune.report.rows import held_out_rows, losses, sample_rows, wins
 
@@ -105,7 +104,7 @@ def _fitting_page(inputs: ReportInputs, context: Mapping[str, Any]) -> str:
 def _context(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = inputs.evaluation
     headline = [row for row in evaluation.comparisons if row.metric.casefold() == HEADLINE]
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset(__name__, "report.css"), asset(__name__, "report.js")
     return {
         "results": values,
         "dataset": inputs.dataset,
@@ -128,8 +127,8 @@ def _context(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, Any]:
         "charts": _charts(inputs, headline),
         "style": style,
         "script": script,
-        "style_hash": _csp_hash(style),
-        "script_hash": _csp_hash(script),
+        "style_hash": policy_hash(style),
+        "script_hash": policy_hash(script),
     }
 
 
@@ -211,33 +210,15 @@ def _geometry(geometry: Mapping[str, object] | None) -> dict[str, list[tuple[str
     if not geometry:
         return None
     measured = {name: geometry_values(item) for name, item in geometry.items()}
-    shown = [measure for measure in GEOMETRY if any(measure in item for item in measured.values())]
+    shown = [measure for measure in GEOMETRY if any(item.get(measure) is not None for item in measured.values())]
     return {GEOMETRY[measure]: [(name, item.get(measure)) for name, item in measured.items()] for measure in shown}
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("expertune.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        **{write.__name__: write for write in (points, signed, plain, decimals, p_value, duration, cut)},
+    made = environment(__name__)
+    made.filters |= {
         "metric": lambda name: METRIC_NAMES.get(name.casefold(), name),
         "cell": lambda text: cut(text, 80).replace("|", "\\|"),
     }
-    return environment
-
-
-def _asset(name: str) -> str:
-    source, _, _ = PackageLoader("expertune.report", "templates").get_source(_environment(), name)
-    return source
-
-
-def _csp_hash(text: str) -> str:
-    """Return the source expression that lets exactly this inline text through the page's policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return made

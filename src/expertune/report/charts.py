@@ -15,13 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from expertune.records import Candidate, Comparison, ExpertQuality, Separation, Timing
 from expertune.report.formats import cut, decimals, duration, points, signed
 from expertune.report.svg import COLOUR, drawing, to_svg
 
 Row = TypeVar("Row")
+Doubles = NDArray[np.float64]
 WIDTH = 5.0  # inches of 72 units
+BINS = 20
 OUTCOME = {"better": COLOUR["better"], "worse": COLOUR["worse"], "no evidence": COLOUR["muted"]}
 
 
@@ -73,6 +76,7 @@ def frontier(candidates: Sequence[Candidate]) -> str:
             axes.plot(100 * places[:, 0], 100 * places[:, 1], color=COLOUR["faint"], linewidth=1.5, zorder=1)
         for item in candidates:
             _candidate(axes, item)
+        axes.margins(y=0.12)
         axes.set_xlabel("general sets: change of nDCG@10, points")
         axes.set_ylabel("domain: change of nDCG@10, points")
         told = "".join(
@@ -95,11 +99,10 @@ def similarity(separation: Separation, *, name: str, limits: tuple[float, float]
         title: What stands above the chart.
     """
     with drawing():
-        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
         axes = figure.add_subplot()
-        edges = np.asarray(separation.edges)
         for kind in ("irrelevant", "relevant"):
-            density = np.asarray(getattr(separation, kind))
+            density, edges = _coarser(getattr(separation, kind), separation.edges)
             axes.stairs(density, edges, fill=True, color=COLOUR[kind], alpha=0.4, linewidth=0)
             axes.stairs(density, edges, color=COLOUR[kind], linewidth=1.4)
         axes.set_xlim(*limits)
@@ -107,8 +110,7 @@ def similarity(separation: Separation, *, name: str, limits: tuple[float, float]
         axes.set_yticks([])
         axes.set_xlabel("cosine of question and answer")
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-        marks = [_box(kind, alpha=0.6) for kind in ("relevant", "irrelevant")]
-        axes.legend(marks, ["right answer", "other answers"], loc="upper right", fontsize=9, handlelength=1)
+        _key(figure, {"right answer": _box("relevant", alpha=0.6), "other answers": _box("irrelevant", alpha=0.6)})
         where = cut(f"{separation.dataset}/{separation.split}")
         overlap = f"they overlap by {points(separation.overlap)} %"
         label = f"{title}: similarity of right and other answers on {where}; {overlap}."
@@ -175,6 +177,12 @@ def stages(timings: Sequence[Timing]) -> str:
         return to_svg(figure, name="stages", label=f"Time of each stage: {'; '.join(told)}.")
 
 
+def _coarser(density: Sequence[float], edges: Sequence[float]) -> tuple[Doubles, Doubles]:
+    """Join neighbouring bins of equal width until about `BINS` are left: a hundred right answers fill no more."""
+    joined = len(density) // BINS if len(density) >= BINS and len(density) % BINS == 0 else 1
+    return np.asarray(density).reshape(-1, joined).mean(axis=1), np.asarray(edges)[::joined]
+
+
 def _candidate(axes: Axes, item: Candidate) -> None:
     """Draw one candidate with its standard errors; a ring marks the chosen one."""
     x, y = 100 * item.general_difference, 100 * item.domain_difference
@@ -184,7 +192,8 @@ def _candidate(axes: Axes, item: Candidate) -> None:
     if item.chosen:
         axes.plot([x], [y], "o", color=COLOUR["tuned"], markerfacecolor="none", markersize=14, markeredgewidth=1.8)
     said, weight = (f"{item.factor:g}, chosen", "bold") if item.chosen else (f"{item.factor:g}", "normal")
-    axes.annotate(said, (x, y), (10, 7), textcoords="offset points", fontweight=weight)
+    place = (10, 7) if item.chosen else (8, -13)  # so that a neighbour's name does not cover the chosen one's
+    axes.annotate(said, (x, y), place, textcoords="offset points", fontweight=weight)
 
 
 def _rows_figure(count: int, *, spacing: float = 0.46) -> tuple[Figure, Axes]:

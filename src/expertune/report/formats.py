@@ -64,6 +64,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def remark(text: str) -> str:
+    """Write a remark as a sentence: a capital first, a full stop last."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+
+
 def cut(text: str, most: int = 60) -> str:
     """Return one printable line of at most `most` characters, with an ellipsis where it was cut."""
     line = " ".join(_UNPRINTABLE.sub("", text).split())

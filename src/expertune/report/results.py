@@ -86,6 +86,8 @@ def results(
     optional = {
         "agreement": _agreement(agreement) if agreement is not None else None,
         "geometry": _geometry(geometry) if geometry is not None else None,
+        "similarities": [_record(row) for row in evaluation.similarities] or None,
+        "benchmarks": [_record(row) for row in evaluation.benchmarks] or None,
     }
     return {
         "schema": SCHEMA,

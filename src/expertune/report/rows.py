@@ -21,6 +21,9 @@ from expertune.records import (
 )
 from expertune.report.formats import cut
 
+LONGEST = 110
+"""Characters shown of an answer: enough to know it by."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
@@ -66,7 +69,7 @@ class HeldOutRow:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOpinion:
-    """What one expert thinks of a question's own answer: its raw score, and the answer's rank among all documents."""
+    """What one expert thinks of a question's own answer: its raw score, and the rank among what was scored."""
 
     score: float
     rank: int
@@ -153,7 +156,7 @@ def _join(judged: JudgedSet, base: Measurement, tuned: Measurement, first: int) 
 
 def _shown(document_id: str, documents: Mapping[str, Document], grades: Mapping[str, int]) -> ShownAnswer:
     text = documents[document_id].text if document_id in documents else ""
-    return ShownAnswer(document_id, cut(text), grades.get(document_id, 0) >= 1)
+    return ShownAnswer(document_id, cut(text, LONGEST), grades.get(document_id, 0) >= 1)
 
 
 def _reciprocal(rank: int) -> float:
@@ -186,12 +189,13 @@ def _sample_row(
     scores: Scores,
     labels: SoftLabels,
 ) -> SampleRow:
-    own = column[question.document_ids[0]]
+    document = column[question.document_ids[0]]
+    own = document if scores.columns is None else int(np.searchsorted(scores.columns[row], document))
     opinions: list[ExpertOpinion | None] = []
     for expert in range(len(scores.experts)):
         all_scores = scores.values[row, :, expert]
         score = float(all_scores[own])
         rank = 1 + int(np.sum(all_scores > score))
         opinions.append(None if np.isnan(score) else ExpertOpinion(score, rank))
-    answer = ShownAnswer(documents[own].id, cut(documents[own].text), right=True)
+    answer = ShownAnswer(documents[document].id, cut(documents[document].text, LONGEST), right=True)
     return SampleRow(question, answer, float(labels.targets[row, own]), tuple(opinions))

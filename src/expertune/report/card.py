@@ -1,0 +1,143 @@
+"""Write the model card of a tuned model from a run's records: README.md with the metadata a model hub reads.
+
+The card is made to be published, so it holds no question and no answer; names that come from data or file names are
+untrusted and leave here escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from expertune import models
+from expertune.config import MODEL_FREE
+from expertune.records import Comparison, Role
+from expertune.report import HEADLINE, ReportInputs, banner, confidence
+from expertune.report.formats import cut
+from expertune.report.page import environment
+
+NAME = "README.md"
+_HUB_LICENCES = frozenset({"apache-2.0", "mit"})
+_LANGUAGE_CODES = re.compile(r"[a-z]{2}(, [a-z]{2})*")
+_MARKS = re.compile(r"([\\`*_\[\]|~#!])")
+# What renderers turn into a link of itself.
+_LINKS = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """One model that shaped the result: what it did, and under which terms it comes ("" where nobody here knows)."""
+
+    role: str
+    name: str
+    hub: str
+    licence: str
+
+
+def write_card(inputs: ReportInputs, folder: Path) -> Path:
+    """Write README.md into a model's folder and return its path; the same inputs give the same bytes."""
+    card = folder / NAME
+    text = f"---\n{_metadata(inputs)}\n---\n\n{_environment().get_template('card.md.j2').render(_context(inputs))}"
+    card.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    return card
+
+
+def influences(inputs: ReportInputs) -> tuple[Influence, ...]:
+    """Return every model that shaped the tuned one: the base, who wrote questions, and who scored them."""
+    wrote = dict.fromkeys(question.source for question in inputs.questions.items if question.generated)
+    named = [("base", inputs.model.base)]
+    named += [("wrote questions", name) for name in wrote]
+    named += [("scored", name) for name in inputs.scores.experts]
+    return tuple(_influence(role, name) for role, name in named)
+
+
+def _influence(role: str, name: str) -> Influence:
+    entry = models.find(name)
+    if entry is not None:
+        return Influence(role, entry.name, entry.hub, entry.licence)
+    return Influence(role, name, "", "none: no model" if name in MODEL_FREE else "")
+
+
+def _metadata(inputs: ReportInputs) -> str:
+    """Return the YAML front matter; the hub's own library writes it, so that no name can break out of its value."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    base = models.find(inputs.model.base)
+    licence = base.licence.casefold() if base is not None else ""
+    spoken = base.languages if base is not None and _LANGUAGE_CODES.fullmatch(base.languages) else ""
+    results = [
+        EvalResult(
+            task_type="information-retrieval",
+            task_name="Information retrieval",
+            dataset_type=_slug(row.dataset),
+            dataset_name=f"{cut(row.dataset)} ({row.role})",
+            dataset_split=cut(row.split),
+            metric_type="ndcg_at_10",
+            metric_name="nDCG@10",
+            metric_value=round(row.tuned, 4),
+        )
+        for row in _headline(inputs)
+    ]
+    return ModelCardData(
+        model_name=f"{cut(inputs.model.base)} tuned to {cut(inputs.dataset.name)}",
+        license=licence if licence in _HUB_LICENCES else None,
+        language=spoken.split(", ") if spoken else None,
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity",
+        tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "retrieval", "expertune"],
+        base_model=base.hub if base is not None and base.hub else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _headline(inputs: ReportInputs) -> Sequence[Comparison]:
+    return [row for row in inputs.evaluation.comparisons if row.metric.casefold() == HEADLINE]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.casefold()).strip("-.") or "unnamed"
+
+
+def _context(inputs: ReportInputs) -> dict[str, Any]:
+    domain = [row for row in _headline(inputs) if row.role == Role.DOMAIN]
+    sources = Counter(question.source for question in inputs.questions.items if question.generated)
+    return {
+        "version": version("expertune"),
+        "model": inputs.model,
+        "dataset": inputs.dataset,
+        "labels": inputs.labels,
+        "banner": banner(inputs.evaluation),
+        "verdict": inputs.evaluation.verdict,
+        "headline": _headline(inputs),
+        "confidence": f"{100 * confidence(inputs.config_toml):g}",
+        "detectable": max((row.detectable for row in domain), default=None),
+        "generated": sources.total(),
+        "sources": sources.most_common(),
+        "influences": influences(inputs),
+        "warnings": (*inputs.labels.warnings, *inputs.evaluation.verdict.signatures),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    made = environment("expertune.report")
+    made.filters |= {"md": _escaped, "long": lambda text: _escaped(text, most=2000)}
+    return made
+
+
+def _escaped(text: str, most: int = 120) -> Markup:
+    """Return text from outside as one line of Markdown that shows itself: no markup, no table cell, no link."""
+    line = _MARKS.sub(r"\\\1", html.escape(cut(text, most), quote=False))
+    for found, shown in _LINKS.items():
+        line = line.replace(found, shown)
+    return Markup(line)

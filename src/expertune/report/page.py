@@ -1,0 +1,38 @@
+"""What every page of ours is put together with: templates that escape, one style, policies by hash. Knows no record."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from expertune.report.formats import cut, decimals, duration, p_value, plain, points, remark, signed
+
+
+@cache
+def environment(package: str) -> Environment:
+    """Return the templates of a package: escaping is on, a name that is not there is an error."""
+    made = Environment(
+        loader=PackageLoader(package, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    writers = (points, signed, plain, decimals, p_value, duration, remark, cut)
+    made.filters |= {write.__name__: write for write in writers}
+    return made
+
+
+def asset(package: str, name: str) -> str:
+    """Return the text of a package's style sheet or script, which is to stand inside a page."""
+    return files(package).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def policy_hash(text: str) -> str:
+    """Return the source expression that lets exactly this inline text through a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

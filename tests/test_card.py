@@ -1,0 +1,128 @@
+"""The model card: what a hub reads of it, what a reader finds, and what text from data cannot do to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from expertune.records import Question, Questions
+from expertune.report.card import influences, write_card
+from finished_run import HOSTILE, comparison, evaluation, run
+
+SENTENCE = "Where is my order?"
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    return ModelCard.load(write_card(run(), tmp_path))
+
+
+def test_a_hub_reads_base_licence_language_and_results(card: ModelCard):
+    data = card.data.to_dict()
+    assert data["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert data["license"] == "apache-2.0"
+    assert data["language"] == ["en"]
+    assert data["library_name"] == "sentence-transformers"
+    assert data["pipeline_tag"] == "sentence-similarity"
+    _, results = model_index_to_eval_results(data["model-index"])
+    assert [(item.dataset_split, item.metric_type, item.metric_value) for item in results] == [
+        ("test_seen", "ndcg_at_10", 0.78),
+        ("probe", "ndcg_at_10", 0.696),
+    ]
+
+
+def test_a_base_nobody_knows_gets_no_licence_and_no_hub_id(tmp_path: Path):
+    inputs = run()
+    inputs = replace(inputs, model=replace(inputs.model, base="my-own-model"))
+    card = ModelCard.load(write_card(inputs, tmp_path))
+    assert {"license", "base_model", "language"}.isdisjoint(card.data.to_dict())
+    assert "| base | my-own-model | not known: look it up |" in card.text
+
+
+def test_a_reader_finds_results_with_intervals_panel_and_limits(card: ModelCard):
+    assert "| shop/test\\_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
+    assert "90 % interval" in card.text
+    assert "| strong | 87.5 | 0.75 |" in card.text
+    assert "| silent | – | 0.00 |" in card.text
+    assert "- 81 further questions written by small-llm." in card.text
+    assert "interpolation factor\n  0.5 between" in card.text
+    assert "an index made with it stays valid" in card.text
+    assert "5.0 points" in card.text
+    assert "**Verdict of its evaluation: ship it.**" in card.text
+
+
+def test_the_verdict_and_the_mode_change_what_is_said(tmp_path: Path):
+    inputs = run(evaluation=evaluation(ship=False, domain="no evidence"))
+    inputs = replace(inputs, model=replace(inputs.model, mode="full"))
+    text = write_card(inputs, tmp_path).read_text(encoding="utf-8")
+    assert "**Verdict of its evaluation: no evidence.**" in text
+    assert "has to be made again" in text
+    assert "encode_query`;" not in text
+
+
+def test_the_lines_of_use_are_five_and_run(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = write_card(run(), tmp_path).read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    assert len(code.splitlines()) == 5
+    exec(code.replace("this-folder", str(tiny_model)), {})
+    assert "tensor" in capsys.readouterr().out
+
+
+def test_every_model_that_shaped_it_is_named_once_a_role_with_its_licence():
+    inputs = run()
+    named = replace(
+        inputs.questions.items[1], source="gemma-3-270m"
+    )  # a generator of the catalogue, whose terms are no usual licence
+    inputs = replace(inputs, questions=Questions((*inputs.questions.items, named)))
+    found = {(item.role, item.name): item for item in influences(inputs)}
+    assert len(found) == len(influences(inputs))
+    assert found["base", "all-minilm-l6-v2"].licence == "Apache-2.0"
+    assert found["wrote questions", "gemma-3-270m"].licence == "Gemma Terms of Use"
+    assert found["scored", "strong"].licence == ""
+
+
+def test_no_question_and_no_answer_is_published(card: ModelCard):
+    inputs = run()
+    texts = [item.text for item in (*inputs.dataset.documents, *inputs.questions.items)]
+    texts += [query.text for item in inputs.judged for query in item.queries]
+    assert [text for text in texts if text in card.content] == []
+
+
+NASTY = (
+    "x\n---\nlicense: mit\n",
+    HOSTILE,
+    "](https://evil.example) ![x](http://evil.example/p.png)",
+    "| cell | `code` # head",
+    "a: &x !!python/object:os.system b",
+    "{{ 7 * 7 }}",
+)
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_from_data_stay_text(name: str, tmp_path: Path):
+    inputs = run()
+    row = replace(comparison("test_seen", inputs.judged[0].role), dataset=name, split=name)
+    inputs = replace(
+        inputs,
+        dataset=replace(inputs.dataset, name=name),
+        model=replace(inputs.model, base=name),
+        evaluation=replace(inputs.evaluation, comparisons=(row,)),
+        questions=Questions((Question("a?", ("d0",), source=name),)),
+    )
+    card = ModelCard.load(write_card(inputs, tmp_path))
+    assert "license" not in card.data.to_dict()
+    assert card.data.library_name == "sentence-transformers"
+    plain, table = tmp_path / "plain", card.text.split("## Results")[1]
+    plain.mkdir()
+    usual = write_card(run(), plain).read_text(encoding="utf-8")
+    assert re.findall(r"^#.*", card.text, re.M)[1:] == re.findall(r"^#.*", usual.split("---\n")[2], re.M)[1:]
+    assert "<script" not in card.text
+    assert not re.search(r"(?<!\\)\]\((?!https://sbert.net|https://github.com/expertune)", card.text)
+    assert "http://evil" not in card.text
+    (line,) = [line for line in table.splitlines() if "+8.0" in line]
+    assert len(re.findall(r"(?<!\\)\|", line)) == 9
