@@ -2,6 +2,9 @@
 
 import os
 import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -58,14 +61,50 @@ def test_a_failed_stage_leaves_nothing_behind(tmp_path):
     assert list((tmp_path / "score").iterdir()) == []
 
 
-def test_another_run_that_was_faster_wins(tmp_path):
-    store, other = Store(tmp_path), Store(tmp_path)
+def test_two_runs_at_once_make_an_artefact_once(tmp_path, caplog):
+    """The second waits for the first, says so, and takes its result."""
+    begun, go_on, calls = threading.Event(), threading.Event(), []
 
     def slow(folder):
-        other.obtain("score", "k" * 64, writer("theirs"))
-        writer("ours")(folder)
+        begun.set()
+        assert go_on.wait(10)
+        writer("first", calls)(folder)
 
-    assert (store.obtain("score", "k" * 64, slow).folder / "sub" / "value.txt").read_text() == "theirs"
+    caplog.set_level("INFO", "expertune")
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(Store(tmp_path).obtain, "score", "k" * 64, slow)
+        assert begun.wait(10)
+        second = threads.submit(Store(tmp_path).obtain, "score", "k" * 64, writer("second", calls))
+        while "another run is making this" not in caplog.text:
+            time.sleep(0.01)
+        go_on.set()
+        assert (first.result(10).reused, second.result(10).reused) == (False, True)
+    assert calls == ["first"]
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+    store = Store(tmp_path)
+    left = tmp_path / "score" / ("." + "k" * 32)
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    folder = store.obtain("score", "k" * 64, writer("whole")).folder
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "sub"]
+    assert not left.exists()
+
+
+def test_scratch_stays_until_the_artefact_is_made(tmp_path):
+    store = Store(tmp_path)
+    scratch = store.scratch("train", "k" * 64)
+
+    def fail(folder):
+        scratch.mkdir(parents=True)
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        store.obtain("train", "k" * 64, fail)
+    assert scratch.is_dir()
+    store.obtain("train", "k" * 64, writer("done"))
+    assert not scratch.exists()
 
 
 def test_a_store_of_another_format_is_refused_in_one_sentence(tmp_path):
@@ -111,6 +150,24 @@ def test_items_survive_a_reader_that_holds_the_file(tmp_path):
     items.write("space", {"key": b"value"})
     reader.close()
     assert items.read("space", ["key"]) == {"key": b"value"}
+
+
+def test_an_item_cache_that_is_no_database_is_one_error(tmp_path):
+    (tmp_path / "items.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreError, match=r"the item cache cannot be used .*not a database"):
+        Store(tmp_path)
+
+
+def test_an_item_cache_with_torn_pages_is_one_error(tmp_path):
+    items = SqliteItems(tmp_path / "items.sqlite")
+    items.write("space", {str(number): bytes(4000) for number in range(50)})
+    with sqlite3.connect(items.path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = items.path.read_bytes()
+    items.path.write_bytes(data[:4096] + bytes(len(data) - 4096))
+    with pytest.raises(StoreError, match="malformed") as caught:
+        items.read("space", ["7"])
+    assert "Delete this file" in caught.value.hint
 
 
 values = st.recursive(

@@ -2,7 +2,8 @@
 
 An artefact is a folder named after the fingerprint of everything it depends on. It is written to a temporary
 sibling and renamed, so a folder that exists is complete; its manifest holds the hash of every file, so an edited or
-truncated one is noticed and made again. Items (one embedding, one generated text) live in one SQLite table.
+truncated one is noticed and made again. A lock for each artefact lets one run at a time make it. Items (one embedding,
+one generated text) live in one SQLite table.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import logging
 import os
 import shutil
 import sqlite3
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from expertune.errors import StoreError
 
@@ -62,7 +64,7 @@ class Store:
             root.mkdir(parents=True, exist_ok=True)
             self._check_format()
             self.items = SqliteItems(root / "items.sqlite")
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise StoreError(
                 f"the store cannot be used ({error})",
                 place=str(root),
@@ -72,7 +74,10 @@ class Store:
     def _check_format(self) -> None:
         marker = self.root / "FORMAT"
         if not marker.exists():
-            marker.write_text(f"{FORMAT}\n", encoding="ascii")
+            # Renamed into place: no other run, and none after a kill, may read an empty one.
+            written = self.root / f".FORMAT.{os.getpid()}"
+            written.write_text(f"{FORMAT}\n", encoding="ascii")
+            written.replace(marker)
         found = marker.read_text(encoding="ascii", errors="replace").strip()
         if found != str(FORMAT):
             raise StoreError(
@@ -85,38 +90,56 @@ class Store:
         """Return where the artefact of `stage` with fingerprint `key` lies or would lie."""
         return self.root / stage / key[:32]
 
+    def scratch(self, stage: str, key: str) -> Path:
+        """Return where half-finished work on an artefact may lie: it survives a kill and goes once that is made."""
+        return self.root / "work" / f"{stage}-{key[:32]}"
+
     def obtain(self, stage: str, key: str, make: Callable[[Path], None]) -> Artefact:
         """Return the artefact, making it with `make(temporary folder)` if it is absent or damaged.
+
+        Where another run is making it, wait for that one's result.
 
         Raises:
             StoreError: the result cannot be written (disk full, folder read-only).
         """
         folder = self.folder(stage, key)
-        if self._complete(folder):
-            return Artefact(folder, reused=True)
-        temporary = folder.parent / f".{key[:32]}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         try:
-            temporary.mkdir(parents=True)
-            make(temporary)
-            _write_manifest(temporary, stage, key)
-            self._publish(temporary, folder)
+            with self.alone(stage, key):
+                if self._complete(folder):
+                    return Artefact(folder, reused=True)
+                temporary = folder.parent / f".{key[:32]}"
+                shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left
+                try:
+                    temporary.mkdir(parents=True)
+                    make(temporary)
+                    _write_manifest(temporary, stage, key)
+                    temporary.rename(folder)
+                finally:
+                    shutil.rmtree(temporary, ignore_errors=True)
+                shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
+                return Artefact(folder, reused=False)
         except OSError as error:
             raise StoreError(
                 f"an artefact cannot be written ({error})",
                 place=str(folder),
                 hint="Free some space or name another folder with run.store; everything finished before is kept.",
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return Artefact(folder, reused=False)
 
-    def _publish(self, temporary: Path, folder: Path) -> None:
-        """Rename into place; if another run was faster, keep its equal result."""
+    @contextmanager
+    def alone(self, stage: str, key: str) -> Iterator[None]:
+        """Let one run at a time work on something, the others wait. The system frees the lock of a killed run."""
+        path = self.root / "locks" / f"{stage}-{key[:32]}"
+        path.parent.mkdir(exist_ok=True)
+        lock = FileLock(path)
         try:
-            temporary.rename(folder)
-        except OSError:
-            if not self._complete(folder):
-                raise
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("%s: another run is making this, waiting for it", stage)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _complete(self, folder: Path) -> bool:
         if not folder.is_dir():
@@ -141,27 +164,38 @@ def _write_manifest(folder: Path, stage: str, key: str) -> None:
 
 
 class SqliteItems:
-    """An item cache in one SQLite file; safe for several processes, one transaction a write."""
+    """An item cache in one SQLite file; safe for several processes, one transaction a write.
+
+    Every method raises StoreError where the file is damaged or cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS items (space TEXT, key TEXT, value BLOB NOT NULL, "
                 "PRIMARY KEY (space, key)) WITHOUT ROWID"
             )
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         # One connection a call: cheap beside what is cached, and nothing is shared between threads or forks.
-        connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return connection
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60.0, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous=NORMAL")
+                yield connection
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                hint = "Free some space or name another folder with run.store; everything finished before is kept."
+            else:
+                hint = "Delete this file: single texts are then made again, finished stages stay."
+            raise StoreError(f"the item cache cannot be used ({error})", place=str(self.path), hint=hint) from error
 
     def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the known values among `keys`."""
         found: dict[str, bytes] = {}
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 part = keys[start : start + _KEYS_PER_QUERY]
                 marks = ",".join("?" * len(part))
@@ -173,7 +207,7 @@ class SqliteItems:
 
     def write(self, space: str, values: Mapping[str, bytes]) -> None:
         """Store values in one transaction; an existing key keeps its value."""
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 "INSERT OR IGNORE INTO items VALUES (?, ?, ?)",

@@ -1,0 +1,201 @@
+"""No held-out question, and no near-copy of one, reaches training: leaks of twelve kinds are planted and caught."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from expertune import config, data
+from expertune.augment import Request, augment
+from expertune.cleaning import apart, near_copies
+from expertune.config import AugmentSection, DataSection
+from expertune.errors import DataError
+from expertune.pipeline import Run, Stage
+from expertune.records import Dataset, Document, Question
+from expertune.wording import normalise
+
+LATIN_TO_CYRILLIC = str.maketrans("aeopcxy", "аеорсху")
+
+
+def _other_order(text: str) -> str:
+    words = text.rstrip("?").split()
+    return " ".join([*words[2:], *words[:2]])
+
+
+def _one_letter_less(text: str) -> str:
+    longest = max(text.rstrip("?").split(), key=len)
+    return text.replace(longest, longest[:3] + longest[4:], 1)
+
+
+KINDS: dict[str, Callable[[str], str]] = {
+    "same text": lambda text: text,
+    "letter case": str.upper,
+    "punctuation": lambda text: f'"{text.rstrip("?").replace(" ", ", ", 1)} ...!"',
+    "white space": lambda text: f"\t{text.replace(' ', '   ')}\u00a0\n",
+    "no spaces": lambda text: text.replace(" ", ""),
+    "full-width letters": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "accents": lambda text: text.replace("e", "e\u0301").replace("o", "ö"),
+    "zero-width characters": lambda text: "\u200b".join(text),
+    "homoglyphs": lambda text: text.translate(LATIN_TO_CYRILLIC),
+    "word order": _other_order,
+    "typing error": _one_letter_less,
+    "one word more": lambda text: f"{text.rstrip('?')} now?",
+}
+QUESTIONS = ["How do I change the delivery address of my order?", "Where can I see the invoice of last month?"]
+OTHERS = ["May I bring my dog?", "Is breakfast included?", "At what time do you close?"]
+
+
+class Planted:
+    """A generator that writes what it is told to."""
+
+    name = fingerprint = "planted"
+    batch_size = 8
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = list(texts)
+
+    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
+        return [self.texts[number % len(self.texts)] for number in range(len(requests))]
+
+
+def write(folder: Path, name: str, rows: Sequence[dict[str, object]]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def loaded(folder: Path, **section: object) -> Dataset:
+    """Return what a run would train on, before augmentation."""
+    wanted = config.from_mapping({"data": {"path": str(folder), **section}, "run": {"out": str(folder / "out")}})
+    return Run(wanted).execute(until=Stage.LOAD).dataset
+
+
+def not_trained_on(folder: Path, held_out: str, **section: object) -> bool:
+    """Tell whether the leak was refused, or what remains holds nothing like the held-out question."""
+    try:
+        dataset = loaded(folder, **section)
+    except DataError as error:
+        return "held-out" in str(error)
+    texts = [question.text for question in dataset.questions]
+    assert set(OTHERS) <= set(texts)
+    return len(texts) == len(OTHERS)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_leak_in_the_question_answer_file_is_caught(kind, question, tmp_path):
+    rows = [{"question": text, "answer": f"Answer {number}"} for number, text in enumerate(OTHERS)]
+    rows.append({"question": KINDS[kind](question), "answer": "Another answer"})
+    rows.append({"question": question, "answer": "Another answer", "split": "heldout"})
+    write(tmp_path, "qa.jsonl", rows)
+    assert not_trained_on(tmp_path, question)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_leak_in_a_training_split_is_caught(kind, question, tmp_path):
+    texts = [*OTHERS, KINDS[kind](question), question]
+    write(tmp_path, "corpus.jsonl", [{"_id": f"d{n}", "text": f"Answer {n}"} for n in range(len(texts))])
+    write(tmp_path, "queries.jsonl", [{"_id": f"q{n}", "text": text} for n, text in enumerate(texts)])
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "train.tsv").write_text("".join(f"q{n}\td{n}\t1\n" for n in range(len(texts) - 1)))
+    (tmp_path / "qrels" / "test.tsv").write_text(f"q{len(texts) - 1}\td1\t1\n")
+    assert not_trained_on(tmp_path, question, train_split="train")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_leak_among_generated_questions_is_caught_and_counted(kind, question):
+    documents = tuple(Document(f"d{number}", f"Answer {number}") for number in range(2))
+    dataset = Dataset("shop", documents, tuple(Question(text, ("d0",)) for text in OTHERS[:2]))
+    section = AugmentSection(generators=("template",), shares=(1.0,), kinds=("keyword",), per_answer=1)
+    planted = Planted([KINDS[kind](question), OTHERS[2]])
+    made = augment(dataset, section, [planted], held_out={normalise(question)})
+    assert [item.text for item in made.items] == OTHERS
+    assert sum(made.removed.values()) == 1
+
+
+WORDS = "order refund parcel delivery account password invoice address shipping return card voucher size warranty"
+words = st.sampled_from(WORDS.split(" "))
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(words, min_size=4, max_size=9, unique=True), st.sampled_from(sorted(KINDS)))
+def test_any_question_is_found_again_in_every_disguise(chosen, kind):
+    question = f"{' '.join(chosen).capitalize()}?"
+    assert near_copies([KINDS[kind](question)], {normalise(question)}) == [True]
+
+
+def test_other_questions_are_no_copies():
+    held_out = {normalise(text) for text in QUESTIONS}
+    different = [*OTHERS, "How do I change the colour of my order?", "Where can I pay the invoice?", "Order?"]
+    assert near_copies(different, held_out) == [False] * len(different)
+    assert near_copies(different, set()) == [False] * len(different)
+    assert near_copies([], held_out) == []
+
+
+def test_without_held_out_questions_nothing_is_left_out():
+    dataset = Dataset("shop", (Document("d0", "text"),), tuple(Question(text, ("d0",)) for text in OTHERS))
+    assert apart(dataset, frozenset()) == dataset
+
+
+def test_copies_are_told_and_too_few_questions_refused(tmp_path, caplog):
+    rows = [{"question": text, "answer": f"Answer {number}"} for number, text in enumerate(OTHERS)]
+    rows.append({"question": _other_order(QUESTIONS[0]), "answer": "Another"})
+    rows.append({"question": QUESTIONS[0], "answer": "Another", "split": "heldout"})
+    write(tmp_path, "qa.jsonl", rows)
+    loaded(tmp_path)
+    assert "1 training question(s) nearly repeat a held-out one: they are left out" in caplog.text
+    write(tmp_path, "qa.jsonl", rows[2:])
+    with pytest.raises(DataError, match="1 of 2 training questions nearly repeat held-out ones"):
+        loaded(tmp_path)
+
+
+def test_the_training_side_is_read_with_every_test_file_gone(tmp_path):
+    """`load` and its fingerprint need no test file: judgements and queries can be absent altogether."""
+    write(tmp_path, "qa.jsonl", [{"question": text, "answer": f"Answer {n}"} for n, text in enumerate(OTHERS)])
+    write(tmp_path, "corpus.jsonl", [{"_id": f"d{n}", "text": f"Answer {n}"} for n in range(len(OTHERS))])
+    write(tmp_path, "queries.jsonl", [{"_id": "t", "text": QUESTIONS[0]}])
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("t\td1\t1\n")
+    section = DataSection(path=str(tmp_path))
+    before = data.load(section), data.fingerprint(section)
+    (tmp_path / "queries.jsonl").unlink()
+    (tmp_path / "qrels" / "test.tsv").unlink()
+    assert (data.load(section), data.fingerprint(section)) == before
+
+
+def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_model, monkeypatch):
+    """From the first stage to the kept model: whatever opens a test file after loading meets a folder and fails."""
+    write(tmp_path, "qa.jsonl", [{"question": text, "answer": f"Answer {n}"} for n, text in enumerate(OTHERS)])
+    write(tmp_path, "corpus.jsonl", [{"_id": f"d{n}", "text": f"Answer {n}"} for n in range(len(OTHERS))])
+    write(tmp_path, "queries.jsonl", [{"_id": "t", "text": QUESTIONS[0]}])
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("t\td1\t1\n")
+    wanted = config.from_mapping(
+        {
+            "data": {"path": str(tmp_path)},
+            "run": {"out": str(tmp_path / "out"), "threads": 1},
+            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
+            "score": {"experts": ["bm25", "ngrams"]},
+            "train": {"base": str(tiny_model), "steps": 2, "batch_size": 4},
+        }
+    )
+    augment_stage = Run._augment
+
+    def with_test_files_gone(self: Run, *arguments: object) -> object:
+        for name in ("queries.jsonl", "qrels/test.tsv"):
+            (tmp_path / name).unlink()
+            (tmp_path / name).mkdir()
+        return augment_stage(self, *arguments)
+
+    monkeypatch.setattr(Run, "_augment", with_test_files_gone)
+    result = Run(wanted).execute(until=Stage.TRAIN)
+    assert result.model is not None
+    assert {candidate.factor for candidate in result.model.selection.candidates} == set(wanted.select.factors)
+    with pytest.raises(DataError, match="cannot be read"):
+        data.load_judged(wanted.data)
