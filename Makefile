@@ -52,6 +52,22 @@ unit: setup ## unit tests only: no packaged model, nothing slow
 models: setup ## tests that run the packaged models, and the slow ones
 	OMP_NUM_THREADS=$(CORES) $(BIN)/python -m pytest -m "models or slow" -rs --durations=10
 
+.PHONY: faults
+faults: setup ## kill a run sixty times and see that nothing is lost (not part of test)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py --kills 60
+
+.PHONY: fuzz
+fuzz: SECONDS ?= 600
+fuzz: setup ## mutated files for every reader, for SECONDS=600 (not part of test)
+	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
+
+# Asks a database of vulnerabilities, so it wants a connection; pip-audit lives in an environment of its own.
+.PHONY: audit
+audit: ## known vulnerabilities of the pinned dependencies (wants a connection)
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements/lock.txt
+
 .PHONY: format
 format: setup ## let ruff format the code and mend what it can
 	$(BIN)/ruff format

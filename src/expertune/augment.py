@@ -1,6 +1,6 @@
 """Write training questions with several small language models, clean them, and keep held-out questions out. No labels.
 
-Every text is kept in the item cache as soon as its batch is finished, so a killed run goes on where it was.
+Every text is kept in the item cache as soon as it or its batch is finished, so a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from expertune import models
 from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
-from expertune.plugins import make_all
+from expertune.plugins import log_used, make_all
 from expertune.records import (
     Dataset,
     ItemCache,
@@ -54,7 +54,10 @@ class Request:
 
 @runtime_checkable
 class Generator(Protocol):
-    """Write questions. Made as `Class(model: ModelSource | None, **options)`."""
+    """Write questions. Made as `Class(model: ModelSource | None, **options)`.
+
+    It may also have an attribute `used`: one line that says what it has used up, such as tokens, for the log.
+    """
 
     name: str
     fingerprint: str
@@ -62,6 +65,15 @@ class Generator(Protocol):
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
         """Return one raw text per request, in order; "" where nothing came. Same requests and seed: same texts."""
+        ...
+
+
+@runtime_checkable
+class StreamingGenerator(Generator, Protocol):
+    """A generator whose texts are finished one by one and dear (paid for, or slow): each is kept at once."""
+
+    def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
+        """Yield (position in `requests`, raw text) once for every request, in any order."""
         ...
 
 
@@ -118,7 +130,10 @@ def augment(
     late = 0
     for number, generator in enumerate(generators):
         mine = [index for index, item in enumerate(planned) if item.generator == number]
-        written = _write(generator, {index: planned[index].request for index in mine}, section, cache, report)
+        try:
+            written = _write(generator, {index: planned[index].request for index in mine}, section, cache, report)
+        finally:
+            log_used(generator)
         _check_usable(generator, [_draft(planned[index], text, generator) for index, text in written.items()])
         texts.update(written)
         late += len(mine) - len(written)
@@ -181,7 +196,7 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     standard = np.divide(deviations, spread, out=np.zeros_like(deviations), where=spread > 0)
     experts = scored.sum(axis=2)
     panel = np.where(experts > 0, standard.sum(axis=2) / np.maximum(experts, 1), -np.inf)
-    labels = questions.hard_labels(dataset.documents) > 0
+    labels = questions.hard_labels(dataset.documents, scores.columns) > 0
     best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
     ranks = 1 + (panel > best[:, None]).sum(axis=1)
     own = np.array([not question.generated for question in questions.items], dtype=np.bool_)
@@ -211,11 +226,14 @@ def _write(
         missing = [index for index in batch if index not in texts]
         if missing and spent < section.budget_seconds:
             start = time.perf_counter()
-            made = _generate(generator, [requests[index] for index in missing], section.seed)
+            for made in _finished(generator, [requests[index] for index in missing], section.seed):
+                some = {missing[position]: text for position, text in made.items()}
+                cache.write(space, {keys[index]: text.encode("utf-8") for index, text in some.items()})
+                texts.update(some)
+                report(Progress("augment", len(texts), len(requests), generator.name))
             spent += time.perf_counter() - start
-            cache.write(space, {keys[index]: text.encode("utf-8") for index, text in zip(missing, made, strict=True)})
-            texts.update(zip(missing, made, strict=True))
-        report(Progress("augment", len(texts), len(requests), generator.name))
+        else:
+            report(Progress("augment", len(texts), len(requests), generator.name))
     return dict(sorted(texts.items()))
 
 
@@ -228,16 +246,35 @@ def _batches(requests: dict[int, Request], size: int) -> Iterator[list[int]]:
             yield some[first : first + size]
 
 
-def _generate(generator: Generator, requests: Sequence[Request], seed: int) -> list[str]:
-    made = generator.generate(requests, seed=seed)
-    if len(made) != len(requests) or not all(isinstance(text, str) for text in made):
-        raise PluginError(
-            f"generate returned {len(made)} items for {len(requests)} requests, expected one text for each",
-            place=f"generator {generator.name}",
-            hint='A plug-in returns "" where nothing came.',
-        )
-    # A lone surrogate cannot be stored.
-    return [text.encode("utf-8", "replace").decode("utf-8") for text in made]
+def _finished(generator: Generator, requests: Sequence[Request], seed: int) -> Iterator[dict[int, str]]:
+    """Yield texts by position as they are finished: one by one from a streaming generator, else all at once."""
+    if not isinstance(generator, StreamingGenerator):
+        made = generator.generate(requests, seed=seed)
+        if len(made) != len(requests) or not all(isinstance(text, str) for text in made):
+            raise _miscounted(generator, len(made), len(requests))
+        yield {position: _storable(text) for position, text in enumerate(made)}
+        return
+    left = set(range(len(requests)))
+    for position, text in generator.stream(requests, seed=seed):
+        if position not in left or not isinstance(text, str):
+            raise _miscounted(generator, len(requests) - len(left) + 1, len(requests))
+        left.remove(position)
+        yield {position: _storable(text)}
+    if left:
+        raise _miscounted(generator, len(requests) - len(left), len(requests))
+
+
+def _miscounted(generator: Generator, made: int, wanted: int) -> PluginError:
+    return PluginError(
+        f"generate returned {made} items for {wanted} requests, expected one text for each",
+        place=f"generator {generator.name}",
+        hint='A plug-in returns "" where nothing came.',
+    )
+
+
+def _storable(text: str) -> str:
+    """Return the text without lone surrogates, which cannot be stored."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _key(request: Request) -> str:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expertune import data, models, registry
+from expertune import benchmarks, data, models, registry
+from expertune.augment import load_generators
 from expertune.config import Config, DataSection, PluginSpec, from_mapping
 from expertune.costs import Cost, estimate
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.models import trust
 from expertune.records import Dataset, JudgedSet
+from expertune.score import load_experts
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -132,12 +134,27 @@ def _parts(config: Config, problems: list[ExpertuneError]) -> Iterator[Part]:
             yield _part(group, spec, problems, offline=offline)
     base = PluginSpec(use="sentence_transformer", model=config.train.base)
     yield _part("base", base, problems, offline=offline)
+    for role, names in (("sts", config.evaluate.sts), ("mteb", config.evaluate.mteb)):
+        for name in names:
+            yield _measured_on(role, name, problems, offline=offline)
+
+
+def _measured_on(role: str, name: str, problems: list[ExpertuneError], *, offline: bool) -> Part:
+    try:
+        if role == "mteb":
+            source = benchmarks.where(name, offline=offline)
+        else:
+            source = f"{len(data.read_scored_pairs(Path(name)).scores)} sentence pairs"
+    except ExpertuneError as error:
+        problems.append(error)
+        return Part(role, name, found=False, source="")
+    return Part(role, name, found=True, source=source)
 
 
 def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offline: bool) -> Part:
     role = group.removesuffix("s")
     try:
-        source = _source(spec.model, offline=offline) if spec.model else "built in"
+        source = _source(spec.model, offline=offline) if spec.model else str(spec.options.get("base_url", "built in"))
         if group != "base":
             _plug_in(group, spec)
     except ExpertuneError as error:
@@ -147,11 +164,14 @@ def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offli
 
 
 def _plug_in(group: str, spec: PluginSpec) -> None:
-    """Make sure that the plug-in exists and, where the model picks it, that the model is meant for it."""
+    """Make sure that the plug-in exists, takes its options, and may be picked by the model."""
     entry = models.find(spec.model) if spec.model else None
     if spec.use:
         if spec.use not in registry.names(group):
             registry.factory(group, spec.use)
+        if not spec.model:
+            # Without a model nothing heavy is read, and a missing key or option is told before the work begins.
+            (load_experts if group == "experts" else load_generators)([spec], offline=True)
         return
     if entry is not None and not (entry.expert if group == "experts" else entry.generator):
         can, cannot, other = (

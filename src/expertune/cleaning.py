@@ -1,4 +1,4 @@
-"""Decide which generated texts may be trained on, and count by rule what goes. Knows no generator and no prompt.
+"""Decide which texts may be trained on, and count by rule what goes. Knows no generator and no prompt.
 
 Rules that look at words are written for English and lenient elsewhere: in another language they let texts pass.
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from expertune.records import Question
-from expertune.wording import normalise, visible
+from expertune.records import Dataset, Question
+from expertune.wording import likeness, normalise, visible
 
 _PREAMBLE = re.compile(
     r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^:\n]{0,80}[:!]\s*"
@@ -49,13 +49,17 @@ _ASKING_KINDS = frozenset({"question", "rephrase", "short", "vocabulary", "indir
 _ONE_WORD_KINDS = frozenset({"keyword", "short", "title"})
 _MOST_WORDS = 60
 _MOST_STORY_WORDS = 120
+# Characters a word: a text of few but endless words is too long as well.
+_LONGEST_MEAN_WORD = 30
 # Words in a row that a question and its answer may share.
 _COPIED_RUN = 8
 _COPIED_SHARE = 0.7
 # A claim may repeat a sentence of the answer: that is what it is.
 _COPYING_KINDS = frozenset({"claim", "title", "keyword"})
 _GENERIC = 3
-_HELD_OUT_SIMILARITY = 0.95
+HELD_OUT_SIMILARITY = 0.9
+"""Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""
+
 _HASHES = 2**18
 _BLOCK = 512
 
@@ -93,12 +97,13 @@ def fault(draft: Draft) -> str:
     """Return the name of the first rule that a tidied draft breaks, or "" if it may stay."""
     text, kind = draft.text, draft.kind
     words = _words(text)
+    most = _MOST_STORY_WORDS if kind == "story" else _MOST_WORDS
     rules: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("empty", lambda: not visible(text) or not words),
         ("refusal", lambda: bool(_REFUSAL.search(text))),
         ("prompt echo", lambda: bool(_ECHO.search(text))),
         ("too short", lambda: len(words) < 2 and kind not in _ONE_WORD_KINDS),
-        ("too long", lambda: len(words) > (_MOST_STORY_WORDS if kind == "story" else _MOST_WORDS)),
+        ("too long", lambda: len(words) > most or len(text) > most * _LONGEST_MEAN_WORD),
         ("repetition", lambda: len(words) >= 6 and len(set(words)) <= 0.5 * len(words)),
         ("not a question", lambda: kind in _ASKING_KINDS and not text.endswith("?") and bool(_ANSWERING.match(text))),
         ("copied answer", lambda: kind not in _COPYING_KINDS and _copied(words, _words(draft.answer))),
@@ -169,19 +174,33 @@ def _runs(words: Sequence[str], length: int) -> set[tuple[str, ...]]:
 # --- rules that compare texts -----------------------------------------------------------------------------------------
 
 
-def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], removed: Counter[str]) -> list[Draft]:
-    if not drafts or not held_out:
-        return list(drafts)
-    known = set(held_out)
-    normal = [normalise(draft.text) for draft in drafts]
-    nearest = _most_similar(normal, sorted(known))
-    kept = [
-        draft
-        for draft, text, similarity in zip(drafts, normal, nearest, strict=True)
-        if text not in known and similarity <= _HELD_OUT_SIMILARITY
+def near_copies(texts: Sequence[str], held_out: Collection[str]) -> list[bool]:
+    """Tell which texts are a held-out question again, or nearly.
+
+    The same words in any order, with or without spaces and accents, in look-alike letters, or with a typing error.
+    """
+    if not texts or not held_out:
+        return [False] * len(texts)
+    known = sorted({likeness(text) for text in held_out})
+    unspaced = {text.replace(" ", "") for text in known}
+    looks = [likeness(text) for text in texts]
+    return [
+        look.replace(" ", "") in unspaced or similarity > HELD_OUT_SIMILARITY
+        for look, similarity in zip(looks, _most_similar(looks, known), strict=True)
     ]
-    removed["held-out"] += len(drafts) - len(kept)
-    return kept
+
+
+def apart(dataset: Dataset, held_out: Collection[str]) -> Dataset:
+    """Return the data set without training questions that nearly repeat a held-out one."""
+    copies = near_copies([question.text for question in dataset.questions], held_out)
+    kept = (question for question, copy in zip(dataset.questions, copies, strict=True) if not copy)
+    return replace(dataset, questions=tuple(kept))
+
+
+def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], removed: Counter[str]) -> list[Draft]:
+    copies = near_copies([draft.text for draft in drafts], held_out)
+    removed["held-out"] += sum(copies)
+    return [draft for draft, copy in zip(drafts, copies, strict=True) if not copy]
 
 
 def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str]) -> list[Question]:

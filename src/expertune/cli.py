@@ -55,6 +55,10 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where re
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", help="Where finished work is kept; default: OUT/store.")
 ]
+Mteb = Annotated[
+    list[str] | None,
+    typer.Option("--mteb", metavar="NAME", help="BEIR folder, or official task or benchmark, for mteb; repeatable."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config, such as train.steps=50; may be repeated."),
@@ -126,11 +130,12 @@ def _stage_command(stage: str) -> Callable[..., None]:
         general: General = None,
         out: Out = None,
         store: StoreFolder = None,
+        mteb: Mteb = None,
         assignments: Set = None,
     ) -> None:
         from expertune.config import from_mapping
 
-        values, place = _values(config, data, general, out, store, assignments)
+        values, place = _values(config, data, general, out, store, assignments, mteb=mteb)
         _execute(from_mapping(values, place=place), "report" if stage == "run" else stage)
 
     return command
@@ -147,11 +152,14 @@ def _values(
     out: Path | None,
     store: Path | None,
     assignments: Sequence[str] | None,
+    *,
+    mteb: Sequence[str] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Return the config's values with the options laid over them, and what to call it in messages."""
     from expertune import config, overrides
 
     named = {"data.path": data, "data.general": general or None, "run.out": out, "run.store": store}
+    named["evaluate.mteb"] = mteb or None
     changes = [overrides.assignment(text) for text in assignments or ()]
     changes += [(path, value) for path, value in named.items() if value is not None]
     values = config.read_values(file) if file else {}
@@ -182,6 +190,47 @@ def _show_evaluation(evaluation: Evaluation) -> None:
             values = (points(row.base), points(row.tuned), signed(row.difference), interval)
             table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
     terminal.console().print(table)
+    for similarity in evaluation.similarities:
+        change = f"{signed(similarity.difference)}, {signed(similarity.low)} to {signed(similarity.high)}"
+        spearman = f"{points(similarity.base)} to {points(similarity.tuned)} ({change})"
+        typer.echo(f"{similarity.dataset}: Spearman x 100 on {similarity.pairs} sentence pairs {spearman}")
+    if evaluation.benchmarks:
+        scores = terminal.table("mteb task", "model", ">main score", ">nDCG@10", ">mAP@10")
+        for score in evaluation.benchmarks:
+            figures = (points(score.main), points(score.ndcg), points(score.map))
+            scores.add_row(f"{score.task}/{score.split}", score.model, *figures)
+        terminal.console().print(scores)
+
+
+# --- studies -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@_guarded
+def study(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry or labels.")
+    ],
+    config: ConfigFile = None,
+    data: Data = None,
+    general: General = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Repeats of a tuning; 0: the study's own.")] = 0,
+    assignments: Set = None,
+) -> None:
+    """Answer one open question about the method on your data, with figures; may take long and goes on where it was."""
+    from expertune import study as studies
+    from expertune.config import from_mapping
+
+    values, place = _values(config, data, general, out, store, assignments)
+    with terminal.watching() as report:
+        found, path = studies.run(name, from_mapping(values, place=place), seeds=seeds, report=report)
+    table = terminal.table(*(f">{column}" if index else column for index, column in enumerate(found.columns)))
+    for row in found.rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    terminal.console().print(table)
+    typer.echo("\n".join([found.question, *found.answers, f"figures: {path}"]))
 
 
 # --- looking before running ----------------------------------------------------------------------------------------
@@ -242,6 +291,104 @@ def init(
 
     written = starter.write(folder)
     typer.echo(f"wrote {written}\nnext:  expertune check {written}")
+
+
+@app.command()
+@_guarded
+def panel(
+    config: ConfigFile = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="What scoring the whole run may take on this machine.")
+    ] = 120.0,
+    data: Data = None,
+    assignments: Set = None,
+) -> None:
+    """Try every expert in reach on your own questions and recommend a panel for a time."""
+    from expertune import data as reading
+    from expertune import panel as panels
+    from expertune.config import from_mapping
+    from expertune.report.formats import decimals, duration, points
+
+    values, place = _values(config, data, None, None, None, assignments)
+    wanted = from_mapping(values, place=place)
+    dataset = reading.load(wanted.data, offline=wanted.run.offline)
+    with terminal.watching() as report:
+        found = panels.recommend(wanted, dataset, most_seconds=seconds, report=report)
+    table = terminal.table("expert", ">nDCG@10 x 100", ">time in a run", "most like", ">Spearman", "")
+    for item in found.tried:
+        numbers = (points(item.ndcg), duration(item.seconds), item.nearest, decimals(item.likeness))
+        table.add_row(item.name, *numbers, item.verdict)
+    typer.echo(f"{dataset.name}: {found.pairs} known pairs, {len(dataset.documents)} answers")
+    terminal.console().print(table)
+    if found.out_of_reach:
+        typer.echo(f"out of reach: {', '.join(name for name, _ in found.out_of_reach)}  (see: expertune models)")
+    typer.echo(f"\n{found.toml}", nl=False)
+
+
+# --- using the model ----------------------------------------------------------------------------------------------
+
+
+@app.command("try")
+@_guarded
+def try_model(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The tuned model, such as runs/shop/model.")],
+    corpus: Annotated[
+        Path,
+        typer.Option("--corpus", metavar="FILE", help="The answers: a Q&A file, a corpus.jsonl or a folder of these."),
+    ],
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="NAME", help="What to set beside it; default: the base it was tuned from."),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0: any.")] = 8420,
+) -> None:
+    """Open a local page to type a question and see the first answers of base and tuned model side by side."""
+    from expertune import trying
+    from expertune.trying.server import PageServer
+
+    with terminal.watching():
+        server = PageServer(trying.side_by_side(model, corpus, base=base), port)
+        typer.echo(f"open {server.url} in a browser; stop with Ctrl-C")
+        server.run()
+
+
+@app.command()
+@_guarded
+def export(
+    subject: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run's folder, or a tuned model's.")],
+    form: Annotated[str, typer.Option("--to", metavar="FORM", help="query-encoder, adapter, onnx, int8 or openvino.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for it.")],
+    data: Annotated[
+        str, typer.Option("--data", metavar="FOLDER", help="Held-out questions to check it on; default: the run's.")
+    ] = "",
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter's differences.")] = 32,
+) -> None:
+    """Write the model in another form, and say how far that form ranks as the model does."""
+    from expertune import export as exporting
+    from expertune.report.formats import decimals, points
+
+    with terminal.watching() as report:
+        made = exporting.export(subject, exporting.form(form), out, held_out=data, rank=rank, report=report)
+    columns = (">questions", ">same first", ">same ten", ">Kendall tau", ">nDCG@10 before", ">after")
+    table = terminal.table("held-out set", *columns, title="agreement with the model, in %")
+    for row in made.agreements:
+        shares = (points(row.top1), points(row.top10), decimals(row.tau), points(row.before), points(row.after))
+        table.add_row(row.name, str(row.questions), *shares)
+    terminal.console().print(table)
+    typer.echo(f"{made.form}: {made.folder} ({made.megabytes:.1f} MB); how to use it stands in its README.md")
+
+
+@app.command()
+@_guarded
+def push(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A tuned model's folder, such as runs/shop/model.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; made if it is not there.")],
+    public: Annotated[bool, typer.Option("--public", help="Everybody may read a repository made now.")] = False,
+) -> None:
+    """Upload a tuned model and its card to a model hub; the token comes from HF_TOKEN."""
+    from expertune import hub
+
+    typer.echo(f"model: {hub.push(model, repository, public=public)}")
 
 
 # --- models --------------------------------------------------------------------------------------------------------

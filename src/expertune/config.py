@@ -11,19 +11,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from expertune.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Section(BaseModel):
     """A frozen table of the config; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where they would silently count as 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
+            raise ValueError("Input should be a number, not true or false")
+        return value
 
 
 class PluginSpec(Section):
@@ -35,8 +53,9 @@ class PluginSpec(Section):
 
     @property
     def label(self) -> str:
-        """The name under which tables show it."""
-        return Path(self.model).name if self.model else self.use
+        """The name under which tables show it: that of the model, which a server's plug-in has among its options."""
+        named = self.model or str(self.options.get("model", ""))
+        return Path(named).name if named else self.use
 
 
 def _spec(value: Any) -> Any:
@@ -111,7 +130,7 @@ class AugmentSection(Section):
         default=0.95, description="drop a question this similar (character n-grams) to another"
     )
     budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
-    seed: int = Field(default=0, description="seed of sampling")
+    seed: Seed = Field(default=0, description="seed of sampling")
 
 
 class ScoreSection(Section):
@@ -130,6 +149,10 @@ class ScoreSection(Section):
         ),
         description="the panel",
     )
+    full_matrix: Count = Field(
+        default=10_000, description="on corpora with more documents, a question is judged against candidates only"
+    )
+    candidates: Count = Field(default=512, description="candidates of a question: the experts' best and a sample")
 
 
 Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]
@@ -158,7 +181,7 @@ class LabelSection(Section):
     shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
 
 
-Loss = Literal["listwise", "pairwise", "cosent", "margin-mse"]
+Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-mse"]
 
 
 class TrainSection(Section):
@@ -169,7 +192,7 @@ class TrainSection(Section):
         default="query", description="query: documents keep the base's vectors; full: both move"
     )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
-    loss: Loss = Field(default="listwise", description="listwise, or pairwise, cosent, margin-mse for comparison")
+    loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
     temperature: Positive = Field(default=0.05, description="student temperature")
     steps: Count = Field(default=100, description="optimiser steps")
     batch_size: Count = Field(default=64, description="questions a step")
@@ -182,7 +205,8 @@ class TrainSection(Section):
     bf16: Literal["auto", "on", "off"] = Field(
         default="auto", description="bfloat16 autocast; auto: where the processor has it"
     )
-    seed: int = Field(default=0, description="seed of order and dropout")
+    seed: Seed = Field(default=0, description="seed of order and dropout")
+    seeds: Count = Field(default=1, description="tune with this many seeds and keep the average of their weights")
 
 
 class SelectSection(Section):
@@ -207,7 +231,13 @@ class EvaluateSection(Section):
     general_tolerance: Fraction = Field(
         default=0.01, description="mean nDCG@10 loss on general sets that forbids shipping"
     )
-    seed: int = Field(default=0, description="seed of resampling")
+    sts: tuple[str, ...] = Field(
+        default=(), description="files of sentence pairs with scores (.tsv, .jsonl): ability beyond retrieval"
+    )
+    mteb: tuple[str, ...] = Field(
+        default=(), description="BEIR folders, or official tasks and benchmarks by name, to run through mteb itself"
+    )
+    seed: Seed = Field(default=0, description="seed of resampling")
 
 
 class Config(Section):
@@ -225,7 +255,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _fitting(self) -> Config:
         """Check combinations once, here at the edge."""
-        wants = "distribution" if self.train.loss == "listwise" else "similarity"
+        wants = "distribution" if self.train.loss in ("listwise", "symmetric") else "similarity"
         if self.label.form != wants:
             raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
         if self.label.form == "similarity" and self.label.strategy in ("weighted", "anchored"):
@@ -351,6 +381,8 @@ def _each_path(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str
     changes: dict[tuple[str, str], Callable[[Any], Any]] = {
         ("data", "path"): change,
         ("data", "general"): change,
+        ("evaluate", "sts"): change,
+        ("evaluate", "mteb"): change,
         ("train", "base"): change,
         ("train", "anchor_texts"): change,
         ("augment", "generators"): spec,

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from expertune.config import PluginSpec
 from expertune.records import FloatArray, ItemCache, Report, ignore_progress
-from expertune.score import EmbeddingExpert, embed_texts
+from expertune.score import EmbeddingExpert, embed_texts, load_experts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+def embedding_expert(model: str, *, offline: bool = True) -> EmbeddingExpert:
+    """Load a sentence-transformers model as an encoder, whatever the catalogue would use it as."""
+    (expert,) = load_experts([PluginSpec(use="sentence_transformer", model=model)], offline=offline)
+    assert isinstance(expert, EmbeddingExpert)
+    return expert
 
 
 class CachedEncoder:

@@ -6,6 +6,8 @@
     ├── ModelUnavailableError  a model is neither a folder, nor installed, nor reachable
     ├── UntrustedModelError    a model's files are refused (hash, pickle, remote code, path)
     ├── PluginError            an expert or generator broke its contract (NaN, wrong shape, nothing)
+    ├── ServerError            a server is out of reach, refuses, or answers what cannot be used
+    ├── ExportError            a model cannot be written in another form, or then ranks otherwise
     ├── TrainingError          the loss stopped being a number, or memory ran out
     └── StoreError             the artefact store cannot be read or written
 
@@ -60,6 +62,14 @@ class UntrustedModelError(ExpertuneError):
 
 class PluginError(ExpertuneError):
     """An expert or a generator returned something its contract does not allow."""
+
+
+class ServerError(ExpertuneError):
+    """A server that writes or scores is out of reach, refuses, or answers what cannot be used."""
+
+
+class ExportError(ExpertuneError):
+    """A model cannot be written in another form, or ranks otherwise in it."""
 
 
 class TrainingError(ExpertuneError):

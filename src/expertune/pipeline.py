@@ -9,23 +9,27 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, checking, config, data, models
+from expertune import artefacts, checking, cleaning, config, data, models
 from expertune.config import Config, PluginSpec
+from expertune.errors import DataError, StoreError
 from expertune.records import (
+    BenchmarkScore,
     Dataset,
     Evaluation,
     JudgedSet,
+    PanelEvidence,
     Questions,
     Report,
     Scores,
+    SimilarityChange,
     SoftLabels,
     Timing,
     TunedModel,
@@ -131,7 +135,8 @@ class Run:
         dataset = data.load(wanted.data, offline=wanted.run.offline)
         judged = data.load_judged(wanted.data, offline=wanted.run.offline)
         held_out = data.held_out_questions(wanted.data, offline=wanted.run.offline)
-        data_key = self._key(Stage.LOAD, data.fingerprint(wanted.data), sorted(held_out))
+        dataset = _apart(dataset, held_out)
+        data_key = self._key(Stage.LOAD, data.fingerprint(wanted.data), sorted(held_out), cleaning.HELD_OUT_SIMILARITY)
         self._done(Stage.LOAD, started, dataset)
         result = RunResult(wanted.run.out, dataset, judged, ())
 
@@ -151,18 +156,28 @@ class Run:
         scores, score_key = self._score(dataset, questions, key)
         if reached(Stage.SCORE, scores=scores):
             return result
-        labels, questions, key = self._label(dataset, questions, scores, score_key)
-        if reached(Stage.LABEL, labels=labels, questions=questions):
+        labels, questions, scores, key = self._label(dataset, questions, scores, score_key)
+        if reached(Stage.LABEL, labels=labels, questions=questions, scores=scores):
             return result
-        model, key = self._train(dataset, questions, labels, key)
+        model, key = self._train(dataset, questions, scores, labels, key)
         if reached(Stage.TRAIN, model=model):
             return result
-        evaluation, key = self._evaluate(judged, model, key)
+        agreement = self._agreement(scores, key) if len(scores.experts) > 1 else None
+        evidence = self._evidence(result, agreement, key)
+        evaluation, key = self._evaluate(judged, model, evidence, key)
         if reached(Stage.EVALUATE, evaluation=evaluation):
             return result
         started = time.perf_counter()
-        agreement = self._agreement(scores, score_key) if len(scores.experts) > 1 else None
-        self._publish(result, agreement, self._geometry(judged, model, key))
+        geometry = self._geometry(judged, model, key)
+        try:
+            with self.store.alone(Stage.REPORT, fingerprint(str(result.folder.resolve()))):
+                self._publish(result, agreement, geometry)
+        except OSError as error:
+            raise StoreError(
+                f"the results cannot be written ({error})",
+                place=str(result.folder),
+                hint="Free some space or name another folder with run.out; everything finished before is kept.",
+            ) from error
         self._done(Stage.REPORT, started)
         return result
 
@@ -182,37 +197,42 @@ class Run:
         return self._obtain(Stage.AUGMENT, key, Questions, make), key
 
     def _score(self, dataset: Dataset, questions: Questions, key: str) -> tuple[Scores, str]:
-        from expertune.score import load_experts, score
+        from expertune.score import load_experts, of_candidates, score
 
-        experts = load_experts(self.config.score.experts, offline=self.config.run.offline)
-        key = self._key(Stage.SCORE, key, [expert.fingerprint for expert in experts])
+        section = self.config.score
+        experts = load_experts(section.experts, offline=self.config.run.offline)
+        # The number of candidates matters where there are any: a smaller corpus is not scored again for it.
+        limits = [section.candidates] if of_candidates(dataset, section) else []
+        key = self._key(Stage.SCORE, key, [expert.fingerprint for expert in experts], *limits)
 
         def make() -> Scores:
-            return score(dataset, questions, experts, cache=self.store.items, report=self.report)
+            return score(dataset, questions, experts, section=section, cache=self.store.items, report=self.report)
 
         return self._obtain(Stage.SCORE, key, Scores, make), key
 
     def _label(
         self, dataset: Dataset, questions: Questions, scores: Scores, key: str
-    ) -> tuple[SoftLabels, Questions, str]:
+    ) -> tuple[SoftLabels, Questions, Scores, str]:
         from expertune.augment import round_trip
         from expertune.labels import label
 
-        section = self.config.label
-        key = self._key(Stage.LABEL, key, section)
+        section, base = self.config.label, self._base_name
+        key = self._key(Stage.LABEL, key, section, base)
         if section.round_trip:
             kept = np.asarray(round_trip(questions, dataset, scores, most_rank=section.round_trip))
             items = tuple(item for item, keep in zip(questions.items, kept, strict=True) if keep)
             removed = {**questions.removed, "round trip": int((~kept).sum())}
             questions = Questions(items, removed)
-            scores = Scores(scores.experts, np.asarray(scores.values)[kept], scores.seconds)
+            scores = scores.of(kept)
 
         def make() -> SoftLabels:
-            return label(dataset, questions, scores, section)
+            return label(dataset, questions, scores, section, base=base)
 
-        return self._obtain(Stage.LABEL, key, SoftLabels, make), questions, key
+        return self._obtain(Stage.LABEL, key, SoftLabels, make), questions, scores, key
 
-    def _train(self, dataset: Dataset, questions: Questions, labels: SoftLabels, key: str) -> tuple[TunedModel, str]:
+    def _train(
+        self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, key: str
+    ) -> tuple[TunedModel, str]:
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         base = self._base_expert()
@@ -226,6 +246,7 @@ class Run:
         )
 
         def make(folder: Path) -> None:
+            from expertune.labels import label_rows
             from expertune.tuning import tune_and_choose
 
             model = tune_and_choose(
@@ -239,7 +260,9 @@ class Run:
                 section=section,
                 choice=choice,
                 folder=folder / "model",
+                scratch=self.store.scratch(Stage.TRAIN, key),
                 report=self.report,
+                relabel=partial(label_rows, dataset, questions, scores, self.config.label, base=self._base_name),
             )
             artefacts.save(model, folder)
 
@@ -249,23 +272,84 @@ class Run:
         self._done(Stage.TRAIN, started, model, reused=artefact.reused)
         return model.at(artefact.folder / "model"), key
 
-    def _evaluate(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> tuple[Evaluation, str]:
+    def _evaluate(
+        self, judged: Sequence[JudgedSet], model: TunedModel, evidence: PanelEvidence, train_key: str
+    ) -> tuple[Evaluation, str]:
         from expertune.evaluate import evaluate
 
         section = self.config.evaluate
-        key = self._key(Stage.EVALUATE, key, section, data.judged_fingerprint(self.config.data))
+        shared = section.model_dump(mode="json", exclude={"sts", "mteb"})
+        judged_key = data.judged_fingerprint(self.config.data)
+        key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(evidence))
 
         def make() -> Evaluation:
-            return evaluate(self._base_and_tuned(model), judged, section, report=self.report)
+            return evaluate(self._base_and_tuned(model), judged, section, report=self.report, panel=evidence)
 
-        return self._obtain(Stage.EVALUATE, key, Evaluation, make), key
+        evaluation = self._obtain(Stage.EVALUATE, key, Evaluation, make)
+        similarities = tuple(self._similarity(path, model, train_key) for path in section.sts)
+        return replace(evaluation, similarities=similarities, benchmarks=self._benchmarks(model, train_key)), key
+
+    def _similarity(self, path: str, model: TunedModel, train_key: str) -> SimilarityChange:
+        """Compare base and tuned on one file of scored sentence pairs."""
+        from expertune.evaluate.similarity import similarity_change
+
+        section = self.config.evaluate
+        pairs = data.read_scored_pairs(Path(path))
+        drawn = section.model_dump(mode="json", include={"confidence", "resamples", "seed"})
+
+        def make() -> SimilarityChange:
+            encoders = self._base_and_tuned(model)
+            return similarity_change(pairs, encoders["base"], encoders["tuned"], section)
+
+        return self._aside("sts", self._key("sts", train_key, drawn, asdict(pairs)), SimilarityChange, make)
+
+    def _benchmarks(self, model: TunedModel, train_key: str) -> tuple[BenchmarkScore, ...]:
+        """Run base and tuned through mteb, and publish what it writes in its own format."""
+        from expertune import benchmarks
+
+        tasks = benchmarks.find(self.config.evaluate.mteb, offline=self.config.run.offline)
+        if not tasks:
+            return ()
+        published = self.config.run.out / "mteb"
+        shutil.rmtree(published, ignore_errors=True)
+        encoders = self._base_and_tuned(model)
+        revisions = {"base": self._base_expert().fingerprint, "tuned": train_key}
+        found: list[BenchmarkScore] = []
+        for task in tasks:
+            for name, encoder in encoders.items():
+                run = partial(benchmarks.run, task, encoder, name=name, fingerprint=revisions[name])
+                key = self._key("mteb", task.fingerprint, task.task.metadata.name, name, revisions[name])
+                made = self.store.obtain("mteb", key, run)
+                shutil.copytree(made.folder / "results", published / "results", dirs_exist_ok=True)
+                found += benchmarks.scores(made.folder, name)
+        return tuple(found)
+
+    def _evidence(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelEvidence:
+        """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
+        from expertune.evidence import panel_evidence
+        from expertune.score import cosine
+
+        assert result.questions
+        assert result.scores
+        assert result.labels
+        dataset, questions, scores, labels = result.dataset, result.questions, result.scores, result.labels
+
+        def make() -> PanelEvidence:
+            expert = self._base_expert()
+            base = self._encoder("base", expert, expert)
+            known = [question.text for question in questions.items if not question.generated]
+            answers = [document.text for document in dataset.documents]
+            cosines = cosine(base.encode_queries(known), base.encode_documents(answers))
+            given = (dataset, questions, scores, labels, agreement)
+            return panel_evidence(*given, base=self._base_name, base_cosines=cosines)
+
+        return self._aside("evidence", key, PanelEvidence, make)
 
     def _agreement(self, scores: Scores, key: str) -> Agreement:
-        """Measure how far the panel agrees; an aside of the report, kept like an artefact."""
+        """Measure how far the panel agrees; an aside of verdict and report as well."""
         from expertune.agreement import Agreement, agreement
 
-        made = self.store.obtain("agreement", key, lambda folder: artefacts.save(agreement(scores), folder))
-        return artefacts.load(Agreement, made.folder)
+        return self._aside("agreement", key, Agreement, lambda: agreement(scores))
 
     def _geometry(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> dict[str, Geometry]:
         """Measure the cloud of held-out question vectors before and after; an aside of the report as well."""
@@ -276,12 +360,12 @@ class Run:
             encoders = self._base_and_tuned(model)
             return {name: geometry(encoder.encode_queries(texts)) for name, encoder in encoders.items()}
 
-        made = self.store.obtain("geometry", key, lambda folder: artefacts.save(make(), folder))
-        return artefacts.load(dict[str, Geometry], made.folder)
+        return self._aside("geometry", key, dict[str, Geometry], make)
 
     def _publish(self, result: RunResult, agreement: Agreement | None, geometry: Mapping[str, Geometry]) -> None:
         """Write the folder a user looks at: model, report, results and resolved config."""
         from expertune.report import ReportInputs, write_report
+        from expertune.report.card import write_card
 
         assert result.questions
         assert result.scores
@@ -296,30 +380,38 @@ class Run:
         if published.exists():
             shutil.rmtree(published)
         shutil.copytree(result.model.folder, published)
-        write_report(
-            ReportInputs(
-                config_toml=resolved,
-                dataset=result.dataset,
-                questions=result.questions,
-                scores=result.scores,
-                labels=result.labels,
-                model=result.model,
-                evaluation=result.evaluation,
-                judged=result.judged,
-                timings=tuple(self._timings),
-                agreement=agreement,
-                geometry=geometry,
-            ),
-            folder,
+        inputs = ReportInputs(
+            config_toml=resolved,
+            dataset=result.dataset,
+            questions=result.questions,
+            scores=result.scores,
+            labels=result.labels,
+            model=result.model,
+            evaluation=result.evaluation,
+            judged=result.judged,
+            timings=tuple(self._timings),
+            agreement=agreement,
+            geometry=geometry,
         )
+        write_report(inputs, folder)
+        write_card(inputs, published)
 
     # --- what the stages share -----------------------------------------------------------------------------------
 
+    @property
+    def _base_name(self) -> str:
+        """The name that the base has where it sits on the panel."""
+        return PluginSpec(model=self.config.train.base).label
+
     def _base_expert(self) -> EmbeddingExpert:
-        return _embedding_expert(self.config.train.base, offline=self.config.run.offline)
+        from expertune.encoders import embedding_expert
+
+        return embedding_expert(self.config.train.base, offline=self.config.run.offline)
 
     def _base_and_tuned(self, model: TunedModel) -> dict[str, CachedEncoder]:
-        base, tuned = self._base_expert(), _embedding_expert(str(model.folder))
+        from expertune.encoders import embedding_expert
+
+        base, tuned = self._base_expert(), embedding_expert(str(model.folder))
         return {
             "base": self._encoder("base", base, base),
             "tuned": self._encoder("tuned", tuned, base if model.mode == "query" else tuned),
@@ -330,9 +422,13 @@ class Run:
 
         return CachedEncoder(name, queries=queries, documents=documents, cache=self.store.items, report=self.report)
 
-    def _key(self, stage: Stage, *parts: Any) -> str:
+    def _key(self, stage: str, *parts: Any) -> str:
         plain = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts]
         return fingerprint(VERSION, stage, *plain)
+
+    def _aside(self, name: str, key: str, kind: type[Made], make: Callable[[], Made]) -> Made:
+        artefact = self.store.obtain(name, key, lambda folder: artefacts.save(make(), folder))
+        return artefacts.load(kind, artefact.folder)
 
     def _obtain(self, stage: Stage, key: str, kind: type[Made], make: Callable[[], Made]) -> Made:
         started = time.perf_counter()
@@ -346,6 +442,22 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
+    """Leave out training questions that nearly repeat a held-out one, and say so.
+
+    Raises:
+        DataError: fewer than two are left.
+    """
+    kept = cleaning.apart(dataset, held_out)
+    copies = len(dataset.questions) - len(kept.questions)
+    if copies:
+        logger.warning("%d training question(s) nearly repeat a held-out one: they are left out", copies)
+    if len(kept.questions) < 2:
+        message = f"{copies} of {len(dataset.questions)} training questions nearly repeat held-out ones, 2 must not"
+        raise DataError(message, place=dataset.name, hint="Hold out other questions, or add question-answer pairs.")
+    return kept
 
 
 def _size(made: object) -> str:
@@ -364,15 +476,6 @@ def _size(made: object) -> str:
         case Evaluation():
             return f"{len(made.measurements)} measurements"
     return ""
-
-
-def _embedding_expert(model: str, *, offline: bool = True) -> EmbeddingExpert:
-    """Load a sentence-transformers model as an encoder, whatever the catalogue would use it as."""
-    from expertune.score import EmbeddingExpert, load_experts
-
-    (expert,) = load_experts([PluginSpec(use="sentence_transformer", model=model)], offline=offline)
-    assert isinstance(expert, EmbeddingExpert)
-    return expert
 
 
 def _use_machine(threads: int, *, offline: bool) -> None:

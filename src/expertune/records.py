@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,16 @@ class Questions:
     items: tuple[Question, ...]
     removed: Mapping[str, int] = field(default_factory=dict)
 
-    def hard_labels(self, documents: Sequence[Document]) -> FloatArray:
-        """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document."""
+    def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
+        """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document.
+
+        With `columns` `[Q, C]` it is `[Q, C]`: of these documents for each question.
+        """
         column = {document.id: index for index, document in enumerate(documents)}
+        if columns is not None:
+            own = ([column[document_id] for document_id in question.document_ids] for question in self.items)
+            rows = [np.isin(some, wanted) for some, wanted in zip(columns, own, strict=True)]
+            return np.array(rows, dtype=np.float32).reshape(columns.shape)
         labels = np.zeros((len(self.items), len(documents)), dtype=np.float32)
         for row, question in enumerate(self.items):
             for document_id in question.document_ids:
@@ -116,11 +123,20 @@ class Scores:
 
     `values` is float32 `[Q, D, K]`, NaN where an expert did not score a pair. `seconds` is the
     time each expert took. Scores of different experts are on different scales.
+
+    On a large corpus only candidates are kept: `columns` int64 `[Q, C]` are then the documents of each question, in
+    ascending order, and `values` is `[Q, C, K]`. None: all documents.
     """
 
     experts: tuple[str, ...]
     values: FloatArray
     seconds: tuple[float, ...] = ()
+    columns: NDArray[np.int64] | None = None
+
+    def of(self, rows: NDArray[Any]) -> Scores:
+        """Return the scores of some questions, by row number or mask."""
+        columns = None if self.columns is None else self.columns[rows]
+        return replace(self, values=np.asarray(self.values)[rows], columns=columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,7 @@ class SoftLabels:
     `targets` is float32 `[Q, D]`. For a listwise strategy each row is a distribution over the active
     documents (rows sum to 1); for a pairwise one each entry is a similarity in [0, 1] (`listwise` False).
     `active` `[D]` is False for documents that no training question leads to: they never serve as negatives.
+    With `columns` (see `Scores`), targets are `[Q, C]`.
     """
 
     strategy: str
@@ -150,6 +167,7 @@ class SoftLabels:
     listwise: bool
     panel: tuple[ExpertQuality, ...] = ()
     warnings: tuple[str, ...] = ()
+    columns: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +260,71 @@ class Separation:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPairs:
+    """Sentence pairs and how similar in meaning people find them; `scores` may have any scale."""
+
+    dataset: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelEvidence:
+    """What speaks for or against the labels before anything is tuned on them; NaN where it cannot be told.
+
+    `agreement` in [-1, 1] is the mean rank correlation of two experts over the documents of a question. `base` and
+    `best` are nDCG@10 in [0, 1] over the user's own questions, of the base model and of the best expert. `untraced` in
+    [0, 1] is the share of generated questions whose answer no expert ranks among its first `top`.
+    """
+
+    agreement: float
+    base: float
+    best: float
+    best_expert: str
+    untraced: float
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkScore:
+    """What `mteb` measured for one model on one split and subset of one task.
+
+    `main` is the task's own main score, in [0, 1]; `ndcg` and `map` (both at 10) are NaN where the task does not rank.
+    """
+
+    task: str
+    split: str
+    subset: str
+    model: str
+    main: float
+    ndcg: float
+    map: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityChange:
+    """How well cosines of sentence pairs follow people's scores: Spearman correlations in [-1, 1], base and tuned.
+
+    `difference` = tuned - base with a 95 % interval over other pairs of the same set.
+    """
+
+    dataset: str
+    pairs: int
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One paired comparison: `difference` = tuned - base with a 95 % interval, all in [-1, 1].
 
     `p` is two-sided, from a paired randomisation test over clusters; `detectable` is the smallest true
-    difference this set would have shown with 80 % power.
+    difference this set would have shown with 80 % power. `adjusted` is p after Benjamini-Hochberg over the sets that
+    the run looked at (NaN: this set alone), `level` what it must not exceed.
     """
 
     dataset: str
@@ -261,10 +339,14 @@ class Comparison:
     p: float
     queries: int
     detectable: float
+    adjusted: float = float("nan")
+    level: float = 0.05
 
     @property
     def outcome(self) -> str:
-        """Read the interval: "better", "worse" or "no evidence"."""
+        """Say "better", "worse" or "no evidence": the interval leaves out zero, and p holds among many sets."""
+        if self.adjusted > self.level:
+            return "no evidence"
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "no evidence"
@@ -289,6 +371,8 @@ class Evaluation:
     separations: tuple[Separation, ...]
     comparisons: tuple[Comparison, ...]
     verdict: Verdict
+    benchmarks: tuple[BenchmarkScore, ...] = ()
+    similarities: tuple[SimilarityChange, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -43,3 +43,18 @@ def normalise(text: str) -> str:
         words = folded.translate(_CLEANING).split()
         text = " ".join(words or (part for part in folded.split() if visible(part)))
     return text
+
+
+# Letters that look like Latin ones, after case folding: a capital's look counts too (Cyrillic В is в by then).
+_LOOK_ALIKES = str.maketrans("авекмнорстухһіјѕԁӏԛԝαβεηικμνορτυχ", "abekmhopctyxhijsdlqwabehikmvoptux")
+_ACCENTS = range(0x0300, 0x0370)
+
+
+def likeness(text: str) -> str:
+    """Reduce a text to how its words look: normalised, without accents, look-alike letters as Latin ones.
+
+    For finding copies that hide. It can make different words of one language equal, so it never merges questions.
+    """
+    latin = normalise(text).translate(_LOOK_ALIKES)
+    plain = (character for character in unicodedata.normalize("NFD", latin) if ord(character) not in _ACCENTS)
+    return unicodedata.normalize("NFC", "".join(plain))

@@ -1,0 +1,13 @@
+"""What the site does to a page: links to files outside docs/, which work in the repository, lead to the repository."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001 -- mkdocs' own names
+    """Return the page's text with `](../NAME)` pointing to the repository, where it leads out of docs/."""
+    if "/" in page.file.src_uri:
+        return markdown
+    return re.sub(r"\]\(\.\./([\w./-]+)", rf"]({config.repo_url.rstrip('/')}/blob/main/\1", markdown)
