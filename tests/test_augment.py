@@ -62,7 +62,7 @@ class Saying(Echo):
 
 
 def section(**values: object) -> AugmentSection:
-    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 6, **values})
+    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 6, "fragments": 0, **values})
 
 
 def drafts(*texts: str, kind: str = "question", document: str = "a", answer: str = DOCUMENTS[0].text) -> list[Draft]:
@@ -131,6 +131,19 @@ def test_shares_must_match_the_generators() -> None:
 
 def test_no_questions_asked_for_leaves_the_own_questions() -> None:
     assert augment(DATASET, section(per_answer=0), []) == Questions(DATASET.questions, {})
+
+
+def test_pieces_of_answers_join_and_no_held_out_question_among_them() -> None:
+    questions = augment(DATASET, section(per_answer=0, fragments=5), [])
+    pieces = [item for item in questions.items if item.fragment]
+    assert {item.document_ids[0] for item in pieces} == set("abcd")
+    assert all(item.generated and item.kind == "fragment" for item in pieces)
+    secret = normalise(pieces[0].text)
+    again = augment(DATASET, section(per_answer=0, fragments=5), [], held_out=[secret])
+    assert secret not in {normalise(item.text) for item in again.items}
+    assert again.removed["held-out"] >= 1
+    few = augment(DATASET, section(per_answer=0, fragments=5, most=4), [])
+    assert max(Counter(item.document_ids[0] for item in few.items if item.fragment).values()) <= 2
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------

@@ -137,12 +137,12 @@ def test_a_single_missing_model_keeps_its_own_error(nothing_installed, tiny_mode
 
 def test_the_cost_follows_from_the_counts(faq, tiny_model):
     sections = {
-        "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 3},
+        "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 3, "fragments": 2},
         "train": {"base": str(tiny_model), "steps": 10, "batch_size": 8},
     }
     findings = checking.check({**_values(faq), **sections})
     by_stage = {cost.stage: cost for cost in findings.costs}
-    questions = 3 * PAIRS + PAIRS
+    questions = 3 * PAIRS + 2 * PAIRS + PAIRS
     (probe,) = findings.judged
     assert by_stage["augment"].items == 3 * PAIRS
     assert by_stage["score"].items == 2 * (questions + PAIRS)

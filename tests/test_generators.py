@@ -13,7 +13,7 @@ from expertune.config import Kind
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.generators import prompts
 from expertune.generators.decoding import Prompt, Writer, Written
-from expertune.generators.template import TemplateGenerator, content_words, slips
+from expertune.generators.template import TemplateGenerator, slips
 from expertune.generators.transformers import TransformersGenerator
 from expertune.models import ModelSource
 from expertune.wording import normalise
@@ -322,10 +322,6 @@ def test_slips_change_one_word_and_are_seeded() -> None:
     assert changed[0][0][0] == changed[0][1][0]
     assert len({slips(text, seed) for seed in range(20)}) > 5
     assert slips("a b c", 0) == "a b c"
-
-
-def test_content_words_leave_out_the_little_ones() -> None:
-    assert content_words("How can I cancel my Order, the order?") == ["cancel", "order"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,7 @@
 """Label strategies against hand-computed values, and properties that must hold for any panel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,8 +65,18 @@ def test_distribution_of_a_similarity_is_a_softmax_at_the_temperature():
 def test_anchored_is_a_mix_of_weighted_and_hard():
     given_ = make(VALUES)
     soft = label(*given_, section(strategy="weighted", form="distribution")).targets
-    mixed = label(*given_, section(strategy="anchored", form="distribution", hard_mix=0.25)).targets
+    mixed = label(*given_, section(strategy="anchored", form="distribution", known_mix=0.25)).targets
     np.testing.assert_allclose(mixed, 0.75 * soft + 0.25 * np.eye(2), atol=1e-6)
+
+
+def test_known_answers_are_surer_than_guessed_ones():
+    dataset, questions, scores = make(np.random.default_rng(0).random((2, 2, 2)))
+    first, second = questions.items
+    questions = Questions((first, replace(second, source="somebody")))
+    soft = label(dataset, questions, scores, section(strategy="weighted", form="distribution")).targets
+    mixed = label(dataset, questions, scores, section(strategy="anchored", form="distribution", hard_mix=0.25)).targets
+    np.testing.assert_allclose(mixed[0], [1.0, 0.0])
+    np.testing.assert_allclose(mixed[1], 0.75 * soft[1] + 0.25 * np.array([0.0, 1.0]), atol=1e-6)
 
 
 def test_sharpness_sharpens():

@@ -43,7 +43,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def section(**values: Any) -> AugmentSection:
-    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 4, **values})
+    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 4, "fragments": 0, **values})
 
 
 def generator(server: Misbehaving | str, **options: Any) -> OpenAICompatibleGenerator:

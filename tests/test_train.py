@@ -280,3 +280,18 @@ def test_bf16_is_only_used_where_asked_or_found():
     assert train.use_bf16("on") is True
     assert train.use_bf16("off") is False
     assert train.use_bf16("auto") in (True, False)
+
+
+def test_the_user_s_own_questions_come_again_until_they_have_their_share(data):
+    own = np.arange(len(QUESTIONS)) < 2
+    rows = train._training_rows(dataclasses.replace(data, known=own), section(known_share=0.5, batch_size=1))
+    assert np.isin(rows, [0, 1]).mean() == 0.5
+    assert set(rows) == set(range(len(QUESTIONS)))
+    assert train._training_rows(dataclasses.replace(data, known=own), section(known_share=0.0, batch_size=1)) == sorted(
+        set(rows)
+    )
+    assert train._training_rows(dataclasses.replace(data, known=~own), section(known_share=0.5, batch_size=1)) == [
+        *range(2, len(QUESTIONS)),
+        0,
+        1,
+    ]

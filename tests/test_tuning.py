@@ -35,7 +35,7 @@ def job(tiny_model):
     dataset, questions = Dataset("hand", documents, items), Questions(items)
     values = np.random.default_rng(0).random((len(items), len(documents), 2)).astype(np.float32)
     values += 0.5 * questions.hard_labels(documents)[:, :, None]
-    scores, section = Scores(("a", "b"), values), LabelSection()
+    scores, section = Scores(("a", "b"), values), LabelSection(known_mix=0.5)
     expert = embedding_expert(str(tiny_model))
     return {
         "base": models.resolve(str(tiny_model)),

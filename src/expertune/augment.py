@@ -1,5 +1,7 @@
 """Write training questions with several small language models, clean them, and keep held-out questions out. No labels.
 
+Pieces of the answers themselves join them: they cost nothing and ask about all of the corpus.
+
 Every text is kept in the item cache as soon as it or its batch is finished, so a killed run goes on where it was.
 """
 
@@ -19,12 +21,15 @@ from expertune import models
 from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
+from expertune.fragments import fragments
 from expertune.plugins import log_used, make_all
 from expertune.records import (
     Dataset,
+    Document,
     ItemCache,
     MemoryCache,
     Progress,
+    Question,
     Questions,
     Report,
     Scores,
@@ -35,6 +40,8 @@ from expertune.records import (
 _GOLDEN = 0.6180339887498949
 # So many batches are sorted together by length: little padding, and a budget that ends early treats answers alike.
 _SORTED_BATCHES = 8
+# Pieces of answers cost no model's time, so a large corpus gets more of them than of written questions.
+_PIECES_PER_QUESTION = 2
 # Fewer useless texts than this may be chance.
 _TELLING = 6
 
@@ -110,7 +117,7 @@ def augment(
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
 ) -> Questions:
-    """Return the user's own questions followed by generated ones, and how many each cleaning rule removed.
+    """Return the user's own questions, then generated ones, then pieces of answers, and how many each rule removed.
 
     Args:
         dataset: Questions are written for its documents.
@@ -140,6 +147,7 @@ def augment(
     drafts = [
         _draft(item, texts[index], generators[item.generator]) for index, item in enumerate(planned) if index in texts
     ]
+    drafts.extend(_pieces(dataset, section))
     questions, removed = clean(drafts, dataset.questions, held_out=held_out, near_duplicate=section.near_duplicate)
     return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed))
 
@@ -164,8 +172,8 @@ def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_P
     for question in dataset.questions:
         for document_id in question.document_ids:
             own.setdefault(document_id, []).append(question.text)
-    documents = [item for item in dataset.documents if not section.only_labelled or item.id in own]
-    rounds = min(section.per_answer, max(1, section.most // max(1, len(documents))))
+    documents = _asked_about(dataset, section)
+    rounds, _ = counts_each(section, len(documents))
     limits = np.cumsum(section.shares) / np.sum(section.shares)
     planned: list[_Planned] = []
     for turn in range(rounds):
@@ -202,6 +210,27 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     own = np.array([not question.generated for question in questions.items], dtype=np.bool_)
     kept: NDArray[np.bool_] = own | ((ranks <= most_rank) & np.isfinite(best))
     return kept
+
+
+def counts_each(section: AugmentSection, answers: int) -> tuple[int, int]:
+    """Return how many questions are asked for and how many pieces are cut for each of so many answers."""
+    most = max(1, section.most // max(1, answers)), max(1, _PIECES_PER_QUESTION * section.most // max(1, answers))
+    return min(section.per_answer, most[0]), min(section.fragments, most[1])
+
+
+def _asked_about(dataset: Dataset, section: AugmentSection) -> list[Document]:
+    """Return the documents that questions are made for."""
+    labelled = dataset.labelled_ids
+    return [item for item in dataset.documents if not section.only_labelled or item.id in labelled]
+
+
+def _pieces(dataset: Dataset, section: AugmentSection) -> Iterator[Draft]:
+    """Yield pieces of every answer as drafts; fewer an answer on large corpora, like questions."""
+    documents = _asked_about(dataset, section)
+    _, each = counts_each(section, len(documents))
+    for document in documents:
+        for text in fragments(document.text, each, seed=section.seed):
+            yield Draft(text, document.id, document.text, Question.FRAGMENT, Question.FRAGMENT)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------

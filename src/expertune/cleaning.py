@@ -54,8 +54,8 @@ _LONGEST_MEAN_WORD = 30
 # Words in a row that a question and its answer may share.
 _COPIED_RUN = 8
 _COPIED_SHARE = 0.7
-# A claim may repeat a sentence of the answer: that is what it is.
-_COPYING_KINDS = frozenset({"claim", "title", "keyword"})
+# A claim may repeat a sentence of the answer, and a fragment is a piece of it: that is what they are.
+_COPYING_KINDS = frozenset({"claim", "title", "keyword", Question.FRAGMENT})
 _GENERIC = 3
 HELD_OUT_SIMILARITY = 0.9
 """Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""

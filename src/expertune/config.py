@@ -121,8 +121,11 @@ class AugmentSection(Section):
         default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"),
         description="prompt kinds, in turn",
     )
-    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: canonical questions only")
+    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: none")
     most: Count = Field(default=2400, description="questions asked for in all; per_answer shrinks on large corpora")
+    fragments: int = Field(
+        default=24, ge=0, description="pieces cut out of each answer that serve as questions too; at most 2 x most"
+    )
     only_labelled: bool = Field(
         default=False, description="write only for answers with a training question (inductive)"
     )
@@ -165,7 +168,12 @@ class LabelSection(Section):
     calibration: Literal["zscore", "rank", "percentile", "isotonic"] = Field(
         default="zscore", description="how experts are brought to one scale"
     )
-    hard_mix: Fraction = Field(default=0.5, description="h of anchored: share of the hard distribution")
+    hard_mix: Fraction = Field(
+        default=0.3, description="h of anchored: share of the hard distribution for generated questions"
+    )
+    known_mix: Fraction = Field(
+        default=1.0, description="h of anchored for your own questions: their answers are known"
+    )
     soft2_mix: Fraction = Field(default=0.5, description="lambda of soft-2: share of the hard label")
     form: Literal["distribution", "similarity"] = Field(
         default="distribution",
@@ -193,7 +201,10 @@ class TrainSection(Section):
     )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
     loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
-    temperature: Positive = Field(default=0.05, description="student temperature")
+    temperature: Positive = Field(default=0.1, description="student temperature")
+    known_share: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
+    )
     steps: Count = Field(default=100, description="optimiser steps")
     batch_size: Count = Field(default=64, description="questions a step")
     learning_rate: Positive = Field(default=5e-5, description="peak, with linear decay")

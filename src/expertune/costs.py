@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expertune import data, models
+from expertune.augment import counts_each
 from expertune.config import AugmentSection, Config, PluginSpec
 from expertune.records import Dataset, JudgedSet
 
@@ -56,12 +57,13 @@ class Cost:
 
 def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tuple[Cost, ...]:
     """Return what each stage that takes time has to do, as if nothing could be reused."""
-    written, writing = _writing(config.augment, dataset)
-    questions = written + len(dataset.questions)
+    written, cut, writing = _writing(config.augment, dataset)
+    made = written + cut
+    questions = made + len(dataset.questions)
     texts = [*(item.text for item in dataset.documents), *(item.text for item in dataset.questions)]
-    characters = _characters(texts) + written * QUESTION_CHARACTERS
+    characters = _characters(texts) + made * QUESTION_CHARACTERS
     scoring = LOADING + sum(_embedding(spec, characters) for spec in config.score.experts)
-    count = (len(texts) + written) * len(config.score.experts)
+    count = (len(texts) + made) * len(config.score.experts)
     return (
         Cost("augment", written, "questions to write", writing),
         Cost("score", count, "texts to embed or index", scoring),
@@ -70,16 +72,16 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     )
 
 
-def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, float]:
-    """Return how many questions are asked for and the seconds that takes, each generator within its budget."""
+def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float]:
+    """Return how many questions are asked for, how many pieces are cut, and the seconds, generators within budgets."""
     answers = len(dataset.labelled_ids) if section.only_labelled else len(dataset.documents)
-    wanted = answers * min(section.per_answer, max(1, section.most // max(1, answers)))
+    wanted, cut = (answers * each for each in counts_each(section, answers))
     seconds = 0.0
     for spec, share in zip(section.generators, section.shares, strict=True):
         each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.002)
         loading = LOADING if wanted and each else 0.0
         seconds += loading + min(wanted * share / sum(section.shares) * each, section.budget_seconds)
-    return wanted, seconds
+    return wanted, cut, seconds
 
 
 def _training(config: Config, questions: int) -> tuple[int, str, float]:

@@ -50,8 +50,7 @@ def label(
             )
     else:
         soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, offered)
-        wanted = (1.0 + section.hard_mix) / 2 if unbeaten else section.hard_mix
-        mix = np.float32(wanted if section.strategy == "anchored" else 0.0)
+        mix = _hard_share(section, known, unbeaten=bool(unbeaten))
         targets = (np.float32(1.0) - mix) * soft + mix * _rows_to_one(hard)
     return SoftLabels(
         strategy=section.strategy,
@@ -62,6 +61,14 @@ def label(
         warnings=(*_warnings(scores), *unbeaten),
         columns=columns,
     )
+
+
+def _hard_share(section: LabelSection, known: NDArray[np.bool_], *, unbeaten: bool) -> FloatArray:
+    """Return the share of the hard distribution `[Q, 1]`: a user's own question is certain, a generated one a guess."""
+    if section.strategy != "anchored":
+        return np.zeros((len(known), 1), dtype=np.float32)
+    guessed = (1.0 + section.hard_mix) / 2 if unbeaten else section.hard_mix
+    return np.where(known, section.known_mix, guessed).astype(np.float32)[:, None]
 
 
 def label_rows(

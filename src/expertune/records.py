@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,11 @@ class Document:
 class Question:
     """A question that may be trained on, and the answers it is known or meant to lead to.
 
-    `source` is "canonical" for the user's own Q&A pairs, "labelled" for user questions from a
-    training split, and the generator's name otherwise. `kind` is the prompt kind it came from.
+    `source` is "canonical" for the user's own Q&A pairs, "labelled" for user questions from a training split,
+    "fragment" for a piece of the answer, and the generator's name otherwise. `kind` is the prompt kind it came from.
     """
+
+    FRAGMENT: ClassVar[str] = "fragment"
 
     text: str
     document_ids: tuple[str, ...]
@@ -49,6 +51,11 @@ class Question:
     def generated(self) -> bool:
         """Whether a generator wrote it (as opposed to the user)."""
         return self.source not in ("canonical", "labelled")
+
+    @property
+    def fragment(self) -> bool:
+        """Whether it is a piece of the answer that nobody asked."""
+        return self.source == self.FRAGMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ class Fold:
 
 
 def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold:
-    """Split questions for choosing: a share of the user's own questions and the same share of the generated ones.
+    """Split questions for choosing: a share of the user's own questions and the same share of the written ones.
+
+    Pieces of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go.
 
     A set too small to give up two questions is validated on its own training questions: then the choice leans on the
     general probe, and the report says so.
@@ -32,7 +34,7 @@ def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold
     generator = np.random.default_rng(seed)
     kept: list[int] = []
     for generated in (False, True):
-        rows = [row for row, item in enumerate(questions.items) if item.generated is generated]
+        rows = [row for row, item in enumerate(questions.items) if item.generated is generated and not item.fragment]
         kept.extend(generator.permutation(rows)[: round(section.validation * len(rows))].tolist())
     rows_all = np.arange(len(questions.items))
     if len(kept) < 2:

@@ -36,7 +36,8 @@ class TrainingData:
 
     `targets` is float32 `[Q, D]`, `active` `[D]`. With `columns` int64 `[Q, C]`, targets are `[Q, C]`, of these
     documents for each question. The vectors are the base's own, unit length:
-    `document_vectors` `[D, dimension]`, `unrelated_vectors` `[len(unrelated), dimension]`.
+    `document_vectors` `[D, dimension]`, `unrelated_vectors` `[len(unrelated), dimension]`. `known` `[Q]` tells which
+    questions are the user's own; None: they are not told apart.
     """
 
     questions: Sequence[str]
@@ -47,6 +48,7 @@ class TrainingData:
     unrelated: Sequence[str]
     unrelated_vectors: FloatArray
     columns: NDArray[np.int64] | None = None
+    known: NDArray[np.bool_] | None = None
 
 
 def load_encoder(source: ModelSource) -> SentenceTransformer:
@@ -228,9 +230,14 @@ def _check(section: TrainSection, data: TrainingData) -> None:
 
 
 def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
-    """Return question rows; a set smaller than a batch is repeated until a batch is full."""
-    count = len(data.questions)
-    return list(range(count)) * max(1, math.ceil(section.batch_size / count))
+    """Return question rows; the user's own come again until they have their share, all until a batch is full."""
+    rows = np.arange(len(data.questions))
+    if data.known is not None and data.known.any() and not data.known.all():
+        own, others = rows[data.known], rows[~data.known]
+        wanted = round(section.known_share / (1.0 - section.known_share) * len(others))
+        rows = np.concatenate([np.resize(own, max(wanted, len(own))), others])
+    repeats = max(1, math.ceil(section.batch_size / len(rows)))
+    return [int(row) for row in np.tile(rows, repeats)]
 
 
 def _dataset(columns: dict[str, list[Any]]) -> Any:

@@ -57,6 +57,7 @@ def tune_and_choose(
     """
     document_texts = [document.text for document in dataset.documents]
     hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
+    own = np.array([not item.generated for item in questions.items], dtype=bool)
     given = train.TrainingData(
         questions=[item.text for item in questions.items],
         documents=document_texts,
@@ -66,6 +67,7 @@ def tune_and_choose(
         unrelated=unrelated,
         unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
         columns=labels.columns,
+        known=own,
     )
     fold = select.fold(questions, choice, seed=section.seed)
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
@@ -81,6 +83,7 @@ def tune_and_choose(
         # Answers that only questions of the other fold lead to are no negatives either.
         active=active,
         columns=columns,
+        known=own[fold.train],
     )
     losses = _tune(base, part, section, tuned, report)
     selection = _choose(base, tuned, documents, dataset, questions, fold, probe, section, choice)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from expertune import plugins
 from expertune.augment import Request
 from expertune.errors import ConfigError
+from expertune.fragments import content_words
 from expertune.generators import base
 from expertune.models import ModelSource
 
@@ -72,20 +72,6 @@ def _slip(word: str, draw: random.Random) -> str:
         made.append(word[:vowel] + word[vowel + 1 :])
     # Swapping two equal letters changes nothing.
     return draw.choice([candidate for candidate in made if candidate != word])
-
-
-def content_words(text: str) -> list[str]:
-    """Return the distinct words that carry the meaning, in order and in lower case."""
-    words = dict.fromkeys(match.group().lower() for match in _WORD.finditer(text))
-    return [word for word in words if word not in _stop_words() and (len(word) > 1 or not word.isascii())]
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    stop_words: frozenset[str] = ENGLISH_STOP_WORDS
-    return stop_words | {"don't", "doesn't", "i'm", "it's", "can't", "you're", "please"}
 
 
 def _vary(request: Request, seed: int) -> str:

@@ -250,12 +250,14 @@ class Lab:
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         section = section.model_copy(update={"seeds": 1})
         targets = np.ascontiguousarray(labels.targets)
+        own = np.array([not question.generated for question in questions.items], dtype=bool)
         key = fingerprint(
             VERSION,
             [question.text for question in questions.items],
             [document.text for document in self.dataset.documents],
             hashlib.sha256(targets.tobytes()).hexdigest(),
             np.asarray(labels.active).tolist(),
+            own.tolist(),
             section.model_dump(mode="json", exclude={"anchor_texts"}),
             unrelated,
             models.resolve(section.base, offline=self.config.run.offline).fingerprint,
@@ -274,6 +276,7 @@ class Lab:
                 document_vectors=self.base_encoder.encode_documents(texts),
                 unrelated=unrelated,
                 unrelated_vectors=self.base_encoder.encode_queries(unrelated) if unrelated else nothing,
+                known=own,
             )
             artefacts.save(
                 self._tuned(given, section, factors, self.store.scratch("study", key)),

@@ -1,0 +1,78 @@
+"""Cut pieces out of answers that serve as search words. Knows no model, no question and no label.
+
+A piece is a run of neighbouring words, or some content words of one sentence in their order: what people type who know
+a few words of the answer. The panel judges pieces like any other question, so a piece need not be a good one; what they
+give is that the whole corpus is asked about, evenly, at no cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from functools import cache
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;:。！？])\s*(?=\S)")
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_EDGES = " .,;:!?\"'()[]"
+# Words in a run, and words picked out of a sentence.
+_RUN = (3, 8)
+_PICKED = (2, 4)
+# People seldom use the shift key when they search.
+_LOWERED = 0.6
+# Draws for each wanted piece: a short answer runs out of different ones.
+_PATIENCE = 3
+
+
+def fragments(text: str, count: int, *, seed: int) -> tuple[str, ...]:
+    """Return up to `count` different pieces of a text, in the order they were drawn; fewer where it is short.
+
+    The same text, count and seed give the same pieces, and a smaller count the beginning of a larger one.
+    """
+    sentences = [words for words in map(str.split, _SENTENCE_END.split(text)) if len(words) >= _RUN[0]]
+    sentences = sentences or [text.split()]
+    lengths = [len(words) for words in sentences]
+    draw = random.Random(_number(seed, text))
+    pieces: dict[str, None] = {}
+    for _ in range(_PATIENCE * count if any(lengths) else 0):
+        (words,) = draw.choices(sentences, lengths)
+        piece = (_run if draw.random() < 0.5 else _picked)(words, draw).strip(_EDGES)
+        piece = piece.lower() if draw.random() < _LOWERED else piece
+        if piece:
+            pieces.setdefault(piece)
+        if len(pieces) == count:
+            break
+    return tuple(pieces)
+
+
+def content_words(text: str) -> list[str]:
+    """Return the distinct words that carry the meaning, in order and in lower case; stop words are English ones."""
+    words = dict.fromkeys(match.group().lower() for match in _WORD.finditer(text))
+    return [word for word in words if word not in _stop_words() and (len(word) > 1 or not word.isascii())]
+
+
+def _run(words: Sequence[str], draw: random.Random) -> str:
+    length = draw.randint(*_RUN)
+    start = draw.randrange(max(1, len(words) - length + 1))
+    return " ".join(words[start : start + length])
+
+
+def _picked(words: Sequence[str], draw: random.Random) -> str:
+    meaning = [word.strip(_EDGES) for word in words if content_words(word)]
+    if len(meaning) < _PICKED[0]:
+        return ""
+    chosen = sorted(draw.sample(range(len(meaning)), min(draw.randint(*_PICKED), len(meaning))))
+    return " ".join(meaning[index] for index in chosen)
+
+
+def _number(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    stop_words: frozenset[str] = ENGLISH_STOP_WORDS
+    return stop_words | {"don't", "doesn't", "i'm", "it's", "can't", "you're", "please"}
