@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from expertune import hardware
+
+
+def test_bfloat16_is_found_in_the_processor_flags(tmp_path: Path) -> None:
+    flags = tmp_path / "cpuinfo"
+    flags.write_text("flags : avx2 avx512f\n", encoding="utf-8")
+    assert not hardware.processor_has_bfloat16(flags)
+    flags.write_text("flags : avx2 avx512_bf16\n", encoding="utf-8")
+    assert hardware.processor_has_bfloat16(flags)
+    assert not hardware.processor_has_bfloat16(tmp_path / "absent")
+
+
+def test_without_a_gpu_the_processor_decides() -> None:
+    if not torch.cuda.is_available():
+        assert hardware.computes_bfloat16() is hardware.processor_has_bfloat16()
