@@ -1,8 +1,9 @@
 """Embed texts with a sentence-transformers model in batches of like length. Keeps nothing, knows no experts.
 
-`SentenceTransformer.encode` takes a fixed number of texts at once, sorted by characters. Here texts are sorted by tokens,
-and a batch holds as many as fit into one number of tokens, padding included: many short ones or few long ones, so that
-a step is always large enough for the matrix product and small enough for the caches, and little of it is padding.
+`SentenceTransformer.encode` takes a fixed number of texts at once, sorted by characters. Here texts are sorted by
+tokens, and a batch holds as many as fit into one number of tokens, padding included: many short ones or few long ones,
+so that a step is always large enough for the matrix product and small enough for the caches, and little of it is
+padding.
 """
 
 from __future__ import annotations
@@ -63,6 +64,25 @@ def encode(
                 vectors = np.zeros((len(texts), made.shape[1]), dtype=np.float32)
             vectors[rows] = made
     return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def rounded(model: SentenceTransformer) -> SentenceTransformer:
+    """Return the model with matrices in bfloat16, for `encode(bfloat16=True)`; all else is shared with the original.
+
+    Autocast would round them the same way, but for every batch anew.
+    """
+    import copy
+
+    import torch
+
+    tensors = (*model.parameters(), *model.buffers())
+    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    for module in twin.modules():
+        if type(module) is torch.nn.Linear:
+            for name, value in list(module.named_parameters(recurse=False)):
+                less = torch.nn.Parameter(value.detach().to(torch.bfloat16), requires_grad=False)
+                setattr(module, name, less)
+    return twin
 
 
 def packs(features: dict[str, Any], count: int) -> bool:

@@ -67,7 +67,7 @@ def agreed(
 
 
 def rank_correlation(left: FloatArray, right: FloatArray) -> float:
-    """Return the mean over rows of Spearman's correlation in [-1, 1]; a row that ties all counts 1 only beside its like.
+    """Return the mean over rows of Spearman's correlation in [-1, 1]; two rows that tie everything agree.
 
     Args:
         left: Scores `[Q, D]` in one precision.

@@ -94,7 +94,7 @@ class SentenceTransformerExpert(CosineExpert):
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         vectors = packing.encode(
-            self._model,
+            self._rounded_model if self._bfloat16 else self._model,
             texts,
             role="query" if is_query else "document",
             prompt=self._query_prompt if is_query else self._document_prompt,
@@ -120,6 +120,10 @@ class SentenceTransformerExpert(CosineExpert):
         if self._options.max_tokens is not None:
             model.max_seq_length = self._options.max_tokens
         return model
+
+    @cached_property
+    def _rounded_model(self) -> SentenceTransformer:
+        return packing.rounded(self._model)
 
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""
