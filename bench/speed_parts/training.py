@@ -85,7 +85,7 @@ def _matrix_loss(
     from expertune.losses import MatrixLoss
 
     targets = torch.softmax(torch.randn(len(asked), len(documents), generator=torch.Generator().manual_seed(0)), dim=1)
-    with torch.inference_mode():
+    with torch.no_grad():
         fixed = torch.from_numpy(np.array(model.encode(documents, normalize_embeddings=True, show_progress_bar=False)))
         base = torch.from_numpy(np.array(model.encode(unrelated, normalize_embeddings=True, show_progress_bar=False)))
     columns = torch.arange(len(documents))
