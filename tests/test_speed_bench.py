@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,72 @@ def test_tables_stand_between_the_marks(tmp_path: Path) -> None:
     assert "old" not in text
     assert "| a | 1.5 | 1 | 2,000 | s |" in text
     assert "| a / b | 2 | 1.9 | 2.1 | &ge; 2 | yes |" in text
+
+
+# Every section on tiny models: that it runs and what it reports, not how fast.
+
+
+@pytest.fixture
+def given(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
+    """A small set of texts, a tiny encoder and a tiny language model in place of the packaged ones."""
+    from expertune import models, score
+    from expertune.experts.bm25 import Bm25Expert
+    from expertune.experts.sentence_transformer import SentenceTransformerExpert
+    from expertune.models import ModelSource
+
+    folder = tmp_path / "stackfaq"
+    folder.mkdir()
+    for name, ending in (("queries", "?"), ("corpus", ". We ship your order in days, free of cost.")):
+        rows = [{"_id": str(number), "text": f"how to return item {number}{ending}"} for number in range(20)]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    encoder = ModelSource("tiny", str(tiny_model), "bytes", None)
+    writer = ModelSource("writer", str(write_causal(tmp_path / "writer")), "bytes", None)
+    monkeypatch.setattr(models, "resolve", lambda name, **_: writer if "smollm" in name else encoder)
+    panel = [SentenceTransformerExpert(encoder), Bm25Expert()]
+    monkeypatch.setattr(score, "load_experts", lambda *_, **__: panel)
+    monkeypatch.setattr(module("speed_parts.embedding"), "peak", lambda *_: 1e9)
+    return Namespace(
+        data=[folder], shop=folder, turns=1, threads=1, models=["tiny"], texts=4, pairs=2, answers=2, alone=2, run=None
+    )
+
+
+def write_causal(folder: Path) -> Path:
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<pad>", "<end>", '"', "?", "<unk>", "how", "to", "return", "item", "order", "days", "free", "we"]
+    made = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "ratios"),
+    [
+        ("embedding", {"tiny, mixed lengths, plain", "torch.mm fp32"}, {"tiny, mixed lengths, ours fp32 / plain"}),
+        ("scoring", {"stage, all pairs", "bare embedding, each text once"}, {"stage / bare embedding"}),
+        (
+            "training",
+            {"query-side, a step"},
+            {"CosineSimilarityLoss / query-side", "documents in the step / query-side"},
+        ),
+        ("generation", {"ours, batched", "generate, one by one"}, {"ours, batched / generate"}),
+    ],
+)
+def test_a_section_runs_and_can_be_printed(name: str, rows: set[str], ratios: set[str], given: Namespace) -> None:
+    made = module(f"speed_parts.{name}").run(given).as_json()
+    assert rows <= {row["what"] for row in made["rows"]}
+    assert ratios <= {ratio["what"] for ratio in made["ratios"]}
+    assert all(row["low"] <= row["median"] <= row["high"] for row in made["rows"])
+    machine = module("speed_parts.measuring").machine(1) | {"cores_busy_with_others": 0.0}
+    text = module("speed_parts.tables").section(name, json.loads(json.dumps({"machine": machine, **made})))
+    assert all(f"| {what} |" in text for what in rows | ratios)
