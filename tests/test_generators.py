@@ -256,15 +256,6 @@ def test_a_folder_that_is_no_language_model_is_a_users_mistake(tmp_path: Path) -
         broken.generate(requests()[:1], seed=0)
 
 
-def test_bfloat16_is_found_in_the_processor_flags(tmp_path: Path) -> None:
-    flags = tmp_path / "cpuinfo"
-    flags.write_text("flags : avx2 avx512f\n", encoding="utf-8")
-    assert not causal.processor_has_bfloat16(flags)
-    flags.write_text("flags : avx2 avx512_bf16\n", encoding="utf-8")
-    assert causal.processor_has_bfloat16(flags)
-    assert not causal.processor_has_bfloat16(tmp_path / "absent")
-
-
 def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: TransformersGenerator) -> None:
     def text(written: str, kind: str, *, ended: bool = True) -> str:
         return generator._text(Request(ANSWER, "", kind), Written(written, ended, 0.0), 0)

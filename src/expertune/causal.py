@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expertune.errors import ModelUnavailableError
+from expertune.hardware import computes_bfloat16
 from expertune.models import ModelSource
 from expertune.models.packages import cache_folder
 
@@ -44,7 +45,7 @@ def load(source: ModelSource, *, dtype: Precision, place: str) -> tuple[Any, Any
             model: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 local_files_only=source.local,
-                dtype=_dtype(dtype, device),
+                dtype=_dtype(dtype),
                 trust_remote_code=False,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -56,24 +57,13 @@ def load(source: ModelSource, *, dtype: Precision, place: str) -> tuple[Any, Any
     return tokenizer, model.to(device).eval()
 
 
-def _dtype(choice: Precision, device: str) -> Any:
+def _dtype(choice: Precision) -> Any:
     """Return the torch type to compute in: half the bytes where the hardware has instructions for it."""
     import torch
 
     if choice != "auto":
         return getattr(torch, choice)
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if processor_has_bfloat16() else torch.float32
-
-
-def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bfloat16 matrices natively; without that it is slower than float32."""
-    try:
-        found = set(flags.read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & found)
+    return torch.bfloat16 if computes_bfloat16() else torch.float32
 
 
 def unpacked(file: Path, fingerprint: str, *, place: str) -> Path:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from expertune import packing
 from expertune.config import PluginSpec
 from expertune.records import FloatArray, ItemCache, Report, ignore_progress
-from expertune.score import EmbeddingExpert, embed_texts, load_experts
+from expertune.score import EmbeddingExpert, embed_texts, load_experts, unit_rows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
 def embedding_expert(model: str, *, offline: bool = True) -> EmbeddingExpert:
-    """Load a sentence-transformers model as an encoder, whatever the catalogue would use it as."""
-    (expert,) = load_experts([PluginSpec(use="sentence_transformer", model=model)], offline=offline)
+    """Load a sentence-transformers model as an encoder, whatever the catalogue would use it as.
+
+    It computes in float32: what is measured, and what stays in an index, is not rounded for speed.
+    """
+    spec = PluginSpec(use="sentence_transformer", model=model, options={"precision": "fp32"})
+    (expert,) = load_experts([spec], offline=offline)
     assert isinstance(expert, EmbeddingExpert)
     return expert
 
@@ -65,12 +68,10 @@ class TrialEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        vectors = self._model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float32)
+        return unit_rows(packing.encode(self._model, texts, role="query"))
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         if self._documents is not None:
             return self._documents.encode_documents(texts)
-        vectors = self._model.encode_document(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float32)
+        return unit_rows(packing.encode(self._model, texts, role="document"))

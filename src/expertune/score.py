@@ -66,6 +66,9 @@ class EmbeddingExpert(Expert, Protocol):
 
     It may also have an attribute `symmetric`: True if a text has one vector, whichever role it plays. The
     stage then embeds a text that is both question and document once. Its `chunk` is a number of texts to embed at once.
+
+    An expert that decides by the texts how to compute has `settle(questions, documents, cache)`, called before its
+    vectors are asked for, and `vector_fingerprint`, under which they are then kept.
     """
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
@@ -236,9 +239,10 @@ def cosine(questions: FloatArray, documents: FloatArray) -> FloatArray:
 
 def _space(expert: EmbeddingExpert, *, is_query: bool) -> str:
     """Name whose vectors these are: a text's two roles share them only where the expert says so."""
+    whose = getattr(expert, "vector_fingerprint", expert.fingerprint)
     if getattr(expert, "symmetric", False):
-        return f"{expert.fingerprint}|both"
-    return f"{expert.fingerprint}|{'query' if is_query else 'document'}"
+        return f"{whose}|both"
+    return f"{whose}|{'query' if is_query else 'document'}"
 
 
 def _chunks(keys: list[str], size: int) -> Iterator[list[str]]:
@@ -308,6 +312,9 @@ def _score_one(
         else:
             target[:] = _scored(expert, questions, documents)
         return
+    settle = getattr(expert, "settle", None)
+    if settle is not None:
+        settle(questions, documents, cache)
     left = embed_texts(expert, questions, is_query=True, cache=cache, report=report)
     right = embed_texts(expert, documents, is_query=False, cache=cache, report=report)
     if left.shape[1] != right.shape[1]:

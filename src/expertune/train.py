@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from expertune import checkpoints
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
+from expertune.hardware import computes_bfloat16
 from expertune.models import ModelSource
 from expertune.records import FloatArray, Progress, Report, ignore_progress
 
@@ -248,21 +249,7 @@ def _dataset(columns: dict[str, list[Any]]) -> Any:
 
 def use_bf16(choice: str) -> bool:
     """Say whether bfloat16 autocast is used: on request, or by itself where the processor or GPU computes in it."""
-    import torch
-
-    if choice != "auto":
-        return choice == "on"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _native_bf16()
-
-
-def _native_bf16() -> bool:
-    """Whether the processor has bfloat16 instructions: without them autocast is emulated and slower than float32."""
-    import torch
-
-    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capability and capability()) or bool(torch.cpu._is_amx_tile_supported())
+    return computes_bfloat16() if choice == "auto" else choice == "on"
 
 
 def _document_source(model: Any, data: TrainingData, section: TrainSection) -> Any:

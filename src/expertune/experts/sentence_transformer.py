@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
+from expertune import packing
 from expertune.errors import PluginError
 from expertune.experts.base import CosineExpert, require_model
+from expertune.experts.precision import Precision, agreed, sample
+from expertune.hardware import computes_bfloat16
 from expertune.models import ModelSource
 from expertune.plugins import Options, fingerprint, read_options
-from expertune.records import FloatArray
+from expertune.records import FloatArray, ItemCache
 from expertune.score import unit_rows
 
 if TYPE_CHECKING:
@@ -32,13 +34,22 @@ class SentenceTransformerOptions(Options):
     query_prompt: str | None = Field(default=None, description="put before questions; default: the model's own")
     document_prompt: str | None = Field(default=None, description="put before documents; default: the model's own")
     max_tokens: int | None = Field(default=None, ge=1, description="longer texts are cut; default: the model's own")
-    batch_size: int = Field(default=32, ge=1, description="texts at once")
+    batch_size: int = Field(default=512, ge=1, description="most texts at once")
+    batch_tokens: int = Field(default=packing.TOKENS, ge=1, description="most tokens at once, padding included")
+    precision: Precision = Field(
+        default="auto",
+        description="what matrices are multiplied in; auto: bf16 where the hardware has it and rankings stay the same",
+    )
 
 
 class SentenceTransformerExpert(CosineExpert):
     """Embed with `encode_query` and `encode_document`, so that models with two encoders work too.
 
     The model is loaded when the first text is embedded: a run that finds all vectors in the cache loads none.
+
+    With precision "auto" on hardware that computes in bfloat16, `settle` looks at a sample of the texts in both
+    precisions and keeps bfloat16 only where the rankings agree; until then, vectors are float32. Vectors of the two
+    precisions are kept under different fingerprints.
     """
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:
@@ -53,20 +64,45 @@ class SentenceTransformerExpert(CosineExpert):
             "document_prompt": self._document_prompt,
             "max_tokens": self._options.max_tokens,
         }
-        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, decisive)
+        self._exact = fingerprint(_PLUG_IN, _VERSION, self._source, decisive)
+        self._rounded = fingerprint(_PLUG_IN, _VERSION, self._source, {**decisive, "precision": "bf16"})
+        self._bfloat16 = self._options.precision == "bf16"
+        self._undecided = self._options.precision == "auto" and computes_bfloat16()
+        decided = self._rounded if self._bfloat16 else self._exact
+        # What comes out of "auto" is decided by the texts, and they are in every key that this fingerprint is in.
+        auto = fingerprint(_PLUG_IN, _VERSION, self._source, {**decisive, "precision": "auto"})
+        self.fingerprint = auto if self._undecided else decided
         self.symmetric = self._is_symmetric()
+
+    @property
+    def vector_fingerprint(self) -> str:
+        """Whose vectors these are: one for each precision."""
+        return self._rounded if self._bfloat16 else self._exact
+
+    def settle(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> None:
+        """Decide in which precision to compute, by a sample of the texts; what was found is kept in the cache."""
+        if not self._undecided:
+            return
+        asked, answers = sample(questions), sample(documents)
+
+        def vectors(bfloat16: bool) -> tuple[FloatArray, FloatArray]:
+            self._bfloat16 = bfloat16
+            return self.embed(asked, is_query=True), self.embed(answers, is_query=False)
+
+        self._bfloat16 = agreed(vectors, asked, answers, space=f"{self._rounded}|agreement", cache=cache, who=self.name)
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        encode = self._model.encode_query if is_query else self._model.encode_document
-        vectors = encode(
-            list(texts),
+        vectors = packing.encode(
+            self._rounded_model if self._bfloat16 else self._model,
+            texts,
+            role="query" if is_query else "document",
             prompt=self._query_prompt if is_query else self._document_prompt,
-            batch_size=self._options.batch_size,
-            show_progress_bar=False,
-            convert_to_numpy=True,
+            tokens=self._options.batch_tokens,
+            most=self._options.batch_size,
+            bfloat16=self._bfloat16,
         )
-        return unit_rows(np.asarray(vectors, dtype=np.float32))
+        return unit_rows(vectors)
 
     @cached_property
     def _model(self) -> SentenceTransformer:
@@ -84,6 +120,10 @@ class SentenceTransformerExpert(CosineExpert):
         if self._options.max_tokens is not None:
             model.max_seq_length = self._options.max_tokens
         return model
+
+    @cached_property
+    def _rounded_model(self) -> SentenceTransformer:
+        return packing.rounded(self._model)
 
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""

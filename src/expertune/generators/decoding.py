@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expertune.generators.reading import Reader, Reading, Tokens
+
 # Tokens looked at in each step; all others are far below the plausibility threshold.
 _CANDIDATES = 32
 # Least probability of a token, relative to the likeliest one.
@@ -28,7 +30,6 @@ _SHRINK = 0.7
 _FORBIDDEN = -1e9
 _ENDS = ('"', "\n", "”", "“")
 
-Tokens = list[int]
 Runs = Mapping[tuple[int, ...], set[int]]
 
 
@@ -101,17 +102,15 @@ class Writer:
     """A loaded model and its tokenizer, ready to continue prompts."""
 
     def __init__(self, model: Any, tokenizer: Any, *, contrast: float, top_p: float) -> None:
-        import inspect
-
         self._model = model
         self._tokenizer = tokenizer
         self._contrast = contrast
         self._top_p = top_p
-        self._accepted = set(inspect.signature(model.forward).parameters)
         tokenizer.padding_side = "left"
         tokenizer.truncation_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        self._reader = Reader(model, tokenizer)
         self._pieces: list[str] = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
         self._final = {token for token, piece in enumerate(self._pieces) if any(end in piece for end in _ENDS)}
         self._final.update(tokenizer.all_special_ids)
@@ -144,27 +143,6 @@ class Writer:
         tokens: Tokens = self._tokenizer(" " + text, add_special_tokens=False)["input_ids"]
         return tokens
 
-    def _read(self, texts: Sequence[str]) -> _Reading:
-        """Let the model read texts `[n]`; the shorter ones are padded on the left."""
-        encoded = self._tokenizer(list(texts), return_tensors="pt", padding=True)
-        device = self._model.device
-        reading = _Reading(None, encoded["attention_mask"].to(device), None)
-        self._step(reading, encoded["input_ids"].to(device))
-        return reading
-
-    def _step(self, reading: _Reading, tokens: Any) -> None:
-        """Feed tokens `[n, t]`; afterwards `reading.logits` `[n, vocabulary]` tell what may follow."""
-        positions = (reading.mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        inputs = {"position_ids": positions, "logits_to_keep": 1}
-        output = self._model(
-            input_ids=tokens,
-            attention_mask=reading.mask,
-            past_key_values=reading.memory,
-            use_cache=True,
-            **{key: value for key, value in inputs.items() if key in self._accepted},
-        )
-        reading.memory, reading.logits = output.past_key_values, output.logits[:, -1]
-
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _decode(self, rows: Sequence[_Row]) -> None:
@@ -173,9 +151,9 @@ class Writer:
         device = self._model.device
         plains = list(dict.fromkeys(row.prompt.plain + row.prompt.start for row in rows))
         order = [plains.index(row.prompt.plain + row.prompt.start) for row in rows]
-        readings = [self._read([row.prompt.text + row.prompt.start for row in rows])]
+        readings = [self._reader.read([row.prompt.text + row.prompt.start for row in rows])]
         if self._contrast:
-            readings.append(self._read(plains))
+            readings.append(self._reader.read(plains))
             readings[1].select(torch.tensor(order, device=device))
         active = list(rows)
         while True:
@@ -190,9 +168,9 @@ class Writer:
                 active, chosen = [active[index] for index in going], chosen[kept]
             for reading in readings:
                 reading.grow()
-                self._step(reading, chosen[:, None])
+                self._reader.step(reading, chosen[:, None])
 
-    def _choose(self, rows: Sequence[_Row], readings: Sequence[_Reading]) -> Any:
+    def _choose(self, rows: Sequence[_Row], readings: Sequence[Reading]) -> Any:
         """Append the next token to every row that goes on; return the tokens `[n]`, also of rows that have ended."""
         import torch
 
@@ -247,26 +225,6 @@ class Writer:
         last = row.tokens[-1]
         stopped = last in self._final or any(end in self._pieces[last] for end in row.prompt.ends)
         return Written(_before(text, _ENDS), stopped, row.gain / len(row.tokens))
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What the model remembers of a batch: its cache, which positions `[n, t]` count, the last logits."""
-
-    memory: Any
-    mask: Any
-    logits: Any
-
-    def select(self, rows: Any) -> None:
-        """Keep (or repeat) rows, given by index."""
-        self.memory.batch_select_indices(rows)
-        self.mask, self.logits = self.mask[rows], self.logits[rows]
-
-    def grow(self) -> None:
-        """Make room for one more token."""
-        import torch
-
-        self.mask = torch.cat([self.mask, self.mask.new_ones((len(self.mask), 1))], dim=1)
 
 
 def _before(text: str, ends: Iterable[str]) -> str:

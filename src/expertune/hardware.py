@@ -1,0 +1,35 @@
+"""What the processor or GPU computes in natively. Decides nothing: whoever may compute in less precision asks here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# x86, then ARM. AMX multiplies bfloat16 matrices without the vector instructions.
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+# Of NVIDIA, AMD, and either under WSL.
+_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def computes_bfloat16() -> bool:
+    """Whether the GPU, or where there is none the processor, multiplies bfloat16 matrices natively."""
+    if _may_have_gpu():
+        import torch
+
+        if torch.cuda.is_available():
+            return bool(torch.cuda.is_bf16_supported())
+    return processor_has_bfloat16()
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth a second to import torch and ask it: making an expert asks too, and must be quick."""
+    return sys.platform == "win32" or any(Path(device).exists() for device in _DEVICES)
+
+
+def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has bfloat16 instructions; without them autocast is emulated, slower than float32."""
+    try:
+        found = flags.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return not _BFLOAT16.isdisjoint(found)
