@@ -331,7 +331,6 @@ class Run:
     def _evidence(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelEvidence:
         """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
         from expertune.evidence import panel_evidence
-        from expertune.score import cosine
 
         assert result.questions
         assert result.scores
@@ -343,9 +342,9 @@ class Run:
             base = self._encoder("base", expert, expert)
             known = [question.text for question in questions.items if not question.generated]
             answers = [document.text for document in dataset.documents]
-            cosines = cosine(base.encode_queries(known), base.encode_documents(answers))
+            vectors = (base.encode_queries(known), base.encode_documents(answers))
             given = (dataset, questions, scores, labels, agreement)
-            return panel_evidence(*given, base=self._base_name, base_cosines=cosines)
+            return panel_evidence(*given, base=self._base_name, base_vectors=vectors)
 
         return self._aside("evidence", key, PanelEvidence, make)
 
@@ -454,6 +453,14 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def follow(config: Config) -> None:
+    """Help another process, which runs this config, with its trainings; see processes.py."""
+    from expertune import train
+
+    _use_machine(config.run.threads, offline=config.run.offline)
+    train.follow()
 
 
 def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
