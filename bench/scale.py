@@ -7,13 +7,14 @@
 
 Writes bench/results/scale.json. Every point is a process of its own. The time of embedding models is not the question
 here, so the panel is cheap: vectors by random projection of words stand for embedding models, beside the project's own
-BM25, static vectors (where that model is installed), latent and character n-gram experts. The base that is tuned is real.
+BM25, static vectors (where that model is installed), latent and character n-gram experts. The tuned base is real.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -60,19 +61,23 @@ class StandIn:
         self._directions = np.random.default_rng(seed).standard_normal((2**15, DIMENSION)).astype(np.float32)
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> np.ndarray:  # noqa: ARG002
+        """Return unit vectors `[len(texts), 384]`."""
         from expertune.score import unit_rows
 
         return unit_rows(np.asarray(self._words.transform(texts) @ self._directions, dtype=np.float32))
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        """Return cosines."""
         from expertune.score import cosine
 
         return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit vectors."""
         return self.embed(texts, is_query=True)
 
     def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit vectors."""
         return self.embed(texts, is_query=False)
 
 
@@ -84,10 +89,7 @@ def panel(count: int) -> list[Any]:
     static = [PluginSpec(model="wordllama-256")] if models.installed(models.find("wordllama-256")) else []
     specs = [PluginSpec(use="bm25"), *static, PluginSpec(use="latent"), PluginSpec(use="ngrams")]
     others = list(load_experts(specs, offline=True))
-    made: list[Any] = []
-    for number in range(count):
-        made.append(others.pop(0) if number % 2 and others else StandIn(number))
-    return made
+    return [others.pop(0) if number % 2 and others else StandIn(number) for number in range(count)]
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ def texts(count: int, source: str) -> list[str]:
 
 
 def job(documents: int, questions: int, source: str) -> tuple[Any, Any]:
-    """Return a dataset and training questions: some words of the document that each leads to; 200 are the user's own."""
+    """Return a dataset and training questions: words of the document each leads to; 200 are the user's."""
     from expertune.records import Dataset, Document, Question, Questions
 
     corpus = tuple(Document(f"d{n}", text) for n, text in enumerate(texts(documents, source)))
@@ -126,7 +128,7 @@ def job(documents: int, questions: int, source: str) -> tuple[Any, Any]:
     return Dataset("scale", corpus, own), Questions(tuple(items))
 
 
-# --- one point, in a process of its own --------------------------------------------------------------------------------
+# --- one point, in a process of its own ------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -219,7 +221,7 @@ def evaluated(dataset: Any, questions: Any) -> None:
     measure(encoder, JudgedSet("scale", "test", Role.DOMAIN, dataset.documents, queries, qrels), "stand-in")
 
 
-# --- Ray ---------------------------------------------------------------------------------------------------------------
+# --- Ray -------------------------------------------------------------------------------------------------------------
 
 
 def measure_workers(given: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +239,7 @@ def measure_workers(given: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         vectors = embed_texts(remote, own, is_query=False)
         seconds = time.perf_counter() - start
-    digest = __import__("hashlib").sha256(vectors.tobytes()).hexdigest()
+    digest = hashlib.sha256(vectors.tobytes()).hexdigest()
     return {"seconds": round(seconds, 3), "texts_per_second": round(len(own) / seconds, 1), "sha256": digest}
 
 
@@ -250,7 +252,7 @@ def worker(spec: Any) -> Any:
     return load_experts([spec], offline=True)[0]
 
 
-# --- all points ----------------------------------------------------------------------------------------------------------
+# --- all points ------------------------------------------------------------------------------------------------------
 
 
 def machine() -> dict[str, Any]:

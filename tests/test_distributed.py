@@ -37,7 +37,20 @@ Path({folder!r}).with_suffix(".json").write_text(json.dumps(losses))
 
 def data(model, *, candidates=False):
     generator = np.random.default_rng(0)
-    words = "order return refund ship delivery price card size colour password account parcel".split()
+    words = [
+        "order",
+        "return",
+        "refund",
+        "ship",
+        "delivery",
+        "price",
+        "card",
+        "size",
+        "colour",
+        "password",
+        "account",
+        "parcel",
+    ]
     questions = [f"how do i {words[n % 12]} my {words[(5 * n + 1) % 12]}" for n in range(22)]
     documents = [f"the {word} is in the shop" for word in words]
     unrelated = ["what is the size of my colour", "where are you", "who can open the store"]

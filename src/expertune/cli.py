@@ -172,7 +172,8 @@ def _execute(config: Config, stage: str) -> None:
     if not processes.leads():
         from expertune.pipeline import follow
 
-        return follow(config)
+        follow(config)
+        return
     with terminal.watching() as report:
         from expertune.pipeline import Run, Stage
 
