@@ -30,11 +30,18 @@ def evidence(values, generated, *, base="base", panel=(("base", 0.6), ("strong",
     scores = Scores(tuple(name for name, _ in panel), values)
     quality = tuple(ExpertQuality(name, value, 0.5) for name, value in panel)
     labels = SoftLabels("hard", np.zeros(values.shape[:2], np.float32), np.ones(20, bool), True, quality)
-    cosines = np.zeros((2, 20), np.float32)
-    cosines[0, 0], cosines[1, 5] = 1.0, 1.0
-    cosines[1, 1] = 0.5
+    vectors = np.zeros((2, 20), np.float32)
+    vectors[0, 0], vectors[1, 5], vectors[1, 1] = 1.0, 1.0, 0.5
     data = Dataset("hand", DOCUMENTS, KNOWN)
-    return panel_evidence(data, questions, scores, labels, agreement(scores), base=base, base_cosines=cosines)
+    return panel_evidence(
+        data,
+        questions,
+        scores,
+        labels,
+        agreement(scores),
+        base=base,
+        base_vectors=(vectors, np.eye(20, dtype=np.float32)),
+    )
 
 
 def signs(panel):
@@ -56,6 +63,13 @@ def test_evidence_by_hand():
     assert found.agreement == pytest.approx(1.0)
     assert found.base == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert (found.best_expert, found.best) == ("strong", 0.8)
+
+
+def test_the_bases_quality_is_the_same_whatever_fits_into_memory(monkeypatch):
+    values = np.zeros((2, 20, 2), np.float32)
+    whole = evidence(values, ())
+    monkeypatch.setattr("expertune.evidence._BLOCK_BYTES", 1)
+    assert evidence(values, ()).base == pytest.approx(whole.base)
 
 
 def test_the_base_on_the_panel_cannot_teach_itself():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import Protocol, runtime_checkable
@@ -22,7 +23,7 @@ from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
 from expertune.fragments import fragments
-from expertune.plugins import log_used, make_all
+from expertune.plugins import each, log_used, make_all
 from expertune.records import (
     Dataset,
     Document,
@@ -245,24 +246,33 @@ def _write(
 ) -> dict[int, str]:
     """Return the texts of one generator by position in the plan; what is missing was over budget."""
     space = f"{generator.fingerprint}|seed={section.seed}"
+    keys = {index: _key(request) for index, request in requests.items()}
     texts: dict[int, str] = {}
-    spent = 0.0
-    report(Progress("augment", 0, len(requests), generator.name))
-    for batch in _batches(requests, generator.batch_size):
-        keys = {index: _key(requests[index]) for index in batch}
-        known = cache.read(space, list(keys.values()))
-        texts.update({index: known[key].decode("utf-8") for index, key in keys.items() if key in known})
-        missing = [index for index in batch if index not in texts]
-        if missing and spent < section.budget_seconds:
-            start = time.perf_counter()
-            for made in _finished(generator, [requests[index] for index in missing], section.seed):
-                some = {missing[position]: text for position, text in made.items()}
-                cache.write(space, {keys[index]: text.encode("utf-8") for index, text in some.items()})
-                texts.update(some)
-                report(Progress("augment", len(texts), len(requests), generator.name))
-            spent += time.perf_counter() - start
-        else:
+    asked: set[str] = set()
+
+    def known(indices: Sequence[int]) -> dict[int, str]:
+        found = cache.read(space, [keys[index] for index in indices])
+        return {index: found[keys[index]].decode("utf-8") for index in indices if keys[index] in found}
+
+    def missing() -> Iterator[dict[int, Request]]:
+        """Take what is known from the cache, and yield the rest of each batch as long as there is time."""
+        until = float("inf")
+        for batch in _batches(requests, generator.batch_size):
+            texts.update(known(batch))
             report(Progress("augment", len(texts), len(requests), generator.name))
+            # Equal requests of an earlier batch may still be under way; their texts serve both.
+            rest = {index: requests[index] for index in batch if index not in texts and keys[index] not in asked}
+            if rest and (now := time.perf_counter()) < until:
+                until = min(until, now + section.budget_seconds)
+                asked.update(keys[index] for index in rest)
+                yield rest
+
+    report(Progress("augment", 0, len(requests), generator.name))
+    for made in _finished(generator, missing(), section.seed):
+        cache.write(space, {keys[index]: text.encode("utf-8") for index, text in made.items()})
+        texts.update(made)
+        report(Progress("augment", len(texts), len(requests), generator.name))
+    texts.update(known([index for index in requests if index not in texts and keys[index] in asked]))
     return dict(sorted(texts.items()))
 
 
@@ -275,22 +285,34 @@ def _batches(requests: dict[int, Request], size: int) -> Iterator[list[int]]:
             yield some[first : first + size]
 
 
-def _finished(generator: Generator, requests: Sequence[Request], seed: int) -> Iterator[dict[int, str]]:
-    """Yield texts by position as they are finished: one by one from a streaming generator, else all at once."""
-    if not isinstance(generator, StreamingGenerator):
-        made = generator.generate(requests, seed=seed)
-        if len(made) != len(requests) or not all(isinstance(text, str) for text in made):
-            raise _miscounted(generator, len(made), len(requests))
-        yield {position: _storable(text) for position, text in enumerate(made)}
+def _finished(generator: Generator, batches: Iterator[dict[int, Request]], seed: int) -> Iterator[dict[int, str]]:
+    """Yield texts by position in the plan as they are finished: singly from a streaming generator, else by batch."""
+    if isinstance(generator, StreamingGenerator):
+        for batch in batches:
+            yield from _streamed(generator, batch, seed)
         return
-    left = set(range(len(requests)))
-    for position, text in generator.stream(requests, seed=seed):
+    taken: deque[dict[int, Request]] = deque()
+
+    def requests() -> Iterator[list[Request]]:
+        for batch in batches:
+            taken.append(batch)
+            yield list(batch.values())
+
+    for made in each(generator, "generate", requests(), seed=seed):
+        batch = taken.popleft()
+        if len(made) != len(batch) or not all(isinstance(text, str) for text in made):
+            raise _miscounted(generator, len(made), len(batch))
+        yield {index: _storable(text) for index, text in zip(batch, made, strict=True)}
+
+
+def _streamed(generator: StreamingGenerator, batch: dict[int, Request], seed: int) -> Iterator[dict[int, str]]:
+    left = dict(enumerate(batch))
+    for position, text in generator.stream(list(batch.values()), seed=seed):
         if position not in left or not isinstance(text, str):
-            raise _miscounted(generator, len(requests) - len(left) + 1, len(requests))
-        left.remove(position)
-        yield {position: _storable(text)}
+            raise _miscounted(generator, len(batch) - len(left) + 1, len(batch))
+        yield {left.pop(position): _storable(text)}
     if left:
-        raise _miscounted(generator, len(requests) - len(left), len(requests))
+        raise _miscounted(generator, len(batch) - len(left), len(batch))
 
 
 def _miscounted(generator: Generator, made: int, wanted: int) -> PluginError:

@@ -35,15 +35,23 @@ def _of_question(scores: FloatArray, own: Sequence[int], count: int, offset: flo
     documents, experts = scores.shape
     if count >= documents:
         return np.arange(documents)
-    ranked = np.nan_to_num(scores, nan=-np.inf)
+    best_first = np.nan_to_num(-scores.T, nan=np.inf)
     best = max(1, count // (2 * experts))
-    tops = np.argpartition(-ranked, min(best, documents - 1), axis=0)[:best]
-    kept = np.union1d(tops.ravel(), np.asarray(own, dtype=np.int64))
-    rest = np.setdiff1d(np.arange(documents), kept, assume_unique=True)
+    chosen = np.zeros(documents, dtype=np.bool_)
+    chosen[np.argpartition(best_first, min(best, documents - 1), axis=1)[:, :best]] = True
+    chosen[np.asarray(own, dtype=np.int64)] = True
+    kept, rest = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     wanted = count - len(kept)
-    ordered = rest[np.argsort(-_panel_mean(scores)[rest], kind="stable")]
+    ordered = rest[_stable_order(-_panel_mean(scores)[rest])]
     places = np.floor((np.arange(wanted) + offset) * len(rest) / max(wanted, 1)).astype(np.int64)
     return np.sort(np.concatenate([kept, ordered[places]])).astype(np.int64)
+
+
+def _stable_order(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the order of values, equal ones as they came: what is several times faster is only right without any."""
+    order = np.argsort(values)
+    ascending = values[order]
+    return np.argsort(values, kind="stable") if np.any(ascending[1:] == ascending[:-1]) else order
 
 
 def _panel_mean(scores: FloatArray) -> NDArray[np.float64]:

@@ -167,10 +167,18 @@ def _values(
 
 
 def _execute(config: Config, stage: str) -> None:
+    from expertune import processes
+
+    if not processes.leads():
+        from expertune.pipeline import follow
+
+        follow(config)
+        return
     with terminal.watching() as report:
         from expertune.pipeline import Run, Stage
 
         result = Run(config, report).execute(until=Stage(stage))
+    processes.dismiss()
     if result.evaluation:
         _show_evaluation(result.evaluation)
     if stage == "report":

@@ -85,6 +85,19 @@ class RunSection(Section):
     offline: bool = Field(default=True, description="never open a network connection to find a model or data set")
 
 
+class ClusterSection(Section):
+    """Where generators and experts work; changes no result."""
+
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="local: in this process; ray: in several, on one machine or many"
+    )
+    address: str = Field(
+        default="", description='of a Ray cluster, "auto": the one this machine is part of; empty: start one here'
+    )
+    workers: int = Field(default=0, ge=0, description="processes for each model; 0: as many as there is room for")
+    gpus: float = Field(default=0.0, ge=0.0, description="GPUs of each process; a share, such as 0.5, is one for two")
+
+
 class DataSection(Section):
     """Which questions and answers, and which held-out sets."""
 
@@ -255,6 +268,7 @@ class Config(Section):
     """One whole run."""
 
     run: RunSection = RunSection()
+    cluster: ClusterSection = ClusterSection()
     data: DataSection = DataSection()
     augment: AugmentSection = AugmentSection()
     score: ScoreSection = ScoreSection()

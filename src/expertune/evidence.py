@@ -5,14 +5,28 @@ Joins agreement and labels for the verdict. It judges nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from expertune.agreement import Agreement
 from expertune.labels import ndcg
-from expertune.records import Dataset, ExpertQuality, FloatArray, PanelEvidence, Questions, Scores, SoftLabels
+from expertune.records import (
+    Dataset,
+    ExpertQuality,
+    FloatArray,
+    PanelEvidence,
+    Question,
+    Questions,
+    Scores,
+    SoftLabels,
+)
+from expertune.score import cosine
 
 MOST_TOP = 10
+
+_BLOCK_BYTES = 64 << 20
 
 
 def panel_evidence(
@@ -23,7 +37,7 @@ def panel_evidence(
     agreement: Agreement | None,
     *,
     base: str,
-    base_cosines: FloatArray,
+    base_vectors: tuple[FloatArray, FloatArray],
 ) -> PanelEvidence:
     """Gather what is known of the labels.
 
@@ -34,7 +48,8 @@ def panel_evidence(
         labels: Their panel's quality on the user's own questions.
         agreement: Of the same scores; None for a single expert.
         base: Name of the base, which may sit on the panel: there it is no expert that could teach it.
-        base_cosines: `[known, D]`, of the user's own questions (in order) with the documents, by the base model.
+        base_vectors: The base model's, of the user's own questions `[known, dimension]`, in order, and of the documents
+            `[D, dimension]`.
     """
     hard = questions.hard_labels(dataset.documents, scores.columns)
     known = tuple(question for question in questions.items if not question.generated)
@@ -46,12 +61,23 @@ def panel_evidence(
     ranks = best_ranks(scores.values[generated], hard[generated] > 0)
     return PanelEvidence(
         agreement=float("nan") if agreement is None else _off_diagonal_mean(agreement.spearman),
-        base=ndcg(base_cosines, Questions(known).hard_labels(dataset.documents)),
+        base=_base_quality(dataset, known, *base_vectors),
         best=best.ndcg,
         best_expert=best.expert,
         untraced=float(np.mean(ranks > top)) if len(ranks) else float("nan"),
         top=top,
     )
+
+
+def _base_quality(dataset: Dataset, known: Sequence[Question], left: FloatArray, right: FloatArray) -> float:
+    """Return nDCG@10 of the base on known questions, some at a time: on a large corpus all cosines would not fit."""
+    step = max(1, _BLOCK_BYTES // (4 * len(dataset.documents)))
+    total = 0.0
+    for start in range(0, len(known), step):
+        some = known[start : start + step]
+        hard = Questions(tuple(some)).hard_labels(dataset.documents)
+        total += ndcg(cosine(left[start : start + step], right), hard) * len(some)
+    return total / len(known) if known else float("nan")
 
 
 def best_ranks(values: FloatArray, right: NDArray[np.bool_]) -> NDArray[np.int64]:

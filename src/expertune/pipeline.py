@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, partial
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, checking, cleaning, config, data, models
+from expertune import artefacts, checking, cleaning, cluster, config, data, models
 from expertune.config import Config, PluginSpec
 from expertune.errors import DataError, StoreError
 from expertune.records import (
@@ -150,6 +151,7 @@ class Run:
             return result
         # All that is missing is told now, not after the minutes that the stages before it take.
         checking.require_models(wanted)
+        cluster.require(wanted.cluster)
         questions, key = self._augment(dataset, held_out, data_key)
         if reached(Stage.AUGMENT, questions=questions):
             return result
@@ -192,7 +194,8 @@ class Run:
         key = self._key(Stage.AUGMENT, key, section, [generator.fingerprint for generator in generators])
 
         def make() -> Questions:
-            return augment(dataset, section, generators, held_out=held_out, cache=self.store.items, report=self.report)
+            with self._spread(load_generators, specs, generators) as spread:
+                return augment(dataset, section, spread, held_out=held_out, cache=self.store.items, report=self.report)
 
         return self._obtain(Stage.AUGMENT, key, Questions, make), key
 
@@ -206,7 +209,8 @@ class Run:
         key = self._key(Stage.SCORE, key, [expert.fingerprint for expert in experts], *limits)
 
         def make() -> Scores:
-            return score(dataset, questions, experts, section=section, cache=self.store.items, report=self.report)
+            with self._spread(load_experts, section.experts, experts) as spread:
+                return score(dataset, questions, spread, section=section, cache=self.store.items, report=self.report)
 
         return self._obtain(Stage.SCORE, key, Scores, make), key
 
@@ -327,7 +331,6 @@ class Run:
     def _evidence(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelEvidence:
         """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
         from expertune.evidence import panel_evidence
-        from expertune.score import cosine
 
         assert result.questions
         assert result.scores
@@ -339,9 +342,9 @@ class Run:
             base = self._encoder("base", expert, expert)
             known = [question.text for question in questions.items if not question.generated]
             answers = [document.text for document in dataset.documents]
-            cosines = cosine(base.encode_queries(known), base.encode_documents(answers))
+            vectors = (base.encode_queries(known), base.encode_documents(answers))
             given = (dataset, questions, scores, labels, agreement)
-            return panel_evidence(*given, base=self._base_name, base_cosines=cosines)
+            return panel_evidence(*given, base=self._base_name, base_vectors=vectors)
 
         return self._aside("evidence", key, PanelEvidence, make)
 
@@ -422,6 +425,14 @@ class Run:
 
         return CachedEncoder(name, queries=queries, documents=documents, cache=self.store.items, report=self.report)
 
+    def _spread(
+        self, load: Callable[..., tuple[Made, ...]], specs: Sequence[PluginSpec], made: Sequence[Made]
+    ) -> AbstractContextManager[tuple[Made, ...]]:
+        """Let plug-ins work where the config says; `load` makes the copies in other processes."""
+        section, threads = self.config.run, self.config.run.threads or 1
+        makers = [partial(_made_elsewhere, load, spec, threads, section.offline) for spec in specs]
+        return cluster.spread(made, makers, self.config.cluster, threads=threads)
+
     def _key(self, stage: str, *parts: Any) -> str:
         plain = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts]
         return fingerprint(VERSION, stage, *plain)
@@ -442,6 +453,14 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def follow(config: Config) -> None:
+    """Help another process, which runs this config, with its trainings; see processes.py."""
+    from expertune import train
+
+    _use_machine(config.run.threads, offline=config.run.offline)
+    train.follow()
 
 
 def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
@@ -476,6 +495,13 @@ def _size(made: object) -> str:
         case Evaluation():
             return f"{len(made.measurements)} measurements"
     return ""
+
+
+def _made_elsewhere(load: Callable[..., tuple[Made, ...]], spec: PluginSpec, threads: int, offline: bool) -> Made:
+    """Make one plug-in in a process of its own."""
+    _use_machine(threads, offline=offline)
+    (made,) = load([spec], offline=offline)
+    return made
 
 
 def _use_machine(threads: int, *, offline: bool) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -128,6 +128,27 @@ def require_extra(extra: str, *modules: str, plug_in: str) -> None:
             [f"the plug-in '{plug_in}' needs the library {', '.join(missing)}"],
             hint=f"pip install 'expertune[{extra}]'",
         )
+
+
+def each(plug_in: Any, method: str, items: Iterable[Any], *rest: Any, **named: Any) -> Iterator[Any]:
+    """Yield what a method of a plug-in returns for every item, in the order of the items.
+
+    A plug-in that works on several items at a time has an `each` of its own, which takes them a few ahead.
+
+    Args:
+        plug_in: Expert or generator.
+        method: Its name.
+        items: The first argument of each call.
+        rest: Further arguments, the same for every call.
+        named: As `rest`, by keyword.
+    """
+    own = getattr(plug_in, "each", None)
+    if own is not None:
+        yield from own(method, items, *rest, **named)
+        return
+    call = getattr(plug_in, method)
+    for item in items:
+        yield call(item, *rest, **named)
 
 
 def log_used(plug_in: Any) -> None:

@@ -9,16 +9,27 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from expertune import models
 from expertune.candidates import pick
 from expertune.config import PluginSpec, ScoreSection
+from expertune.contract import (
+    REPAIR,
+    EmbeddingExpert,
+    Expert,
+    IndexingExpert,
+    checked_scores,
+    checked_vectors,
+    excerpt,
+)
 from expertune.errors import ConfigError, PluginError
-from expertune.plugins import log_used, make_all
+from expertune.plugins import each, log_used, make_all
 from expertune.records import (
     Dataset,
     FloatArray,
@@ -31,49 +42,24 @@ from expertune.records import (
     ignore_progress,
 )
 
+__all__ = [
+    "EmbeddingExpert",
+    "Expert",
+    "IndexingExpert",
+    "cosine",
+    "embed_texts",
+    "load_experts",
+    "of_candidates",
+    "score",
+    "unit_rows",
+]
+
 # Texts embedded between two writes to the cache, unless the expert says otherwise: what a killed run loses at most.
 _CHUNK = 256
 # Rows of a cosine block: bounds the temporary arrays on large corpora.
 _ROWS = 1024
-# Scores of all experts held at a time while candidates are picked.
-_BLOCK_BYTES = 64 << 20
-_EXCERPT = 60
-_REPAIR = "Repair the plug-in, or remove it from score.experts."
-
-
-@runtime_checkable
-class Expert(Protocol):
-    """Judge pairs of question and document.
-
-    An expert is made by its class's constructor as `Class(model: ModelSource | None, **options)`.
-
-    It may also have an attribute `used`, one line that says what it has used up, such as tokens, for the log; and
-    `chunk`, a number of questions: they are then scored in parts of that size, and the rows of each part are kept. For
-    that, the scores of a question must not depend on the other questions.
-    """
-
-    name: str
-    fingerprint: str
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(questions), len(documents)]`; higher is better; NaN where not scored."""
-        ...
-
-
-@runtime_checkable
-class EmbeddingExpert(Expert, Protocol):
-    """An expert that scores by the cosine of vectors; the stage embeds each distinct text once and keeps it.
-
-    It may also have an attribute `symmetric`: True if a text has one vector, whichever role it plays. The
-    stage then embeds a text that is both question and document once. Its `chunk` is a number of texts to embed at once.
-
-    An expert that decides by the texts how to compute has `settle(questions, documents, cache)`, called before its
-    vectors are asked for, and `vector_fingerprint`, under which they are then kept.
-    """
-
-    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        ...
+# Scores of all experts held at a time while candidates are picked on a large corpus.
+_BLOCK_BYTES = 256 << 20
 
 
 def load_experts(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Expert, ...]:
@@ -102,7 +88,9 @@ def score(
 ) -> Scores:
     """Return what each expert thinks of each pair of question and document.
 
-    Above `section.full_matrix` documents, the whole matrix lies in a temporary file and only candidates are returned.
+    Above `section.full_matrix` documents, only candidates are returned, and the whole matrix never exists: questions
+    are scored some at a time. Experts that neither embed, nor index, nor score in parts return theirs at once, which
+    then lies in a temporary file.
 
     Args:
         dataset: Its documents are the columns.
@@ -116,14 +104,20 @@ def score(
         PluginError: an expert returned a wrong shape or type, infinities, or nothing but NaN.
     """
     section = section or ScoreSection()
+    job = _Job(dataset, questions, cache if cache is not None else MemoryCache(), report)
     if of_candidates(dataset, section) and questions.items:
-        with tempfile.TemporaryFile() as file:
-            shape = (len(experts), len(questions.items), len(dataset.documents))
-            stored: FloatArray = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
-            whole = _score_all(dataset, questions, experts, stored.transpose(1, 2, 0), cache, report)
-            return _candidates(whole, dataset, questions, section)
-    values = np.zeros((len(questions.items), len(dataset.documents), len(experts)), dtype=np.float32)
-    return _score_all(dataset, questions, experts, values, cache, report)
+        return _candidates(job, experts, section)
+    values = np.zeros((len(job.asked), len(job.answers), len(experts)), dtype=np.float32)
+    seconds = []
+    for index, expert in enumerate(experts):
+        report(Progress("score", index, len(experts), expert.name))
+        judge = _Judge(expert, job)
+        for start in range(0, len(job.asked), _ROWS):
+            values[start : start + _ROWS, :, index] = judge(slice(start, start + _ROWS))
+        judge.finish()
+        seconds.append(judge.seconds)
+    report(Progress("score", len(experts), len(experts)))
+    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds))
 
 
 def of_candidates(dataset: Dataset, section: ScoreSection) -> bool:
@@ -131,49 +125,115 @@ def of_candidates(dataset: Dataset, section: ScoreSection) -> bool:
     return len(dataset.documents) > section.full_matrix
 
 
-def _candidates(whole: Scores, dataset: Dataset, questions: Questions, section: ScoreSection) -> Scores:
-    """Keep the candidates of every question."""
-    column = {document.id: index for index, document in enumerate(dataset.documents)}
-    positives = [[column[document_id] for document_id in question.document_ids] for question in questions.items]
+@dataclass(frozen=True)
+class _Job:
+    """What every expert is asked."""
+
+    dataset: Dataset
+    questions: Questions
+    cache: ItemCache
+    report: Report
+
+    @cached_property
+    def asked(self) -> list[str]:
+        return [question.text for question in self.questions.items]
+
+    @cached_property
+    def answers(self) -> list[str]:
+        return [document.text for document in self.dataset.documents]
+
+
+def _candidates(job: _Job, experts: Sequence[Expert], section: ScoreSection) -> Scores:
+    """Let every expert get ready, then score some questions at a time and keep the candidates of each."""
+    column = {document.id: index for index, document in enumerate(job.dataset.documents)}
+    positives = [[column[document_id] for document_id in question.document_ids] for question in job.questions.items]
     most = max(len(own) for own in positives)
-    count = min(max(section.candidates, 2 * most, 2 * len(whole.experts)), len(dataset.documents))
+    count = min(max(section.candidates, 2 * most, 2 * len(experts)), len(column))
+    judges = []
+    for index, expert in enumerate(experts):
+        job.report(Progress("score", index, len(experts), expert.name))
+        judges.append(_Judge(expert, job))
     generator = np.random.default_rng(0)
     columns = np.zeros((len(positives), count), dtype=np.int64)
-    values = np.zeros((len(positives), count, len(whole.experts)), dtype=np.float32)
-    step = max(1, _BLOCK_BYTES // (4 * len(dataset.documents) * len(whole.experts)))
+    values = np.zeros((len(positives), count, len(experts)), dtype=np.float32)
+    step = max(1, _BLOCK_BYTES // (4 * len(column) * len(experts)))
     for start in range(0, len(positives), step):
         some = slice(start, start + step)
-        block = np.array(whole.values[some])
+        block = np.stack([judge(some) for judge in judges]).transpose(1, 2, 0)
         columns[some] = pick(block, positives[some], count, generator)
         values[some] = np.take_along_axis(block, columns[some][:, :, None], axis=1)
-    return Scores(whole.experts, values, whole.seconds, columns)
+        job.report(Progress("pick candidates", min(start + step, len(positives)), len(positives)))
+    for judge in judges:
+        judge.finish()
+    job.report(Progress("score", len(experts), len(experts)))
+    seconds = tuple(judge.seconds for judge in judges)
+    return Scores(tuple(expert.name for expert in experts), values, seconds, columns)
 
 
-def _score_all(
-    dataset: Dataset,
-    questions: Questions,
-    experts: Sequence[Expert],
-    values: FloatArray,
-    cache: ItemCache | None,
-    report: Report,
-) -> Scores:
-    """Fill `values` `[Q, D, K]`."""
-    cache = cache if cache is not None else MemoryCache()
-    asked = [question.text for question in questions.items]
-    answers = [document.text for document in dataset.documents]
-    seconds = []
-    for index, expert in enumerate(experts):
+Rows = Callable[[slice], FloatArray]
+"""Scores `[n, D]` of some of the questions by one expert."""
+
+
+class _Judge:
+    """One expert, ready to score any of the questions; checks what it returns and counts its time."""
+
+    def __init__(self, expert: Expert, job: _Job) -> None:
+        self._expert = expert
+        self._job = job
+        self._scored = not (job.asked and job.answers)
         start = time.perf_counter()
-        report(Progress("score", index, len(experts), expert.name))
-        if asked and answers:
-            try:
-                _score_one(expert, asked, answers, values[:, :, index], cache, report)
-            finally:
-                log_used(expert)
-            _check_scores(expert, values[:, :, index], asked, dataset)
-        seconds.append(time.perf_counter() - start)
-    report(Progress("score", len(experts), len(experts)))
-    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds))
+        try:
+            self._rows = _rows(expert, job)
+        finally:
+            log_used(expert)
+        self.seconds = time.perf_counter() - start
+
+    def __call__(self, some: slice) -> FloatArray:
+        """Return float32 `[n, D]`."""
+        start = time.perf_counter()
+        values = self._rows(some)
+        infinite = np.argwhere(np.isinf(values))
+        if infinite.size:
+            row, column = (int(part) for part in infinite[0])
+            raise self._refusal(some.start + row, column, "infinite")
+        self._scored = self._scored or not np.isnan(values).all()
+        self.seconds += time.perf_counter() - start
+        return values
+
+    def finish(self) -> None:
+        """Refuse an expert that scored nothing at all."""
+        if not self._scored:
+            raise self._refusal(0, 0, "NaN, and so is every other one")
+
+    def _refusal(self, row: int, column: int, what: str) -> PluginError:
+        question, document = self._job.asked[row], self._job.dataset.documents[column].id
+        return PluginError(
+            f"the score of question {excerpt(question)} and document '{document}' is {what}",
+            place=f"expert {self._expert.name}",
+            hint="Remove this expert from score.experts, or repair its model.",
+        )
+
+
+def _rows(expert: Expert, job: _Job) -> Rows:
+    """Do what an expert does once for all questions, and return what gives the scores of some."""
+    asked, answers = job.asked, job.answers
+    if not asked or not answers:
+        return lambda some: np.zeros((len(asked[some]), len(answers)), dtype=np.float32)
+    if isinstance(expert, EmbeddingExpert):
+        return _rows_of_vectors(expert, job)
+    if isinstance(expert, IndexingExpert):
+        ready = expert.index(answers)
+        return lambda some: checked_scores(expert, ready(asked[some]), len(asked[some]), len(answers))
+    if hasattr(expert, "chunk"):
+        return _rows_in_parts(expert, job)
+    whole = checked_scores(expert, expert.score(asked, answers), len(asked), len(answers))
+    if whole.nbytes <= _BLOCK_BYTES:
+        return lambda some: whole[some]
+    with tempfile.TemporaryFile() as file:
+        whole.tofile(file)
+        # The mapping keeps the file, which has no name any more.
+        stored: FloatArray = np.memmap(file, dtype=np.float32, mode="r", shape=whole.shape)
+    return lambda some: np.array(stored[some])
 
 
 def embed_texts(
@@ -215,8 +275,10 @@ def embed_texts(
     report(Progress(stage, done, len(row), expert.name))
     # Longest first: padding is smallest, and memory that does not suffice shows at once.
     missing.sort(key=lambda key: len(distinct[key]), reverse=True)
-    for some in _chunks(missing, getattr(expert, "chunk", _CHUNK)):
-        made = _embed_checked(expert, [distinct[key] for key in some], is_query=is_query)
+    parts = list(_chunks(missing, getattr(expert, "chunk", _CHUNK)))
+    asked = ([distinct[key] for key in some] for some in parts)
+    for some, returned in zip(parts, each(expert, "embed", asked, is_query=is_query), strict=True):
+        made = checked_vectors(expert, [distinct[key] for key in some], returned)
         cache.write(space, {key: vector.tobytes() for key, vector in zip(some, made, strict=True)})
         vectors = _put(expert, vectors, {row[key]: vector for key, vector in zip(some, made, strict=True)}, len(row))
         done += len(some)
@@ -269,115 +331,56 @@ def _put(expert: Expert, vectors: FloatArray, rows: dict[int, FloatArray], count
     return vectors
 
 
-def _embed_checked(expert: EmbeddingExpert, texts: list[str], *, is_query: bool) -> FloatArray:
-    made = _as_float(expert, expert.embed(texts, is_query=is_query))
-    if made.ndim != 2 or made.shape[0] != len(texts) or made.shape[1] == 0:
-        raise PluginError(
-            f"embed returned an array of shape {made.shape} for {len(texts)} texts",
-            place=f"expert {expert.name}",
-            hint="Expected [number of texts, dimension].",
-        )
-    wrong = np.flatnonzero(~np.isfinite(made).all(axis=1))
-    if wrong.size:
-        raise PluginError(
-            f"the vector of {_excerpt(texts[wrong[0]])} is not finite ({wrong.size} of {len(texts)} texts)",
-            place=f"expert {expert.name}",
-            hint="Remove this expert from score.experts, or repair its model.",
-        )
-    return np.ascontiguousarray(made)
-
-
-def _as_float(expert: Expert, returned: Any) -> FloatArray:
-    if not isinstance(returned, np.ndarray) or not np.issubdtype(returned.dtype, np.floating):
-        what = f"an array of {returned.dtype}" if isinstance(returned, np.ndarray) else type(returned).__name__
-        message = f"returned {what}, expected an array of float32"
-        raise PluginError(message, place=f"expert {expert.name}", hint=_REPAIR)
-    # A value too large for float32 becomes infinite here and is refused by the checks that follow.
-    with np.errstate(over="ignore"):
-        return returned.astype(np.float32, copy=False)
-
-
-def _score_one(
-    expert: Expert,
-    questions: list[str],
-    documents: list[str],
-    target: FloatArray,
-    cache: ItemCache,
-    report: Report,
-) -> None:
-    """Fill `target` `[Q, D]` with one expert's scores."""
-    if not isinstance(expert, EmbeddingExpert):
-        if hasattr(expert, "chunk"):
-            _score_in_parts(expert, questions, documents, target, cache, report)
-        else:
-            target[:] = _scored(expert, questions, documents)
-        return
+def _rows_of_vectors(expert: EmbeddingExpert, job: _Job) -> Rows:
     settle = getattr(expert, "settle", None)
     if settle is not None:
-        settle(questions, documents, cache)
-    left = embed_texts(expert, questions, is_query=True, cache=cache, report=report)
-    right = embed_texts(expert, documents, is_query=False, cache=cache, report=report)
+        settle(job.asked, job.answers, job.cache)
+    left = embed_texts(expert, job.asked, is_query=True, cache=job.cache, report=job.report)
+    right = embed_texts(expert, job.answers, is_query=False, cache=job.cache, report=job.report)
     if left.shape[1] != right.shape[1]:
         raise PluginError(
             f"question vectors have {left.shape[1]} dimensions, document vectors {right.shape[1]}",
             place=f"expert {expert.name}",
-            hint=_REPAIR,
+            hint=REPAIR,
         )
-    for start in range(0, len(left), _ROWS):
-        target[start : start + _ROWS] = cosine(left[start : start + _ROWS], right)
+    scaled = unit_rows(right).T
+    return lambda some: np.clip(unit_rows(left[some]) @ scaled, -1.0, 1.0)
 
 
-def _score_in_parts(
-    expert: Any, questions: list[str], documents: list[str], target: FloatArray, cache: ItemCache, report: Report
-) -> None:
-    """Fill `target` part by part; the row of a question is kept under its text, for these documents in this order."""
-    corpus = hashlib.sha256("".join(map(_key, documents)).encode("ascii")).hexdigest()
+def _rows_in_parts(expert: Any, job: _Job) -> Rows:
+    """Score part by part; the row of a question is kept under its text, for these documents in this order."""
+    corpus = hashlib.sha256("".join(map(_key, job.answers)).encode("ascii")).hexdigest()
     space = f"{expert.fingerprint}|{corpus}"
-    distinct = {_key(question): question for question in questions}
-    rows = {key: np.frombuffer(row, np.float32) for key, row in cache.read(space, list(distinct)).items()}
-    report(Progress("score pairs", len(rows), len(distinct), expert.name))
-    for some in _chunks([key for key in distinct if key not in rows], expert.chunk):
-        made = np.ascontiguousarray(_scored(expert, [distinct[key] for key in some], documents))
+    keys = [_key(question) for question in job.asked]
+    distinct = dict(zip(keys, job.asked, strict=True))
+    missing = [key for some in _chunks(list(distinct), _CHUNK) for key in _unknown(job.cache, space, some)]
+    done = len(distinct) - len(missing)
+    job.report(Progress("score pairs", done, len(distinct), expert.name))
+    parts = list(_chunks(missing, expert.chunk))
+    refused: dict[str, FloatArray] = {}
+    asked = ([distinct[key] for key in some] for some in parts)
+    for some, returned in zip(parts, each(expert, "score", asked, job.answers), strict=True):
+        made = np.ascontiguousarray(checked_scores(expert, returned, len(some), len(job.answers)))
         # An infinite row is refused later; kept, it would be refused even from a repaired expert.
-        kept = {key: row.tobytes() for key, row in zip(some, made, strict=True) if not np.isinf(row).any()}
-        cache.write(space, kept)
-        rows.update(zip(some, made, strict=True))
-        report(Progress("score pairs", len(rows), len(distinct), expert.name))
-    for index, question in enumerate(questions):
-        target[index] = rows[_key(question)]
+        wrong = {some[row] for row in np.flatnonzero(np.isinf(made).any(axis=1))}
+        rows_made = dict(zip(some, made, strict=True))
+        refused.update({key: row for key, row in rows_made.items() if key in wrong})
+        job.cache.write(space, {key: row.tobytes() for key, row in rows_made.items() if key not in wrong})
+        done += len(some)
+        job.report(Progress("score pairs", done, len(distinct), expert.name))
 
-
-def _scored(expert: Expert, questions: list[str], documents: list[str]) -> FloatArray:
-    """Return what the expert's own `score` returns, once its shape and type are checked."""
-    returned = _as_float(expert, expert.score(questions, documents))
-    if returned.shape != (len(questions), len(documents)):
-        raise PluginError(
-            f"score returned an array of shape {returned.shape}, expected {(len(questions), len(documents))}",
-            place=f"expert {expert.name}",
-            hint=_REPAIR,
+    def rows(some: slice) -> FloatArray:
+        kept = job.cache.read(space, list(dict.fromkeys(keys[some])))
+        return np.stack(
+            [refused[key] if key in refused else np.frombuffer(kept[key], np.float32) for key in keys[some]]
         )
-    return returned
+
+    return rows
 
 
-def _check_scores(expert: Expert, values: FloatArray, questions: list[str], dataset: Dataset) -> None:
-    if np.isnan(values).all():
-        row, column, what = 0, 0, "NaN, and so is every other one"
-    else:
-        infinite = np.argwhere(np.isinf(values))
-        if not infinite.size:
-            return
-        row, column = (int(part) for part in infinite[0])
-        what = "infinite"
-    document = dataset.documents[column].id
-    raise PluginError(
-        f"the score of question {_excerpt(questions[row])} and document '{document}' is {what}",
-        place=f"expert {expert.name}",
-        hint="Remove this expert from score.experts, or repair its model.",
-    )
-
-
-def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")
+def _unknown(cache: ItemCache, space: str, keys: list[str]) -> list[str]:
+    known = cache.read(space, keys)
+    return [key for key in keys if key not in known]
 
 
 def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:

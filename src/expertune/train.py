@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune import checkpoints
+from expertune import checkpoints, processes
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.hardware import computes_bfloat16
@@ -74,8 +74,10 @@ def tune(
     beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions
     of a step are encoded in two halves.
 
+    In one of several processes (see processes.py), the others take their share of each batch.
+
     Raises:
-        TrainingError: the loss stopped being a number, or memory runs out with halves too.
+        TrainingError: the loss stopped being a number, memory runs out with halves too, or a batch cannot be shared.
     """
     _check(section, data)
     part = folder.with_name(f"{folder.name}.part")
@@ -83,14 +85,18 @@ def tune(
         return tuple(json.loads((folder / _LOSSES).read_text(encoding="utf-8")))
     for halves in (False, True):
         try:
-            model, losses = _train(base, data, section, part, halves=halves, report=report)
+            job = (base, data, section, part, checkpoints.newest(part), halves)
+            processes.share(job)
+            model, losses = _train(*job, report=report)
             break
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            if halves:
+            # One of several processes cannot begin again alone.
+            if halves or processes.count() > 1:
+                tried = ", in halves as well" if halves else ""
                 raise TrainingError(
-                    f"memory ran out with batches of {section.batch_size} questions, in halves as well",
+                    f"memory ran out with batches of {section.batch_size} questions{tried}",
                     place="train",
                     hint="Lower train.batch_size, or tune a smaller train.base; everything before training is kept.",
                 ) from None
@@ -111,10 +117,23 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
+def follow() -> None:
+    """Take this process's share of every training that the leading process begins, until it needs no more."""
+    for job in processes.jobs():
+        _train(*job, report=ignore_progress)
+
+
 def _train(
-    base: ModelSource, data: TrainingData, section: TrainSection, folder: Path, *, halves: bool, report: Report
+    base: ModelSource,
+    data: TrainingData,
+    section: TrainSection,
+    folder: Path,
+    newest: Path | None,
+    halves: bool,
+    *,
+    report: Report,
 ) -> tuple[SentenceTransformer, tuple[float, ...]]:
-    """Return the tuned model and the logged losses; checkpoints lie in `folder`, and the newest one is gone on from."""
+    """Return the tuned model and the logged losses; checkpoints lie in `folder`, and `newest` is gone on from."""
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
     from transformers import set_seed
@@ -147,7 +166,7 @@ def _train(
         anchor_weight=section.anchor_weight,
         candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
     )
-    batch = min(section.batch_size, len(rows))
+    batch = min(section.batch_size, len(rows)) // processes.count()
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=section.steps,
@@ -174,7 +193,6 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    newest = checkpoints.newest(folder)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
 
@@ -202,7 +220,12 @@ def _trainer_class() -> Any:
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
             """Add nothing: the model card is written from the evaluation, after it."""
 
+        def store_flos(self) -> None:
+            """Count nothing: the count would wait for all processes, and only one writes checkpoints, by its clock."""
+
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            if not self.args.should_save:  # another process does
+                return
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             checkpoints.write(checkpoint, lambda: super(QuietTrainer, self)._save_checkpoint(model, trial))
 
@@ -228,6 +251,11 @@ def _check(section: TrainSection, data: TrainingData) -> None:
         )
     if not np.isfinite(data.targets).all() or data.targets.min() < 0 or data.targets.max() > 1 + 1e-5:
         raise TrainingError("labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores.")
+    if section.batch_size % processes.count():
+        raise TrainingError(
+            f"a batch of {section.batch_size} questions cannot be shared evenly by {processes.count()} processes",
+            hint="Set train.batch_size to a multiple of the number of processes.",
+        )
 
 
 def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:

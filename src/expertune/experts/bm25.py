@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,19 +38,27 @@ class Bm25Expert:
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return float32 `[len(questions), len(documents)]` from 0 (no shared word), unbounded."""
+        return self.index(documents)(questions)
+
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Count the documents' words, and return what scores questions against them."""
         import bm25s
 
-        scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
         tokens = self._words(documents)
         if not any(tokens):
-            return scores
+            return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
         index = bm25s.BM25(method="lucene", k1=self._options.k1, b=self._options.b)
         index.index(tokens, show_progress=False)
-        for row, words in enumerate(self._words(questions)):
-            known = [word for word in words if word in index.vocab_dict]
-            if known:
-                scores[row] = index.get_scores(known)
-        return scores
+
+        def scored(questions: Sequence[str]) -> FloatArray:
+            scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
+            for row, words in enumerate(self._words(questions)):
+                known = [word for word in words if word in index.vocab_dict]
+                if known:
+                    scores[row] = index.get_scores(known)
+            return scores
+
+        return scored
 
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
         import bm25s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from expertune.experts.base import refuse_model
 from expertune.models import ModelSource
 from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray
-from expertune.score import cosine
+from expertune.score import unit_rows
 
 _PLUG_IN = "latent"
 _VERSION = 1
@@ -40,17 +40,29 @@ class LatentExpert:
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return cosines, float32 `[len(questions), len(documents)]` in [-1, 1]; 0 without known words."""
+        return self.index(documents)(questions)
+
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Find the documents' leading singular vectors, and return what scores questions by them."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.utils.extmath import randomized_svd
 
         vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
-        if not questions or not any(map(vectorizer.build_analyzer(), documents)):
-            return np.zeros((len(questions), len(documents)), dtype=np.float32)
+        if not any(map(vectorizer.build_analyzer(), documents)):
+            return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
         words = vectorizer.fit_transform(documents)
         _, strengths, directions = randomized_svd(
             words, n_components=min(self._options.dimensions, *words.shape), random_state=0
         )
         # Directions without strength are arbitrary: no document has a part in them, a question might.
         basis = directions[strengths > _NEGLIGIBLE * strengths[0]].T
-        left, right = (np.asarray(part @ basis, dtype=np.float32) for part in (vectorizer.transform(questions), words))
-        return cosine(left, right)
+        right = unit_rows(np.asarray(words @ basis, dtype=np.float32)).T
+
+        def scored(questions: Sequence[str]) -> FloatArray:
+            if not questions:
+                return np.zeros((0, len(documents)), dtype=np.float32)
+            left = np.asarray(vectorizer.transform(questions) @ basis, dtype=np.float32)
+            scores: FloatArray = np.clip(unit_rows(left) @ right, -1.0, 1.0)
+            return scores
+
+        return scored

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,14 @@ class NgramExpert:
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return the cosines, float32 `[len(questions), len(documents)]` in [0, 1]."""
+        return self.index(documents)(questions)
+
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Count the documents' n-grams, and return what scores questions against them."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
-        if not questions or not any(text.strip() for text in documents):
-            return scores
+        if not any(text.strip() for text in documents):
+            return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
         vectorizer = TfidfVectorizer(
             analyzer="char_wb",
             ngram_range=(self._options.shortest, self._options.longest),
@@ -55,7 +58,12 @@ class NgramExpert:
             dtype=np.float32,
         )
         right = vectorizer.fit_transform(documents).T.tocsr()
-        left = vectorizer.transform(questions)
-        for start in range(0, len(questions), _ROWS):
-            scores[start : start + _ROWS] = (left[start : start + _ROWS] @ right).toarray()
-        return np.clip(scores, 0.0, 1.0)
+
+        def scored(questions: Sequence[str]) -> FloatArray:
+            scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
+            for start in range(0, len(questions), _ROWS):
+                left = vectorizer.transform(questions[start : start + _ROWS])
+                scores[start : start + _ROWS] = (left @ right).toarray()
+            return np.clip(scores, 0.0, 1.0)
+
+        return scored

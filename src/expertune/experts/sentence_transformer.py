@@ -91,6 +91,15 @@ class SentenceTransformerExpert(CosineExpert):
 
         self._bfloat16 = agreed(vectors, asked, answers, space=f"{self._rounded}|agreement", cache=cache, who=self.name)
 
+    @property
+    def settled(self) -> bool:
+        """Whether bfloat16 was decided for; a copy in another process takes it over."""
+        return self._bfloat16
+
+    @settled.setter
+    def settled(self, bfloat16: bool) -> None:
+        self._bfloat16 = bfloat16
+
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         vectors = packing.encode(

@@ -1,0 +1,254 @@
+"""Let plug-ins work in several processes, on one machine or many, through Ray. Knows no stage; only it knows Ray.
+
+A plug-in becomes one with the same name, fingerprint and methods whose calls are carried out by actors, each with a
+copy of the plug-in and so of its model. A stage gives it the same batches as always and gets the results in order:
+same bytes, same cache. Ray starts an actor again that was killed, and gives it the call that was lost.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from expertune.config import ClusterSection
+from expertune.errors import ConfigError, ExpertuneError, PluginError
+
+PlugIn = TypeVar("PlugIn")
+
+RETRIES = 3
+"""How often a lost call is tried again: a call that kills its process every time must end the run."""
+
+_PORT = 6379  # of a cluster's head, unless the address says otherwise
+_PATIENCE = 10.0  # seconds
+# Calls under way for each actor: one that works, and one whose result or whose turn is waited for.
+_AHEAD = 2
+# What a stage asks a plug-in for, and what it calls.
+_TOLD = ("name", "fingerprint", "batch_size", "chunk", "symmetric")
+_CALLED = ("generate", "embed", "score")
+
+
+def require(section: ClusterSection) -> None:
+    """Make sure that the engine is installed.
+
+    Raises:
+        ConfigError: it is not; the hint is the command that installs it.
+    """
+    if section.engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError(['cluster.engine = "ray" needs the library ray'], hint="pip install 'expertune[ray]'")
+
+
+@contextmanager
+def spread(
+    plug_ins: Sequence[PlugIn], makers: Sequence[Callable[[], PlugIn]], section: ClusterSection, *, threads: int
+) -> Iterator[tuple[PlugIn, ...]]:
+    """Give the plug-ins back as ones that work in several processes, as long as the context lasts.
+
+    Those that would gain nothing stay what they are: a server's, which waits for another machine anyway, and an
+    expert that looks at all questions in one call.
+
+    Args:
+        plug_ins: Generators or experts.
+        makers: Each makes a copy of the plug-in in another process; what it is made of must be there too.
+        section: Where, and in how many processes.
+        threads: Processors of each process.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers at the address.
+    """
+    require(section)
+    if section.engine == "local" or not any(map(_worth_spreading, plug_ins)):
+        yield tuple(plug_ins)
+        return
+    started = _join(section, threads)
+    crew = _Crew(section, threads)
+    try:
+        yield tuple(
+            cast(PlugIn, _Remote(plug_in, make, crew)) if _worth_spreading(plug_in) else plug_in
+            for plug_in, make in zip(plug_ins, makers, strict=True)
+        )
+    finally:
+        crew.dismiss()
+        if started:
+            _ray().shutdown()
+
+
+def _worth_spreading(plug_in: Any) -> bool:
+    in_parts = any(hasattr(plug_in, name) for name in ("generate", "embed", "chunk"))
+    return in_parts and not hasattr(plug_in, "used")
+
+
+def _ray() -> Any:
+    import ray
+
+    return ray
+
+
+def _join(section: ClusterSection, threads: int) -> bool:
+    """Join the cluster at the address, or start one here; return whether this process has to end it."""
+    # A run opens no connection that was not asked for; Ray reads this when it starts.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = _ray()
+    if ray.is_initialized():
+        return False
+    # A cluster of this run's own has room for the processes that are wanted, even if the machine has fewer processors.
+    own = {"num_cpus": section.workers * threads or None, "include_dashboard": False}
+    try:
+        _knock(section.address)
+        ray.init(
+            address=section.address or "local",
+            log_to_driver=False,
+            configure_logging=False,
+            **({} if section.address else own),
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            [f"no Ray cluster can be used at '{section.address or 'this machine'}' ({error})"],
+            place="cluster.address",
+            hint="Start one with `ray start --head`, or leave the address empty to start one for this run.",
+        ) from error
+    return True
+
+
+def _knock(address: str) -> None:
+    """Find out at once whether anybody answers at an address: Ray itself tries for many minutes.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: it is no address.
+    """
+    if address in ("", "auto", "local"):
+        return
+    place = urlsplit(address if "://" in address else f"//{address}")
+    with socket.create_connection((place.hostname, place.port or _PORT), timeout=_PATIENCE):
+        pass
+
+
+class _Worker:
+    """What lives in an actor's process: the plug-in, made when the first call comes."""
+
+    def __init__(self, make: Callable[[], Any], fingerprint: str) -> None:
+        self._make = make
+        self._fingerprint = fingerprint
+        self._plug_in: Any = None
+
+    def call(self, number: int, method: str, item: Any, shared: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """Return the number of the call with its result."""
+        if self._plug_in is None:
+            self._plug_in = self._make()
+            if self._plug_in.fingerprint != self._fingerprint:
+                raise PluginError(
+                    "a process of the cluster has another model or version than this one",
+                    place=f"plug-in {self._plug_in.name}",
+                    hint="Install the same packages and model files on every machine.",
+                )
+        rest, named = shared
+        return number, getattr(self._plug_in, method)(item, *rest, **named)
+
+
+def _decided(make: Callable[[], Any], settled: Any) -> Any:
+    """Make a plug-in and tell it what was decided."""
+    plug_in = make()
+    plug_in.settled = settled
+    return plug_in
+
+
+class _Crew:
+    """The actors of the plug-in that works now: stages ask one after the other, so each has all actors in its turn."""
+
+    def __init__(self, section: ClusterSection, threads: int) -> None:
+        self._resources = {"num_cpus": threads, "num_gpus": section.gpus}
+        free = _ray().available_resources()
+        room = [free.get(kind, 0) // need for kind, need in (("CPU", threads), ("GPU", section.gpus)) if need]
+        self.count = section.workers or max(1, int(min(room)))
+        self._of: object = None
+        self._actors: list[Any] = []
+
+    def of(self, remote: _Remote, make: Callable[[], Any]) -> list[Any]:
+        """Return the actors of a plug-in, and end those of the one that had them before."""
+        if self._of is not remote:
+            self.dismiss()
+            worker = _ray().remote(_Worker).options(**self._resources, max_restarts=-1, max_task_retries=RETRIES)
+            self._actors = [worker.remote(make, remote.fingerprint) for _ in range(self.count)]
+            self._of = remote
+        return self._actors
+
+    def dismiss(self) -> None:
+        """End the actors, and with them their copies of a model."""
+        for actor in self._actors:
+            _ray().kill(actor)
+        self._actors, self._of = [], None
+
+
+class _Remote:
+    """A plug-in whose calls are carried out by actors.
+
+    It has what stages tell kinds of plug-ins apart by, except `stream`: a batch comes whole.
+    """
+
+    name: str
+    fingerprint: str
+
+    def __init__(self, plug_in: Any, make: Callable[[], Any], crew: _Crew) -> None:
+        self._plug_in = plug_in
+        self._make = make
+        self._crew = crew
+        if hasattr(plug_in, "settle"):
+            self.settle = self._settle
+        for name in _TOLD:
+            if hasattr(plug_in, name):
+                setattr(self, name, getattr(plug_in, name))
+        for name in _CALLED:
+            if hasattr(plug_in, name):
+                setattr(self, name, self._method(name))
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        def call(item: Any, *rest: Any, **named: Any) -> Any:
+            return next(self.each(name, [item], *rest, **named))
+
+        return call
+
+    def _settle(self, *texts_and_cache: Any) -> None:
+        """Let the plug-in here decide by the texts how to compute; its copies elsewhere take that over."""
+        self._plug_in.settle(*texts_and_cache)
+        self.vector_fingerprint = self._plug_in.vector_fingerprint
+        self._make = partial(_decided, self._make, self._plug_in.settled)
+
+    def each(self, method: str, items: Iterable[Any], *rest: Any, **named: Any) -> Iterator[Any]:
+        """Yield the method's result for every item, in order; a few calls are under way at a time."""
+        from ray.exceptions import RayActorError, RayTaskError
+        from ray.util import ActorPool
+
+        actors = self._crew.of(self, self._make)
+        pool = ActorPool(list(actors))
+        # What is the same for all calls is sent to each machine once.
+        shared = _ray().put((tuple(rest), named))
+        waiting = enumerate(items)
+        results: dict[int, Any] = {}
+        taken = due = 0
+        try:
+            while True:
+                for number, item in islice(waiting, _AHEAD * len(actors) - (taken - due)):
+                    pool.submit(lambda actor, given: actor.call.remote(*given, shared), (number, method, item))
+                    taken += 1
+                if due == taken:
+                    return
+                number, result = pool.get_next_unordered()
+                results[number] = result
+                while due in results:
+                    yield results.pop(due)
+                    due += 1
+        except RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, ExpertuneError) else error) from None
+        except RayActorError as error:
+            raise PluginError(
+                f"its process died {RETRIES + 1} times at the same call ({error})",
+                place=f"plug-in {self.name}",
+                hint="Give each process more memory: fewer cluster.workers, or smaller batches.",
+            ) from error
