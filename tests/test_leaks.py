@@ -316,7 +316,10 @@ def test_what_goes_by_meaning_is_counted_and_answers_stay():
 
 
 SAME = "do you ship my order to me and can i return it and what is the cost of it for me and my account " * 4
-ENDS = ["Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich. ", "Pack my box with five dozen liquor jugs, quickly! "]
+ENDS = [
+    "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich. ",
+    "Pack my box with five dozen liquor jugs, quickly! ",
+]
 
 
 def test_questions_that_the_base_cannot_tell_apart_never_reach_the_experts(tiny_model, tmp_path):

@@ -212,7 +212,9 @@ class Run:
         """Leave out generated questions that mean the same as a held-out one; they are counted like other rules'."""
         copies = self._repeats([question.text for question in questions.items], held_out)
         # The key changes only where something goes: another base does not have everything scored again.
-        return (leaks.counted_out(questions, copies), self._key("leaks", key, copies)) if any(copies) else (questions, key)
+        return (
+            (leaks.counted_out(questions, copies), self._key("leaks", key, copies)) if any(copies) else (questions, key)
+        )
 
     def _repeats(self, texts: Sequence[str], held_out: Sequence[str]) -> tuple[bool, ...]:
         """Tell which texts the base model can hardly tell from a held-out question; an aside, kept like an artefact."""
