@@ -88,8 +88,8 @@ def test_odd_texts_go_through_a_whole_run(tmp_path, tiny_model):
         ([{"question": "a", "answer": "one"}], "expected 2 to train on"),
         ([{"question": "a", "answer": "one"}, {"question": "", "answer": "two"}], "'question' is empty"),
         ([{"question": "a", "answer": "one"}, {"question": "b", "answer": "\u200b \ufeff"}], "'answer' is empty"),
-        ([{"question": "a", "answer": "one"}, {"question": "b", "answer": "t\0o"}], "NUL byte"),
-        ([{"question": "a", "answer": "one"}, {"question": "b", "answer": ODD["lone surrogate"]}], "surrogate"),
+        ([{"question": "a", "answer": "one"}, {"question": "b", "answer": "t\0o"}], "no text may hold"),
+        ([{"question": "a", "answer": "one"}, {"question": "b", "answer": ODD["lone surrogate"]}], "no text may hold"),
     ],
 )
 def test_what_cannot_be_worked_with_is_refused_in_one_sentence(rows, expected, tmp_path, tiny_model):
@@ -124,7 +124,7 @@ def test_fifty_thousand_documents_are_ranked():
     for row in range(3):
         cosines = np.round(vectors[50_000 + row] @ vectors[:50_000].T, 6)
         assert found.first[row] == pytest.approx(
-            1 + int((cosines > cosines[row]).sum()), abs=(cosines == cosines[row]).sum()
+            1 + int((cosines > cosines[row]).sum()), abs=float((cosines == cosines[row]).sum())
         )
 
 
