@@ -35,12 +35,13 @@ demo: setup ## run the main job on examples/shop into runs/shop
 test: setup check unit models ## everything CI runs: checks, unit tests, tests with the packaged models
 
 .PHONY: check
-check: setup ## ruff, mypy --strict, import-linter, deptry
+check: setup ## ruff, mypy --strict, import-linter, deptry, a review of the dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
+	$(BIN)/python requirements/review.py
 
 # One single-threaded worker for each core: unit tests are many and small.
 .PHONY: unit
@@ -60,6 +61,17 @@ faults: setup ## kill a run sixty times and see that nothing is lost (not part o
 fuzz: SECONDS ?= 600
 fuzz: setup ## mutated files for every reader, for SECONDS=600 (not part of test)
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
+
+# mutmut has an environment of its own, which looks into the project's: it wants other versions of what is pinned there.
+MUTATION := build/mutation
+.PHONY: mutation
+mutation: setup ## small changes to labels, losses, selection and metrics: do the tests notice? (not part of test)
+	$(PYTHON) -m venv $(MUTATION)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $(MUTATION)/project
+	cp $(MUTATION)/project $$($(MUTATION)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_project.pth
+	$(MUTATION)/bin/python -m pip install --quiet "mutmut>=3.8,<4"
+	OMP_NUM_THREADS=1 $(MUTATION)/bin/python -m mutmut run --max-children 1
+	$(MUTATION)/bin/python -m mutmut results
 
 # Asks a database of vulnerabilities, so it wants a connection; pip-audit lives in an environment of its own.
 .PHONY: audit
@@ -89,7 +101,7 @@ lock: ## pin new dependencies of pyproject.toml in requirements/lock.txt
 
 .PHONY: clean
 clean: ## remove what setup, checks and tests leave behind; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step of setup leaves a stamp, so that a second `make setup` is instant and a changed file repeats only what follows.
 

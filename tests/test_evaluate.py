@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from expertune import evaluate as module
 from expertune.config import EvaluateSection
 from expertune.errors import DataError
-from expertune.evaluate import METRICS, compare, evaluate, measure, rank, separation
-from expertune.records import Document, JudgedSet, Query, Role
+from expertune.evaluate import METRICS, Remembering, compare, evaluate, measure, rank, separation
+from expertune.records import Document, JudgedSet, PanelEvidence, Query, Role
 from expertune.statistics import bootstrap_interval, randomisation_test
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -338,3 +338,69 @@ def test_published_and_known_figures(name, ndcg):
         encode_documents = encode_queries
 
     assert 100 * measure(Encoder(), read_set(name), "base").mean("ndcg@10") == pytest.approx(ndcg, abs=0.05)
+
+
+def test_measurements_and_separations_name_their_set():
+    encoder, data = random_set()
+    measured, separated = measure(encoder, data, "base"), separation(encoder, data, "base")
+    assert (measured.dataset, measured.split, measured.role, measured.model) == ("set", "test", Role.DOMAIN, "base")
+    assert (separated.dataset, separated.split, separated.model) == ("set", "test", "base")
+
+
+def test_what_cannot_be_separated_names_its_set():
+    encoder, data = hand_made([0.5], {"q": {"d0": 1}})
+    with pytest.raises(DataError) as caught:
+        separation(encoder, data, "base")
+    assert caught.value.message == "expected relevant and irrelevant pairs of held-out questions and documents"
+    assert caught.value.place == data.name
+    encoder, data = hand_made([0.5, 0.4], {"unknown": {"d0": 1}})
+    with pytest.raises(DataError, match="relevant and irrelevant"):
+        separation(encoder, data, "base")
+
+
+def test_equal_cosines_have_a_narrow_histogram():
+    encoder, data = hand_made([0.5, 0.5, 0.5], {"q": {"d0": 1}})
+    edges = separation(encoder, data, "base").edges
+    assert (edges[0], edges[-1]) == (pytest.approx(0.5), pytest.approx(0.501))
+
+
+def test_a_sampled_pair_may_be_any_pair(monkeypatch):
+    """As many draws as pairs, over and over: the first pair of the first query is drawn like every other one."""
+    encoder, data = hand_made([0.1, 0.9, 0.2], {"q": {"d1": 1}})
+    monkeypatch.setattr(module, "MOST_PAIRS", 2)
+    lows = {separation(encoder, data, "base", seed=seed).edges[0] for seed in range(20) if _both(encoder, data, seed)}
+    assert {round(low, 3) for low in lows} == {0.1, 0.2}
+
+
+def _both(encoder, data, seed):
+    try:
+        return bool(separation(encoder, data, "base", seed=seed))
+    except DataError:
+        return False
+
+
+def test_evaluating_tells_every_step_and_passes_seed_and_evidence_on(evaluation, monkeypatch):
+    _, events, encoders, sets = evaluation
+    assert [(event.stage, event.detail) for event in events] == [
+        ("evaluate", f"{model} on {data.name}") for model in ("base", "tuned") for data in sets
+    ]
+    monkeypatch.setattr(module, "MOST_PAIRS", 4000)
+    section = SECTION.model_copy(update={"seed": 11})
+    evidence = PanelEvidence(0.0, 0.5, 0.4, "weak", 0.0, 10)
+    found = evaluate(encoders, sets, section, panel=evidence)
+    assert found.separations[0] == separation(encoders["base"], sets[0], "base", seed=11)
+    assert found.separations[0] != separation(encoders["base"], sets[0], "base")
+    assert any("The experts disagree" in sentence for sentence in found.verdict.signatures)
+
+
+def test_remembering_asks_again_for_other_texts_only():
+    encoder = TableEncoder({"a": np.ones(2), "b": np.zeros(2)}, name="counted")
+    remembering = Remembering(encoder)
+    assert remembering.name == "counted"
+    for ask in (remembering.encode_queries, remembering.encode_documents):
+        before = encoder.encoded
+        assert ask(["a"]).tolist() == ask(["a"]).tolist() == [[1, 1]]
+        assert encoder.encoded == before + 1
+        assert ask(["b"]).tolist() == [[0, 0]]
+        assert ask(["b", "a"]).tolist() == [[0, 0], [1, 1]]
+        assert encoder.encoded == before + 4

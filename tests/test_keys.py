@@ -156,6 +156,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     tuned = TunedModel(tmp_path, "base", "query", Selection(0.0, 1, (), ""), 1)
     monkeypatch.setattr(Run, "_augment", remember)
     monkeypatch.setattr(Run, "_obtain", made)
+    monkeypatch.setattr(Run, "_repeats", lambda self, texts, held_out: (False,) * len(texts))
     monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
     monkeypatch.setattr(Run, "_evidence", lambda *arguments: PanelEvidence(0.0, 0.0, 0.0, "", 0.0, 1))
     monkeypatch.setattr(Store, "obtain", obtain)

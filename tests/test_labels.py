@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import special, stats
+from sklearn.isotonic import IsotonicRegression
 
 from expertune.config import LabelSection
-from expertune.labels import calibrate, label, share_equal_texts, weigh
+from expertune.labels import calibrate, label, label_rows, ndcg, share_equal_texts, weigh
 from expertune.records import Dataset, Document, Question, Questions, Scores
 
 
@@ -284,3 +286,145 @@ def test_the_order_of_experts_does_not_matter(values, order):
     chosen = section(strategy="anchored", form="distribution")
     first, second = label(*make(values), chosen), label(*make(values[:, :, list(order)]), chosen)
     np.testing.assert_allclose(first.targets, second.targets, atol=5e-3)
+
+
+# --- calibrations against independent ones ----------------------------------------------------------------------------
+
+GAPS = np.array(
+    [
+        [0.9, np.nan, 0.1, 0.4, 0.4, 7.0],
+        [0.2, 0.3, np.nan, np.nan, 0.8, 0.5],
+        [0.7, 0.6, 0.5, 0.4, 0.3, -9.0],
+        [0.1, 0.2, 0.8, 0.6, 0.65, 0.7],
+    ],
+    np.float32,
+)
+GAPS_HARD = np.array([[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], np.float32)
+FIRST_THREE = np.array([True, True, True, False])
+
+
+def calibrated(method, values=GAPS, hard=GAPS_HARD, known=FIRST_THREE):
+    made = calibrate(values[:, :, None], hard, known, method=method)
+    assert made.dtype == np.float32
+    assert (np.isnan(made[:, :, 0]) == np.isnan(values)).all()
+    return made[:, :, 0]
+
+
+def z_scores(values):
+    return np.where(np.isnan(values), np.nan, stats.zscore(values.astype(np.float64), axis=None, nan_policy="omit"))
+
+
+def test_z_scores_are_scipys_of_the_scored_documents_of_each_question():
+    for row, made in zip(GAPS, calibrated("zscore"), strict=True):
+        scored = ~np.isnan(row)
+        np.testing.assert_allclose(made[scored], stats.zscore(row[scored]), rtol=1e-4)
+
+
+def test_ranks_are_normal_scores_of_the_scored_documents_of_each_question():
+    for row, made in zip(GAPS, calibrated("rank"), strict=True):
+        scored = row[~np.isnan(row)]
+        normal = stats.norm.ppf((stats.rankdata(scored) - 0.5) / len(scored))
+        np.testing.assert_allclose(made[~np.isnan(row)], stats.zscore(normal), rtol=1e-4)
+
+
+def test_one_scored_document_has_no_rank_to_speak_of():
+    alone = np.array([[0.3, np.nan, np.nan], [0.1, 0.2, 0.3]], np.float32)
+    assert calibrated("rank", alone, np.eye(2, 3, dtype=np.float32), np.ones(2, bool))[0, 0] == 0.0
+
+
+def test_percentiles_cut_an_expert_s_outliers_off():
+    values = np.concatenate([np.linspace(-1, 1, 398), [50.0, -70.0]]).astype(np.float32).reshape(20, 20)
+    low, high = np.percentile(values, [1, 99])
+    expected = stats.zscore(np.clip((values - low) / (high - low), 0, 1), axis=None)
+    made = calibrated("percentile", values, np.eye(20, dtype=np.float32), np.ones(20, bool))
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+def test_isotonic_is_the_log_odds_that_known_questions_teach():
+    standard = calibrated("zscore").astype(np.float64)
+    seen = ~np.isnan(standard[:3])
+    x, y = standard[:3][seen], GAPS_HARD[:3][seen]
+    floor = 0.5 / len(y)
+    model = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(x, y)
+    odds = np.full(GAPS.shape, np.nan)
+    scored = ~np.isnan(standard)
+    odds[scored] = special.logit(model.predict(standard[scored])) + 0.1 * standard[scored]
+    np.testing.assert_allclose(calibrated("isotonic"), z_scores(odds), rtol=2e-3, atol=2e-3)
+
+
+def test_isotonic_has_nothing_to_learn_where_no_answer_is_known():
+    for hard in (np.zeros_like(GAPS_HARD), np.ones_like(GAPS_HARD)):
+        np.testing.assert_array_equal(calibrated("isotonic", hard=hard), calibrated("zscore"))
+
+
+# --- merging, bit by bit ----------------------------------------------------------------------------------------------
+
+
+def test_the_calibrated_strategy_is_the_normal_share_of_the_mean():
+    given_ = make(np.random.default_rng(3).normal(size=(4, 5, 3)))
+    calibrated_ = calibrate(given_[2].values, np.eye(4, 5, dtype=np.float32), np.ones(4, bool), method="zscore")
+    expected = stats.norm.cdf(calibrated_.mean(axis=2) - 2.0)
+    made = label(*given_, section(strategy="calibrated")).targets
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores_of_a_pair", "expected"),
+    [
+        ([0.2, 0.9], 0.55),  # two: nobody is an outlier
+        ([0.2, 0.3, 0.9], 0.3),  # three: the middle one
+        ([0.0] * 2 + [0.4] * 12 + [0.9] * 2, 0.4),  # sixteen: an eighth on each side
+        ([np.nan, 0.1, 0.5, 0.9], 0.5),
+        ([np.nan, np.nan, np.nan], 0.0),
+    ],
+)
+def test_trimmed_means_by_hand(scores_of_a_pair, expected):
+    filler = np.full(len(scores_of_a_pair), 0.25)
+    made = label(*make([[scores_of_a_pair, filler], [filler, filler]]), section(strategy="trimmed")).targets
+    assert made[0, 0] == pytest.approx(expected)
+    assert made[1, 1] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("strategy", ["soft-1", "soft-3", "median", "trimmed"])
+def test_similarities_lie_in_range_and_are_float32(strategy):
+    values = [[[3.0, 4.0, 5.0], [-3.0, -2.0, -1.0]], [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]]
+    made = label(*make(values), section(strategy=strategy)).targets
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, [[1.0, 0.0], [0.5, 0.5]])
+
+
+def test_labels_of_some_rows_are_learned_from_these_alone():
+    given_ = base_and_other(better=False)
+    rows = np.array([3, 1, 7, 20])
+    part = tuple(given_[1].items[row] for row in rows)
+    for chosen in (section(strategy="anchored", form="distribution"), section(strategy="calibrated")):
+        expected = label(
+            given_[0], Questions(part), Scores(("base", "other"), given_[2].values[rows]), chosen, base="base"
+        )
+        made = label_rows(*given_, chosen, rows, base="base")
+        np.testing.assert_array_equal(made.targets, expected.targets)
+        assert (made.warnings, made.strategy, made.panel) == (expected.warnings, chosen.strategy, expected.panel)
+
+
+def test_only_known_questions_teach_the_weights():
+    """Generated questions that praise the noise do not make it an expert."""
+    truth, values = panel(extra=(noise,))
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    own = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    liked = tuple(Question(f"g{row}", (f"d{values[row, :, 1].argmax()}",), "llm", "short") for row in range(len(truth)))
+    dataset = Dataset("panel", documents, own)
+    chosen = section(strategy="weighted", form="distribution")
+    alone = label(dataset, Questions(own), Scores(("good", "noise"), values), chosen)
+    both = label(dataset, Questions((*own, *liked)), Scores(("good", "noise"), np.concatenate([values] * 2)), chosen)
+    assert [expert.weight for expert in both.panel] == pytest.approx([expert.weight for expert in alone.panel])
+
+
+def test_quality_is_scikit_learns_ndcg_with_what_is_unscored_last():
+    values = np.array([[0.9, np.nan, 0.1], [0.1, 0.5, 0.7]], np.float32)
+    hard = np.array([[0, 1, 0], [0, 1, 0]], np.float32)
+    assert ndcg(values, hard) == pytest.approx((1 / np.log2(4) + 1 / np.log2(3)) / 2)
+    assert ndcg(values, hard, depth=2) == pytest.approx(0.5 / np.log2(3))
+    assert np.isnan(ndcg(values, np.zeros_like(hard)))
+    assert np.isnan(ndcg(values[:, :1], hard[:, :1]))
+    assert 0 < ndcg(np.full_like(values, np.nan), hard) < 1

@@ -1,4 +1,7 @@
-"""No held-out question, and no near-copy of one, reaches training: leaks of twelve kinds are planted and caught."""
+"""No held-out question, and no near-copy of one, reaches training.
+
+Leaks of twelve kinds that show in the words, and of ten that show in the meaning alone, are planted and caught.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expertune import config, data
+from expertune import config, data, leaks
 from expertune.augment import Request, augment
 from expertune.cleaning import apart, near_copies
 from expertune.config import AugmentSection, DataSection
 from expertune.errors import DataError
 from expertune.pipeline import Run, Stage
-from expertune.records import Dataset, Document, Question
+from expertune.records import Dataset, Document, Question, Questions
 from expertune.wording import normalise
 
 LATIN_TO_CYRILLIC = str.maketrans("aeopcxy", "аеорсху")
@@ -151,7 +155,7 @@ def test_copies_are_told_and_too_few_questions_refused(tmp_path, caplog):
     loaded(tmp_path)
     assert "1 training question(s) nearly repeat a held-out one: they are left out" in caplog.text
     write(tmp_path, "qa.jsonl", rows[2:])
-    with pytest.raises(DataError, match="1 of 2 training questions nearly repeat held-out ones"):
+    with pytest.raises(DataError, match="1 of 2 training questions nearly repeat a held-out one"):
         loaded(tmp_path)
 
 
@@ -199,3 +203,134 @@ def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_mod
     assert {candidate.factor for candidate in result.model.selection.candidates} == set(wanted.select.factors)
     with pytest.raises(DataError, match="cannot be read"):
         data.load_judged(wanted.data)
+
+
+# --- by meaning -------------------------------------------------------------------------------------------------------
+
+# Held out, and the same again in words of its own.
+MEANINGS: dict[str, tuple[str, str]] = {
+    "a wish": ("How do I strikethrough text in Gmail?", "I would like to strikethrough text in Gmail."),
+    "shorter": ("Is there a way to contact a user on GitHub?", "Contacting a user on GitHub"),
+    "another question word": ("Where do I find my card PIN?", "How do I find my card PIN?"),
+    "another tense and article": (
+        "Where can I see the invoice of last month?",
+        "Where do I see the invoice for the last month?",
+    ),
+    "American spelling": (
+        "Which colours does the grey jacket come in?",
+        "What colors does the gray jacket come in?",
+    ),
+    "politely": ("How do I top up by card?", "Could you please tell me how to top up by card?"),
+    "passive": ("Why did my top-up fail?", "Why was my top-up failed?"),
+    "clauses turned around": ("If my parcel is late, whom do I ask?", "Whom should I ask when my parcel is late?"),
+    "plural": ("What is the treatment for COVID-19?", "What are the treatments of COVID-19?"),
+    "a sentence before": (
+        "How can I export my Google chat logs?",
+        "I'd like to export my logs from google chat, how do I do this?",
+    ),
+}
+DIFFERENT = [
+    ("How do I change the delivery address of my order?", "How do I change the colour of my order?"),
+    ("Can I return a product that was purchased as a gift?", "Can I return a product bought with a gift card?"),
+    ("Can I cancel my order?", "Can I return my order?"),
+]
+
+
+@pytest.mark.parametrize("kind", MEANINGS)
+def test_the_words_alone_do_not_give_these_away(kind):
+    held_out, copy = MEANINGS[kind]
+    assert near_copies([copy], {normalise(held_out)}) == [False]
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("kind", MEANINGS)
+def test_a_leak_by_meaning_is_caught_among_own_and_among_generated_questions(kind, tmp_path, monkeypatch, caplog):
+    held_out, copy = MEANINGS[kind]
+    rows = [{"question": text, "answer": f"Answer number {number}"} for number, text in enumerate(OTHERS)]
+    rows.append({"question": copy, "answer": "Another answer"})
+    rows.append({"question": held_out, "answer": "Another answer", "split": "heldout"})
+    write(tmp_path, "qa.jsonl", rows)
+    planted = Planted([copy, "Do you have a garden?", "Are there rooms for families?", "Where can I park the car?"])
+    monkeypatch.setattr("expertune.augment.load_generators", lambda *arguments, **options: (planted,))
+    result = Run(_wanted(tmp_path, "all-minilm-l6-v2")).execute(until=Stage.AUGMENT)
+    assert [question.text for question in result.dataset.questions] == OTHERS
+    assert "1 training question(s) mean nearly the same as a held-out one: they are left out" in caplog.text
+    assert result.questions is not None
+    assert copy not in {item.text for item in result.questions.items}
+    assert len(result.questions.items) == len(OTHERS) + 3
+    assert result.questions.removed[leaks.RULE] == 1
+
+
+@pytest.mark.models
+def test_questions_that_only_look_alike_mean_something_else():
+    from expertune.encoders import embedding_expert
+    from expertune.score import unit_rows
+
+    expert = embedding_expert("all-minilm-l6-v2")
+    for held_out, other in DIFFERENT:
+        found = leaks.repeats(
+            [other],
+            [held_out],
+            lambda texts: unit_rows(expert.embed(list(texts), is_query=True)),
+            unrelated=data.anchor_texts(),
+        )
+        assert found == (False,)
+
+
+def _wanted(folder: Path, base: str) -> config.Config:
+    return config.from_mapping(
+        {
+            "data": {"path": str(folder)},
+            "run": {"out": str(folder / "out"), "threads": 1},
+            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
+            "score": {"experts": ["bm25"]},
+            "train": {"base": base, "steps": 2, "batch_size": 4},
+        }
+    )
+
+
+def test_copies_by_meaning_by_hand():
+    """Unrelated sentences lie at 0.5 of a held-out question here, so a copy has to reach 0.5 + 0.95 * 0.5 = 0.975."""
+    at = {"held": 1.0, "unrelated": 0.5, "copy": 0.976, "near": 0.974, "far": 0.9, "other way": -1.0}
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        if not texts:
+            return np.zeros((0, 2), np.float32)
+        return np.array([[at[text], np.sqrt(1 - at[text] ** 2)] for text in texts], np.float32)
+
+    texts = ["far", "copy", "near", "held", "other way"]
+    found = leaks.repeats(texts, ["held"], encode, unrelated=["unrelated"])
+    assert found == (False, True, False, True, False)
+    assert leaks.repeats(["far"] * 600 + ["copy"], ["held"], encode, unrelated=["unrelated"])[-2:] == (False, True)
+    assert leaks.repeats(texts, [], encode, unrelated=["unrelated"]) == (False,) * 5
+    assert leaks.repeats([], ["held"], encode, unrelated=["unrelated"]) == ()
+
+
+def test_what_goes_by_meaning_is_counted_and_answers_stay():
+    documents = (Document("d0", "one"), Document("d1", "two"))
+    items = (Question("a", ("d0",)), Question("b", ("d1",)), Question("c", ("d1",), "small", "short"))
+    left = leaks.without(Dataset("shop", documents, items), (False, True, False))
+    assert left == Dataset("shop", documents, (items[0], items[2]))
+    counted = leaks.counted_out(Questions(items, {"empty": 2}), (False, True, True))
+    assert counted == Questions(items[:1], {"empty": 2, leaks.RULE: 2})
+
+
+SAME = "do you ship my order to me and can i return it and what is the cost of it for me and my account " * 4
+ENDS = [
+    "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich. ",
+    "Pack my box with five dozen liquor jugs, quickly! ",
+]
+
+
+def test_questions_that_the_base_cannot_tell_apart_never_reach_the_experts(tiny_model, tmp_path):
+    """The tiny model reads 64 tokens; what comes later is another text to the words, and the same one to the base."""
+    written = [SAME + end * 20 for end in ENDS]
+    assert near_copies([written[0]], {normalise(written[1])}) == [False]
+    rows = [{"question": text, "answer": f"Answer number {number}"} for number, text in enumerate(OTHERS)]
+    rows.append({"question": written[0], "answer": "Another answer"})
+    rows.append({"question": written[1], "answer": "Another answer", "split": "heldout"})
+    write(tmp_path, "qa.jsonl", rows)
+    result = Run(_wanted(tmp_path, str(tiny_model))).execute(until=Stage.SCORE)
+    assert [question.text for question in result.dataset.questions] == OTHERS
+    assert result.questions is not None
+    assert written[0] not in {item.text for item in result.questions.items}

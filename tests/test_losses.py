@@ -187,3 +187,72 @@ def test_unrelated_sentences_cost_what_they_moved():
     )
     features = [{"input_ids": torch.tensor([0])}, {"input_ids": torch.tensor([1])}]
     assert loss(features, torch.tensor([0])).item() == pytest.approx(5.0)
+
+
+def test_unrelated_sentences_are_pulled_by_the_mean_of_what_they_moved():
+    """Cosines 0.6 and 1 with the base's vectors: (0.4 + 0) / 2, times the weight."""
+    model = Table([[1.0, 0.0], [0.6, 0.8]])
+    loss = MatrixLoss(
+        model,
+        targets=torch.tensor([[1.0], [1.0]]),
+        documents=lambda rows: (torch.tensor([0]), torch.tensor([[1.0, 0.0]])),
+        objective="listwise",
+        temperature=1.0,
+        unrelated_vectors=torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
+        anchor_weight=5.0,
+    )
+    features = [{"input_ids": torch.tensor([0, 0])}, {"input_ids": torch.tensor([1, 0])}]
+    assert loss(features, torch.tensor([0, 1])).item() == pytest.approx(1.0)
+
+
+def test_the_documents_of_a_batch_are_those_of_its_rows():
+    asked = []
+
+    def documents(rows):
+        asked.append(rows.tolist())
+        return torch.tensor([0]), torch.tensor([[1.0, 0.0]])
+
+    loss = MatrixLoss(
+        Table([[1.0, 0.0]] * 3),
+        targets=torch.ones(3, 1),
+        documents=documents,
+        objective="pairwise",
+        temperature=1.0,
+    )
+    loss([{"input_ids": torch.tensor([2, 1])}], torch.tensor([2, 1]))
+    assert asked == [[2, 1]]
+    assert loss.anchor_weight == 0.0
+
+
+def test_angle_compares_by_angles():
+    generator = np.random.default_rng(6)
+    model = Table(generator.normal(size=(3, 4)))
+    documents = torch.nn.functional.normalize(torch.tensor(generator.normal(size=(5, 4)), dtype=torch.float32), dim=1)
+    targets = torch.tensor(generator.uniform(size=(3, 5)), dtype=torch.float32)
+    rows = torch.tensor([0, 1, 2])
+    loss = MatrixLoss(
+        model,
+        targets=targets,
+        documents=lambda _: (torch.arange(5), documents),
+        objective="angle",
+        temperature=0.1,
+    )
+    questions = torch.nn.functional.normalize(model.weight, dim=1)
+    expected = cosent(angles(questions, documents), targets, 0.1)
+    assert loss([{"input_ids": rows}], rows).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_candidates_that_a_batch_does_not_hold_are_left_out():
+    """Of candidates 3 and 0 the batch holds 0 alone, of 2 and 3 none of the two."""
+    documents = torch.eye(4)[[0, 1]]
+    loss = MatrixLoss(
+        Table(np.eye(4)),
+        targets=torch.tensor([[0.9, 0.1], [0.25, 0.75]]),
+        candidates=torch.tensor([[3, 0], [1, 3]]),
+        documents=lambda _: (torch.tensor([0, 1]), documents),
+        objective="pairwise",
+        temperature=1.0,
+    )
+    rows = torch.tensor([0, 1])
+    # Row 0: cosine 1 with document 0, target 0.1. Row 1: cosine 1 with document 1, target 0.25.
+    assert loss([{"input_ids": rows}], rows).item() == pytest.approx(((1 - 0.1) ** 2 + (1 - 0.25) ** 2) / 2)

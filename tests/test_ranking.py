@@ -1,5 +1,7 @@
 """Rankings against a full sort, ties, and encoders that break their contract."""
 
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from expertune.errors import DataError, PluginError
 from expertune.evaluate import ranking
-from expertune.evaluate.ranking import rank
+from expertune.evaluate.ranking import neutral_order, rank
 from expertune.records import Document, JudgedSet, Query, Role
 
 
@@ -178,3 +180,29 @@ def test_ranks_are_consistent_whatever_the_ties(cosines, depth, data):
     assert sorted(full.documents[0]) == sorted(names)
     assert np.all(np.diff(full.scores[0]) <= 0)
     assert full.first[0] == 1 + min(full.documents[0].index(name) for name in relevant)
+
+
+def test_the_order_of_equal_cosines_is_the_same_in_every_version():
+    """Another hash would move every figure of a set with ties."""
+    documents = [Document(f"d{number}", "same") for number in range(40)]
+    turn = neutral_order(documents)
+    expected = sorted(documents, key=lambda item: blake2b(item.id.encode(), digest_size=8).digest())
+    assert [documents[index].id for index in np.argsort(turn)] == [item.id for item in expected]
+    assert turn.dtype == np.int64
+
+
+def test_a_hundred_documents_are_ranked_unless_told_otherwise():
+    encoder, data = random_set(np.random.default_rng(8), documents=150, queries=2)
+    found = rank(encoder, data)
+    assert [len(ids) for ids in found.documents] == [100, 100]
+    assert found.scores.shape == (2, 100)
+    assert found.scores.dtype == np.float32
+
+
+def test_broken_document_vectors_name_the_encoder_too():
+    encoder, data = random_set(np.random.default_rng(9))
+    plainly = encoder.encode_documents
+    encoder.encode_documents = lambda texts: plainly(texts) * np.nan
+    with pytest.raises(PluginError) as caught:
+        rank(encoder, data)
+    assert (caught.value.message, caught.value.place) == ("expected a matrix of finite vectors", "table")

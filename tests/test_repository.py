@@ -156,6 +156,18 @@ def test_setup_installed_what_is_pinned(name: str):
     assert wrong == {}
 
 
+@pytest.mark.skipif(not (Path(sys.prefix) / ".setup").is_dir(), reason="this environment was not made by make setup")
+def test_the_review_of_the_dependencies_finds_nothing():
+    done = subprocess.run([sys.executable, "requirements/review.py"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_nothing_writes_spreadsheet_files():
+    """Whoever adds a CSV export has to neutralise cells that begin like a formula, and to test it."""
+    writing = re.compile(r"\bto_csv\b|\bcsv\.(?:Dict)?[wW]riter\b|\bto_excel\b")
+    assert [path.name for path in MODULES if writing.search(path.read_text(encoding="utf-8"))] == []
+
+
 # --- what every module owes ------------------------------------------------------------------------------------------
 
 

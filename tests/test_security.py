@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from expertune import config
-from expertune.errors import ExpertuneError
+from expertune.cli import app
+from expertune.errors import DataError, ExpertuneError
 from expertune.pipeline import Run, RunResult
 
 pytestmark = pytest.mark.slow
@@ -121,6 +123,21 @@ def test_an_offline_run_opens_no_socket(runs):
     assert runs[0].reached == []
     assert runs[0].result.evaluation is not None
     assert "never-there" in runs[0].logged  # The run with a hub id was refused, and without a connection.
+
+
+@pytest.mark.parametrize("options", [["--offline"], []])
+def test_offline_on_the_command_line_wins_over_the_config(options, tmp_path, monkeypatch):
+    asked: list[bool] = []
+
+    def hub(name: str, *, offline: bool) -> None:
+        asked.append(offline)
+        raise DataError(f"{name} was asked for", hint="This is a test.")
+
+    monkeypatch.setattr("expertune.data.layout._hub_table", hub)
+    (tmp_path / "c.toml").write_text('[data]\npath = "owner/questions"\n[run]\noffline = false\n')
+    done = CliRunner().invoke(app, ["load", str(tmp_path / "c.toml"), "--out", str(tmp_path / "out"), *options])
+    assert "owner/questions was asked for" in done.output
+    assert set(asked) == {bool(options)}
 
 
 class _Elements(HTMLParser):

@@ -6,6 +6,7 @@ import pytest
 from expertune.config import SelectSection
 from expertune.records import Dataset, Document, Measurement, Question, Questions, Role
 from expertune.select import Trial, choose, fold, validation_set
+from expertune.statistics import standard_error
 
 
 def measurement(values, role=Role.DOMAIN):
@@ -92,3 +93,71 @@ def test_a_validation_set_merges_equal_questions():
 def test_the_base_must_be_among_the_trials():
     with pytest.raises(StopIteration):
         choose([trial(1.0, 0.1)], SelectSection())
+
+
+def test_candidates_hold_what_was_measured_and_the_choice_says_so():
+    trials = [trial(0.0, 0.0), trial(0.5, 0.05, general=-0.004), trial(1.0, 0.10, general=-0.008)]
+    chosen = choose(trials, SelectSection())
+    (base, half, whole) = chosen.candidates
+    assert [item.factor for item in chosen.candidates] == [0.0, 0.5, 1.0]
+    assert {item.step for item in chosen.candidates} == {100} == {chosen.step}
+    assert (base.domain_difference, base.domain_standard_error, base.general_difference) == (0, 0, 0)
+    assert half.domain == trials[1].domain.mean("ndcg@10")
+    assert half.general == trials[1].general.mean("ndcg@10") == pytest.approx(0.796)
+    assert half.general_difference == pytest.approx(-0.004)
+    assert half.general_standard_error == pytest.approx(0.0, abs=1e-9)
+    gains = trials[2].domain.values["ndcg@10"] - trials[0].domain.values["ndcg@10"]
+    assert whole.domain_difference == pytest.approx(gains.mean())
+    assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
+    assert chosen.why == (
+        f"factor 1 gains {gains.mean():+.4f} nDCG@10 on validation questions "
+        f"(standard error {whole.domain_standard_error:.4f}) and -0.0080 on the general probe"
+    )
+
+
+def test_the_base_that_is_kept_says_what_was_not_enough():
+    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection())
+    assert chosen.why == (
+        "keep the base: the best candidate gains +0.0000 nDCG@10 on validation questions, "
+        "within one standard error (0.0000) of nothing"
+    )
+    assert [item.chosen for item in chosen.candidates] == [True, False]
+
+
+def test_a_loss_of_exactly_the_tolerance_is_allowed():
+    quarter = [
+        Trial(factor, 100, measurement(np.linspace(0.2, 0.4, 50) + factor / 4), measurement([0.75 - factor / 4] * 4))
+        for factor in (0.0, 1.0)
+    ]
+    assert choose(quarter, SelectSection(general_tolerance=0.25)).factor == 1.0
+    assert choose(quarter, SelectSection(general_tolerance=0.2499)).factor == 0.0
+
+
+def test_questions_about_one_answer_are_one_observation():
+    base, tuned = np.full(40, 0.5), 0.5 + np.random.default_rng(5).normal(0.02, 0.1, 40)
+    names = tuple(f"q{row}" for row in range(40))
+    answers = tuple(f"a{row % 4}" for row in range(40))
+
+    def measured(values):
+        return Measurement("hand", "v", Role.DOMAIN, "m", names, answers, {"ndcg@10": values}, (1,) * 40, ((),) * 40)
+
+    probe = measurement([0.5] * 4)
+    chosen = choose([Trial(0.0, 1, measured(base), probe), Trial(1.0, 1, measured(tuned), probe)], SelectSection())
+    assert chosen.candidates[1].domain_standard_error == pytest.approx(standard_error(tuned - base, answers))
+    assert chosen.candidates[1].domain_standard_error != pytest.approx(standard_error(tuned - base, names))
+
+
+def test_two_questions_are_enough_to_choose_by():
+    split = fold(questions(known=10, generated=0), SelectSection(validation=0.2))
+    assert len(split.validation) == 2
+    assert len(split.train) == 8
+    assert split.validation.dtype == split.train.dtype == np.int64
+
+
+def test_a_validation_set_is_a_domain_set_over_every_document():
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(3))
+    items = (Question("one", ("d0",)), Question("two", ("d1", "d2")))
+    judged = validation_set(Dataset("hand", documents, items), Questions(items), np.array([1]))
+    assert (judged.dataset, judged.split, judged.documents) == ("hand", "validation", documents)
+    assert [(query.id, query.text) for query in judged.queries] == [("v0", "two")]
+    assert judged.qrels == {"v0": {"d1": 1, "d2": 1}}

@@ -113,3 +113,23 @@ def test_the_development_part_of_the_sts_benchmark():
     assert len(found.scores) == 1500
     # What the set's own page says of plain word overlap.
     assert spearman(np.array(overlap), np.array(found.scores)) == pytest.approx(0.653, abs=0.005)
+
+
+def test_the_interval_is_the_bootstrap_of_scipys_correlations():
+    data, generator = pairs(40), np.random.default_rng(9)
+    base, tuned = AngleEncoder(2.0), AngleEncoder(0.9)
+    section = EvaluateSection(resamples=150, confidence=0.8, seed=9)
+    people = np.array(data.scores)
+    cosines = [
+        (encoder.encode_queries(data.left) * encoder.encode_queries(data.right)).sum(axis=1)
+        for encoder in (base, tuned)
+    ]
+    drawn = []
+    for _ in range(150):
+        rows = generator.integers(0, 40, 40)
+        before, after = (stats.spearmanr(values[rows], people[rows]).statistic for values in cosines)
+        drawn.append(after - before)
+    found = similarity_change(data, base, tuned, section)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.1, 0.9])), abs=2e-3)
+    assert found.base == pytest.approx(stats.spearmanr(cosines[0], people).statistic, abs=1e-3)
+    assert similarity_change(data, base, tuned, section) == found

@@ -107,6 +107,14 @@ def test_scratch_stays_until_the_artefact_is_made(tmp_path):
     assert not scratch.exists()
 
 
+def test_scratch_that_a_killed_run_left_beside_a_finished_artefact_goes(tmp_path):
+    store = Store(tmp_path)
+    store.obtain("train", "k" * 64, writer("done"))
+    store.scratch("train", "k" * 64).mkdir(parents=True)
+    assert store.obtain("train", "k" * 64, writer("again")).reused
+    assert not store.scratch("train", "k" * 64).exists()
+
+
 def test_a_store_of_another_format_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "FORMAT").write_text("99\n")
     with pytest.raises(StoreError, match="has format '99', this version reads format 1"):

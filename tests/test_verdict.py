@@ -7,7 +7,8 @@ from scipy import stats
 from expertune.config import EvaluateSection
 from expertune.evaluate import compare
 from expertune.evaluate.verdict import METRIC, adjusted, verdict
-from expertune.records import Comparison, Measurement, Role, Separation
+from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation
+from expertune.statistics import detectable_from, stratified_interval
 
 SECTION = EvaluateSection(resamples=2000)
 
@@ -220,3 +221,136 @@ def test_one_small_p_among_many_sets_is_no_evidence():
     assert alone[0].outcome == "better"
     assert among[0].outcome == "no evidence"
     assert of_set(0, 0.03).outcome == "better"
+
+
+# --- every sentence, word by word -------------------------------------------------------------------------------------
+
+
+def pooled(*pairs, section=SECTION):
+    """Return what the statistics say of some sets: means before and after, the interval, what would have been seen."""
+    strata = [(tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs]
+    interval = stratified_interval(
+        strata, confidence=section.confidence, resamples=section.resamples, seed=section.seed
+    )
+    before, after = (np.mean([both[side].mean(METRIC) for both in pairs]) for side in (0, 1))
+    freedom = interval.clusters - len(strata)
+    seen = detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence)
+    return 100 * before, 100 * after, 100 * interval.mean, 100 * interval.low, 100 * interval.high, 100 * seen
+
+
+def domain_words(pairs, moves, questions):
+    before, after, mean, low, high, _ = pooled(*pairs)
+    return (
+        f"Domain nDCG@10 {moves} from {before:.1f} to {after:.1f} ({mean:+.1f}, 95 % interval {low:+.1f} to "
+        f"{high:+.1f}, {questions} questions)"
+    )
+
+
+def test_two_domain_sets_that_rise_and_two_general_ones_that_stay():
+    domain = [moved("shop/a", Role.DOMAIN, 0.087), moved("shop/b", Role.DOMAIN, 0.06, count=60, seed=2)]
+    general = [moved("med/test", Role.GENERAL, 0.004, seed=1), moved("law/test", Role.GENERAL, 0.003, seed=3)]
+    _, _, mean, low, high, _ = pooled(*general)
+    assert decide(*domain, *general).why == (
+        f"{domain_words(domain, 'rises', 180)}; general rises by {mean:.1f} ({low:+.1f} to {high:+.1f}): ship it."
+    )
+
+
+def test_a_fall_is_told_as_one():
+    domain, general = moved("shop/test", Role.DOMAIN, -0.06), moved("med/test", Role.GENERAL, -0.05, seed=1)
+    _, _, mean, low, high, _ = pooled(general)
+    found = decide(domain, general)
+    assert found.why == (
+        f"{domain_words([domain], 'falls', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), more than "
+        "the 1.0 allowed: do not ship it. On its own, shop/test falls by 6.0 points and med/test falls by 5.0 points, "
+        "which is significant."
+    )
+    assert (found.domain, found.general, found.ship) == ("worse", "worse", False)
+
+
+def test_no_evidence_in_every_word():
+    domain = moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1)
+    *_, seen = pooled(domain)
+    assert decide(domain).why == (
+        f"{domain_words([domain], 'goes', 50)}; general ability was not measured: do not ship it. This is no evidence "
+        f"of a change: the smallest difference these questions would have shown is {seen:.1f} points."
+    )
+    alike = moved("shop/test", Role.DOMAIN, 0.0, spread=0.0)
+    assert decide(alike).why == (
+        f"{domain_words([alike], 'goes', 120)}; general ability was not measured: do not ship it. This is no evidence "
+        "of a change: the two models rank alike."
+    )
+
+
+def test_nothing_measured_in_every_word():
+    found = decide(moved("med/test", Role.GENERAL, 0.1))
+    assert found.why == "No held-out questions of the domain were given, so nothing can be said: do not ship it."
+
+
+def test_what_cannot_be_ruled_out_in_every_word():
+    domain, general = (
+        moved("shop/test", Role.DOMAIN, 0.087),
+        moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1),
+    )
+    _, _, mean, low, high, _ = pooled(general)
+    assert decide(domain, general).why == (
+        f"{domain_words([domain], 'rises', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), which does "
+        "not rule out a loss of more than 1.0: ship it."
+    )
+
+
+def test_signs_of_a_failed_tuning_in_every_word():
+    fall, rise = moved("shop/test", Role.DOMAIN, -0.06), moved("med/test", Role.GENERAL, 0.05, seed=1)
+    assert decide(fall, rise).signatures == (
+        "Held-out domain questions fall by 6.0 points while general sets rise by 5.0: the training questions are "
+        "probably unlike real ones.",
+    )
+    wide = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, -0.06, seed=2)]
+    spread = np.std([0.1, -0.06], ddof=1) * 100
+    assert decide(*wide).signatures == (
+        f"The change differs widely between the domain sets: its standard deviation is {spread:.1f} points, its mean "
+        "+2.0.",
+    )
+    elsewhere = [moved("med/a", Role.GENERAL, 0.1), moved("med/b", Role.GENERAL, -0.06, seed=2)]
+    assert decide(moved("shop/a", Role.DOMAIN, 0.1), *elsewhere).signatures == (
+        f"The change differs widely between the general sets: its standard deviation is {spread:.1f} points, its mean "
+        "+2.0.",
+    )
+    little = [moved("shop/a", Role.DOMAIN, 0.004), moved("shop/b", Role.DOMAIN, -0.004, seed=2)]
+    assert decide(*little).signatures == ()
+    steady = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, 0.05, seed=2)]
+    assert decide(*steady).signatures == ()
+
+
+def test_pairs_that_hardly_lie_apart_in_every_word():
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    assert decide(domain, separations=[separated(0.55, 0.1)]).signatures == (
+        "Relevant and irrelevant pairs of shop/test hardly lie apart: AUROC 0.55, Kolmogorov-Smirnov distance 0.10.",
+    )
+    assert decide(domain, separations=[separated(0.6, 0.2)]).signatures == ()
+
+
+NOTHING_WRONG = PanelEvidence(agreement=0.15, base=0.5, best=0.5, best_expert="strong", untraced=0.25, top=10)
+
+
+def signs(**changes):
+    values = {name: getattr(NOTHING_WRONG, name) for name in PanelEvidence.__dataclass_fields__} | changes
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    return verdict(compare(*domain, SECTION), domain, (), SECTION, panel=PanelEvidence(**values)).signatures
+
+
+def test_signs_of_poor_labels_in_every_word():
+    assert signs() == ()
+    unknown = float("nan")
+    assert signs(agreement=unknown, base=unknown, best=unknown, untraced=unknown) == ()
+    assert signs(agreement=0.149) == (
+        "The experts disagree: two of them rank the answers to a question with a mean correlation of 0.15, so that "
+        "their common opinion is mostly chance.",
+    )
+    assert signs(best=0.4, best_expert="weak") == (
+        "The base ranks the user's own questions better (nDCG@10 50.0) than any other expert (weak: 40.0): the panel "
+        "has little to teach it.",
+    )
+    assert signs(untraced=0.3) == (
+        "No expert can trace 30% of the generated questions back to their answer (among its first 10): they may ask "
+        "about something else.",
+    )

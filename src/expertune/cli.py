@@ -63,6 +63,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config, such as train.steps=50; may be repeated."),
 ]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Open no connection, whatever the config says (the default where it says nothing)."),
+]
 
 
 def main() -> None:
@@ -132,9 +136,12 @@ def _stage_command(stage: str) -> Callable[..., None]:
         store: StoreFolder = None,
         mteb: Mteb = None,
         assignments: Set = None,
+        offline: Offline = False,
     ) -> None:
         from expertune.config import from_mapping
 
+        if offline:
+            assignments = [*(assignments or ()), "run.offline=true"]
         values, place = _values(config, data, general, out, store, assignments, mteb=mteb)
         _execute(from_mapping(values, place=place), "report" if stage == "run" else stage)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, checking, cleaning, cluster, config, data, models
+from expertune import artefacts, checking, cleaning, cluster, config, data, leaks, models
 from expertune.config import Config, PluginSpec
 from expertune.errors import DataError, StoreError
 from expertune.records import (
@@ -37,6 +37,7 @@ from expertune.records import (
     ignore_progress,
 )
 from expertune.store import Store, fingerprint
+from expertune.wording import normalise
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -152,8 +153,11 @@ class Run:
         # All that is missing is told now, not after the minutes that the stages before it take.
         checking.require_models(wanted)
         cluster.require(wanted.cluster)
+        secret = _held_out_texts(judged, held_out)
+        dataset, data_key = self._apart_by_meaning(dataset, secret, data_key)
         questions, key = self._augment(dataset, held_out, data_key)
-        if reached(Stage.AUGMENT, questions=questions):
+        questions, key = self._counted_out(questions, secret, key)
+        if reached(Stage.AUGMENT, dataset=dataset, questions=questions):
             return result
         scores, score_key = self._score(dataset, questions, key)
         if reached(Stage.SCORE, scores=scores):
@@ -198,6 +202,35 @@ class Run:
                 return augment(dataset, section, spread, held_out=held_out, cache=self.store.items, report=self.report)
 
         return self._obtain(Stage.AUGMENT, key, Questions, make), key
+
+    def _apart_by_meaning(self, dataset: Dataset, held_out: Sequence[str], key: str) -> tuple[Dataset, str]:
+        """Leave out the user's own questions that mean the same as a held-out one, and say so."""
+        copies = self._repeats([question.text for question in dataset.questions], held_out)
+        if not any(copies):
+            return dataset, key
+        kept = _enough(leaks.without(dataset, copies), sum(copies), "mean nearly the same as a held-out one")
+        return kept, self._key("leaks", key, copies)
+
+    def _counted_out(self, questions: Questions, held_out: Sequence[str], key: str) -> tuple[Questions, str]:
+        """Leave out generated questions that mean the same as a held-out one; they are counted like other rules'."""
+        copies = self._repeats([question.text for question in questions.items], held_out)
+        # The key changes only where something goes: another base does not have everything scored again.
+        return (
+            (leaks.counted_out(questions, copies), self._key("leaks", key, copies)) if any(copies) else (questions, key)
+        )
+
+    def _repeats(self, texts: Sequence[str], held_out: Sequence[str]) -> tuple[bool, ...]:
+        """Tell which texts the base model can hardly tell from a held-out question; an aside, kept like an artefact."""
+        if not held_out:
+            return (False,) * len(texts)
+        base = self._base_expert()
+
+        def make() -> tuple[bool, ...]:
+            encoder = self._encoder("base", base, base)
+            return leaks.repeats(texts, held_out, encoder.encode_queries, unrelated=data.anchor_texts())
+
+        key = self._key("leaks", base.fingerprint, leaks.SIMILARITY, texts, held_out)
+        return self._aside("leaks", key, tuple[bool, ...], make)
 
     def _score(self, dataset: Dataset, questions: Questions, key: str) -> tuple[Scores, str]:
         from expertune.score import load_experts, of_candidates, score
@@ -464,19 +497,29 @@ def follow(config: Config) -> None:
 
 
 def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
-    """Leave out training questions that nearly repeat a held-out one, and say so.
+    """Leave out training questions that nearly repeat a held-out one, and say so."""
+    kept = cleaning.apart(dataset, held_out)
+    return _enough(kept, len(dataset.questions) - len(kept.questions), "nearly repeat a held-out one")
+
+
+def _enough(kept: Dataset, copies: int, why: str) -> Dataset:
+    """Return what is kept, and say how many went and why.
 
     Raises:
         DataError: fewer than two are left.
     """
-    kept = cleaning.apart(dataset, held_out)
-    copies = len(dataset.questions) - len(kept.questions)
     if copies:
-        logger.warning("%d training question(s) nearly repeat a held-out one: they are left out", copies)
+        logger.warning("%d training question(s) %s: they are left out", copies, why)
     if len(kept.questions) < 2:
-        message = f"{copies} of {len(dataset.questions)} training questions nearly repeat held-out ones, 2 must not"
-        raise DataError(message, place=dataset.name, hint="Hold out other questions, or add question-answer pairs.")
+        message = f"{copies} of {copies + len(kept.questions)} training questions {why}, 2 must not"
+        raise DataError(message, place=kept.name, hint="Hold out other questions, or add question-answer pairs.")
     return kept
+
+
+def _held_out_texts(judged: Sequence[JudgedSet], held_out: frozenset[str]) -> tuple[str, ...]:
+    """Return the held-out questions as people wrote them, or as they were normalised where no chosen set has them."""
+    written = {normalise(query.text): query.text for item in judged for query in item.queries}
+    return tuple(written.get(text, text) for text in sorted(held_out))
 
 
 def _size(made: object) -> str:

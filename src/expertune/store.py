@@ -106,6 +106,8 @@ class Store:
         try:
             with self.alone(stage, key):
                 if self._complete(folder):
+                    # A run that was killed right after it had made this may have left its scratch.
+                    shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
                     return Artefact(folder, reused=True)
                 temporary = folder.parent / f".{key[:32]}"
                 shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left

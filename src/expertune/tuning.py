@@ -61,12 +61,13 @@ def tune_and_choose(
     given = train.TrainingData(
         questions=[item.text for item in questions.items],
         documents=document_texts,
-        targets=np.asarray(labels.targets),
-        active=np.asarray(labels.active),
+        # Copies: what comes from the store is mapped read-only, and torch warns of tensors over such memory.
+        targets=np.array(labels.targets),
+        active=np.array(labels.active),
         document_vectors=base_encoder.encode_documents(document_texts),
         unrelated=unrelated,
         unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
-        columns=labels.columns,
+        columns=None if labels.columns is None else np.array(labels.columns),
         known=own,
     )
     fold = select.fold(questions, choice, seed=section.seed)

@@ -175,15 +175,18 @@ def read_tsv(path: Path) -> Table:
 
 def read_parquet(path: Path) -> Table:
     """Read a Parquet file; places are row numbers from 1."""
-    import pandas
+    import pyarrow
+    from pyarrow import parquet
 
     data = read_bytes(path)
     try:
-        frame = pandas.read_parquet(io.BytesIO(data))
-    except (OSError, ValueError) as error:
+        # What pandas wrote about itself beside the columns is not needed, and anything can stand there.
+        frame = parquet.read_table(io.BytesIO(data)).to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
         message = f"is not Parquet ({(str(error) or type(error).__name__).splitlines()[0]})"
         raise DataError(message, place=str(path), hint="Write it with DataFrame.to_parquet.") from None
-    return frame_table(frame, str(path))
+    index = [name for name in frame.columns if str(name).startswith("__index_level_")]
+    return frame_table(frame.drop(columns=index), str(path))
 
 
 def frame_table(frame: DataFrame, place: str) -> Table:

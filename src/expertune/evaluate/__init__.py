@@ -98,6 +98,8 @@ def separation(encoder: Encoder, judged: JudgedSet, model: str, *, seed: int = 0
     weights = np.repeat([1.0, (pairs - len(relevant)) / len(irrelevant)], [len(relevant), len(irrelevant)])
     low, high = float(scores.min()), float(scores.max())
     edges = np.linspace(low, high if high > low else low + 1e-3, BINS + 1)
+    with np.errstate(divide="ignore"):  # what SciPy makes of one pair on each side, for a p that nobody reads
+        ks = float(ks_2samp(relevant, irrelevant, method="asymp").statistic)
     near, _ = np.histogram(relevant, bins=edges, density=True)
     far, _ = np.histogram(irrelevant, bins=edges, density=True)
     return Separation(
@@ -107,7 +109,7 @@ def separation(encoder: Encoder, judged: JudgedSet, model: str, *, seed: int = 0
         auprc=float(average_precision_score(truth, scores, sample_weight=weights)),
         prevalence=len(relevant) / pairs,
         auroc=float(roc_auc_score(truth, scores)),
-        ks=float(ks_2samp(relevant, irrelevant, method="asymp").statistic),
+        ks=ks,
         overlap=float(np.sum(np.minimum(near, far) * np.diff(edges))),
         edges=tuple(edges.tolist()),
         relevant=tuple(near.tolist()),
