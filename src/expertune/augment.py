@@ -19,7 +19,7 @@ from expertune import models
 from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
-from expertune.plugins import log_used, make_all
+from expertune.plugins import all_used, log_used, make_all
 from expertune.records import (
     Dataset,
     ItemCache,
@@ -141,7 +141,8 @@ def augment(
         _draft(item, texts[index], generators[item.generator]) for index, item in enumerate(planned) if index in texts
     ]
     questions, removed = clean(drafts, dataset.questions, held_out=held_out, near_duplicate=section.near_duplicate)
-    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed))
+    used = all_used(generators)
+    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed), used)
 
 
 def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_Planned, ...]:

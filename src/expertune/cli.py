@@ -178,7 +178,7 @@ def _execute(config: Config, stage: str) -> None:
 
 
 def _show_evaluation(evaluation: Evaluation) -> None:
-    from expertune.report.formats import points, signed
+    from expertune.report.formats import interval, points, signed
 
     typer.echo(evaluation.verdict.why)
     table = terminal.table(
@@ -186,8 +186,7 @@ def _show_evaluation(evaluation: Evaluation) -> None:
     )
     for row in evaluation.comparisons:
         if row.metric == "ndcg@10":
-            interval = f"{signed(row.low)} to {signed(row.high)}"
-            values = (points(row.base), points(row.tuned), signed(row.difference), interval)
+            values = (points(row.base), points(row.tuned), signed(row.difference), interval(row.low, row.high))
             table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
     terminal.console().print(table)
     for similarity in evaluation.similarities:

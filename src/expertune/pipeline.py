@@ -222,7 +222,7 @@ class Run:
             kept = np.asarray(round_trip(questions, dataset, scores, most_rank=section.round_trip))
             items = tuple(item for item, keep in zip(questions.items, kept, strict=True) if keep)
             removed = {**questions.removed, "round trip": int((~kept).sum())}
-            questions = Questions(items, removed)
+            questions = replace(questions, items=items, removed=removed)
             scores = scores.of(kept)
 
         def make() -> SoftLabels:

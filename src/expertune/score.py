@@ -18,7 +18,7 @@ from expertune import models
 from expertune.candidates import pick
 from expertune.config import PluginSpec, ScoreSection
 from expertune.errors import ConfigError, PluginError
-from expertune.plugins import log_used, make_all
+from expertune.plugins import all_used, log_used, make_all
 from expertune.records import (
     Dataset,
     FloatArray,
@@ -143,7 +143,7 @@ def _candidates(whole: Scores, dataset: Dataset, questions: Questions, section: 
         block = np.array(whole.values[some])
         columns[some] = pick(block, positives[some], count, generator)
         values[some] = np.take_along_axis(block, columns[some][:, :, None], axis=1)
-    return Scores(whole.experts, values, whole.seconds, columns)
+    return Scores(whole.experts, values, whole.seconds, columns, whole.used)
 
 
 def _score_all(
@@ -170,7 +170,7 @@ def _score_all(
             _check_scores(expert, values[:, :, index], asked, dataset)
         seconds.append(time.perf_counter() - start)
     report(Progress("score", len(experts), len(experts)))
-    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds))
+    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds), used=all_used(experts))
 
 
 def embed_texts(
