@@ -208,7 +208,8 @@ def _show_evaluation(evaluation: Evaluation) -> None:
 @_guarded
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry or labels.")
+        str,
+        typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry, labels or generators."),
     ],
     config: ConfigFile = None,
     data: Data = None,

@@ -15,7 +15,7 @@ from expertune.errors import ConfigError
 from expertune.records import Report, ignore_progress
 from expertune.study.result import Study, write
 
-STUDIES = ("agreement", "experts", "sizes", "balance", "geometry", "labels")
+STUDIES = ("agreement", "experts", "sizes", "balance", "geometry", "labels", "generators")
 
 
 def run(name: str, config: Config, *, seeds: int = 0, report: Report = ignore_progress) -> tuple[Study, Path]:
