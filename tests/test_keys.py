@@ -69,6 +69,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.bf16": ("off", Stage.TRAIN),
     "train.seed": (1, Stage.TRAIN),
     "train.seeds": (2, Stage.TRAIN),
+    "train.report_to": (["tensorboard"], None),
     "select.factors": ([0.0, 1.0], Stage.TRAIN),
     "select.validation": (0.4, Stage.TRAIN),
     "select.general_tolerance": (0.5, Stage.TRAIN),

@@ -6,6 +6,7 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -130,6 +131,8 @@ class Run:
         """
         wanted = self.config
         _use_machine(wanted.run.threads, offline=wanted.run.offline)
+        if "tensorboard" in wanted.train.report_to:  # the trainer asks for the folder here and nowhere else
+            os.environ["TENSORBOARD_LOGGING_DIR"] = str(wanted.run.out / "tensorboard")
         self._timings.clear()
         started = time.perf_counter()
         dataset = data.load(wanted.data, offline=wanted.run.offline)
@@ -239,7 +242,7 @@ class Run:
         key = self._key(
             Stage.TRAIN,
             key,
-            section.model_dump(exclude={"anchor_texts"}),
+            section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,
             unrelated,
@@ -480,8 +483,6 @@ def _size(made: object) -> str:
 
 def _use_machine(threads: int, *, offline: bool) -> None:
     """Set thread counts and the libraries' offline switches once, before the first model is loaded."""
-    import os
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

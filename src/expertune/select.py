@@ -76,9 +76,10 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
         return _selection(candidates, candidates[trials.index(base)], why)
     near = [item for trial, item in allowed if _within_one_error(best_trial, trial)]
     item = min(near, key=lambda candidate: (candidate.factor, candidate.step))
+    error = 100 * item.domain_standard_error
     why = (
         f"factor {item.factor:g} gains {100 * item.domain_difference:+.1f} points of nDCG@10 on validation questions "
-        f"(standard error {100 * item.domain_standard_error:.1f}) and {100 * item.general_difference:+.1f} on the general probe"
+        f"(standard error {error:.1f}) and {100 * item.general_difference:+.1f} on the general probe"
     )
     return _selection(candidates, item, why)
 
