@@ -136,8 +136,8 @@ def _parts(config: Config, problems: list[ExpertuneError]) -> Iterator[Part]:
             yield _part(group, spec, problems, offline=offline)
     base = PluginSpec(use="sentence_transformer", model=config.train.base)
     yield _part("base", base, problems, offline=offline)
-    for name in config.train.report_to:
-        yield _tracker(name, problems)
+    for tracker in config.train.report_to:
+        yield _tracker(tracker, problems)
     for role, names in (("sts", config.evaluate.sts), ("mteb", config.evaluate.mteb)):
         for name in names:
             yield _measured_on(role, name, problems, offline=offline)

@@ -183,6 +183,7 @@ class LabelSection(Section):
 
 
 Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-mse"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
 class TrainSection(Section):
@@ -208,9 +209,7 @@ class TrainSection(Section):
     )
     seed: Seed = Field(default=0, description="seed of order and dropout")
     seeds: Count = Field(default=1, description="tune with this many seeds and keep the average of their weights")
-    report_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
-        default=(), description="trackers that are told of every step; TensorBoard's files go to OUT/tensorboard"
-    )
+    report_to: tuple[Tracker, ...] = Field(default=(), description="told of every step; TensorBoard: OUT/tensorboard")
 
 
 class SelectSection(Section):
@@ -303,10 +302,9 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
                     PluginSpec.model_fields if section else Config.model_fields
                 )
                 problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
-            elif not path:  # a combination: the message says it all, and what was given is the whole config
-                problems.append(item["msg"].removeprefix("Value error, "))
-            else:
-                problems.append(f"{path}: {item['msg']}, got {item['input']!r}")
+            else:  # Of a combination the message says it all, and what was given is the whole config.
+                combination = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{path}: {item['msg']}, got {item['input']!r}" if path else combination)
         raise ConfigError(problems, place=place) from None
 
 
@@ -327,13 +325,11 @@ def read_values(path: Path) -> dict[str, Any]:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except IsADirectoryError:
-        hint = "Name a folder with your questions and answers as --data DIR, and a config as a file."
-        raise ConfigError(["is a folder, expected a config file"], place=str(path), hint=hint) from None
     except FileNotFoundError:
         raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
+        hint = "A folder with questions and answers is named with --data DIR." if path.is_dir() else ""
+        raise ConfigError([f"not a readable TOML file ({error})"], place=str(path), hint=hint) from None
     return _resolve(values, path.parent)
 
 
