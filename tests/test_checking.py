@@ -109,6 +109,34 @@ def test_unknown_plug_ins_are_listed_with_the_known_ones(faq, tiny_model):
     assert "bm25" in str(findings.problems[0])
 
 
+def test_a_plug_in_with_a_model_must_take_its_options_and_find_its_libraries(faq, tiny_model, monkeypatch):
+    wrong = {"use": "sentence_transformer", "model": str(tiny_model), "options": {"k9": 1}}
+    (problem,) = checking.check(_values(faq, str(tiny_model), score={"experts": ["bm25", wrong]})).problems
+    assert "unknown option 'k9'" in str(problem)
+    monkeypatch.setattr(checking.importlib.util, "find_spec", lambda name: None)
+    file = tiny_model.parent / "small.gguf"
+    file.write_bytes(b"GGUF")
+    values = _values(faq, str(tiny_model), augment={"generators": [f"llama_cpp:{file}"], "shares": [1.0]})
+    (problem,) = checking.check(values).problems
+    assert "expertune[llama-cpp]" in str(problem)
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_the_run(faq, tiny_model, monkeypatch):
+    monkeypatch.setattr(checking.importlib.util, "find_spec", lambda name: None)
+    values = {**_values(faq), "train": {"base": str(tiny_model), "report_to": ["tensorboard"]}}
+    (problem,) = checking.check(values).problems
+    assert "train.report_to" in str(problem)
+    assert "pip install tensorboard" in str(problem)
+
+
+def test_a_panel_needs_an_expert_and_a_combination_repeats_no_config(faq, tiny_model):
+    (problem,) = checking.check(_values(faq, str(tiny_model), score={"experts": []})).problems
+    assert "score.experts" in str(problem)
+    augment = {"generators": ["template", "template"], "shares": [1.0]}
+    (problem,) = checking.check(_values(faq, str(tiny_model), augment=augment), place="my.toml").problems
+    assert str(problem) == "my.toml: augment.shares has 1 numbers for 2 generators"
+
+
 def test_a_generator_is_no_expert_and_an_expert_no_generator(faq, tiny_model, monkeypatch):
     monkeypatch.setattr(models, "present", lambda layout: True)
     sections = {

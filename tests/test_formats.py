@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expertune.report.formats import cut, decimals, duration, p_value, plain, points, remark, signed
+from expertune.report.formats import (
+    cut,
+    decimals,
+    duration,
+    interval,
+    p_value,
+    plain,
+    points,
+    remark,
+    signed,
+    significant,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +27,8 @@ from expertune.report.formats import cut, decimals, duration, p_value, plain, po
         (signed, -0.0001, "0.0"),
         (plain, 0.14, "0.14"),
         (plain, 12345.6, "12346"),
+        (significant, 0.058, "0.0580"),
+        (significant, 188.0, "188"),
         (decimals, -0.5, "−0.50"),
         (p_value, 0.0004, "< 0.001"),
         (p_value, 0.04, "0.040"),
@@ -34,6 +47,11 @@ def test_numbers_read_as_people_write_them(write, value, expected):
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_what_is_missing_is_a_dash(write, value):
     assert write(value) == "–"
+
+
+def test_an_interval_over_the_whole_range_says_nothing():
+    assert interval(-0.004, 0.075) == "−0.4 to +7.5"
+    assert interval(-1.0, 1.0) == "–"
 
 
 @given(st.text(), st.integers(1, 80))

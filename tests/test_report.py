@@ -292,6 +292,27 @@ def many_rows(count: int, filler: str) -> ReportInputs:
     return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))
 
 
+def test_what_servers_used_up_stands_beside_the_times(tmp_path: Path):
+    line = "small: 24 answers of the server, 2,400 tokens read, 240 written, cost 0.0072"
+    inputs = finished_run.run()
+    page = write_report(inputs, tmp_path / "without").read_text(encoding="utf-8")
+    assert "No server was asked" in page
+    inputs = finished_run.run(questions=replace(inputs.questions, used=(line,)))
+    page = write_report(inputs, tmp_path / "with").read_text(encoding="utf-8")
+    assert f"<li>{line}</li>" in page
+    assert "No server was asked" not in page
+    assert json.loads((tmp_path / "with" / "results.json").read_text(encoding="utf-8"))["used"] == [line]
+
+
+def test_an_interval_that_says_nothing_is_left_out_and_squeezes_no_other():
+    known = finished_run.comparison("test_seen", Role.DOMAIN)
+    unknown = replace(known, split="test_unseen", difference=0.0, low=-1.0, high=1.0, detectable=0.0)
+    drawn = charts.differences((known, unknown))
+    assert "[no interval]" in drawn
+    assert "−100" not in drawn
+    assert "100" not in re.findall(r">([^<>]+)</text>", drawn)
+
+
 def test_a_measure_that_nobody_took_has_no_row(tmp_path: Path):
     page = write_report(finished_run.run(), tmp_path).read_text(encoding="utf-8")
     assert "IsoScore" in page

@@ -355,9 +355,10 @@ def test_a_stream_must_answer_every_request_once(positions: list[int]) -> None:
 
 def test_tokens_and_cost_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "expertune"), serving(bad.asking) as server:
-        augment(DATASET, section(), [generator(server, price_read=2.0, price_written=10.0)])
+        made = augment(DATASET, section(), [generator(server, price_read=2.0, price_written=10.0)])
     # 24 answers of 100 tokens read and 10 written: 24 * (100 * 2 + 10 * 10) / 1e6
     assert "small: 24 answers of the server, 2,400 tokens read, 240 written, cost 0.0072" in caplog.text
+    assert made.used == ("small: 24 answers of the server, 2,400 tokens read, 240 written, cost 0.0072",)
 
 
 def test_what_was_used_is_told_when_the_run_fails_too(caplog: pytest.LogCaptureFixture) -> None:

@@ -212,6 +212,18 @@ def test_a_panel_of_one_is_that_expert_whatever_the_aggregation(config):
     assert panel.weights([0, 1, 2]).sum() == pytest.approx(1.0)
 
 
+def test_groups_of_generated_questions_are_its_kinds_and_several_generators(config):
+    from expertune.study.generators import groups
+
+    lab = Lab(config, lambda _: None)
+    found = groups(lab)
+    assert {group.by for group in found} == {"kind"}  # one generator cannot be left out
+    rows = sorted(int(row) for group in found for row in group.rows)
+    assert rows == np.flatnonzero(~lab.known).tolist()
+    for group in found:
+        assert {lab.questions.items[row].kind for row in group.rows} == {group.name}
+
+
 def test_a_smaller_set_takes_only_the_generated_questions_of_its_answers(config):
     lab = Lab(config, lambda _: None)
     pairs = np.flatnonzero(lab.known)

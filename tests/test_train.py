@@ -276,6 +276,19 @@ def test_a_saved_query_side_model_answers_like_its_two_halves(base, data, tmp_pa
     np.testing.assert_array_equal(saved.encode(DOCUMENTS), expected[1])
 
 
+def test_tensorboard_is_told_of_every_step(base, data, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    losses = train.tune(base, data, section(steps=3, report_to=("tensorboard",)), tmp_path / "tuned")
+    told = EventAccumulator(str(tmp_path / "board"))
+    told.Reload()
+    events = told.Scalars("train/loss")
+    assert [event.step for event in events] == [1, 2, 3]
+    np.testing.assert_allclose([event.value for event in events], losses, rtol=1e-5)
+
+
 def test_bf16_is_only_used_where_asked_or_found():
     assert train.use_bf16("on") is True
     assert train.use_bf16("off") is False

@@ -23,7 +23,7 @@ from expertune.cleaning import Draft, clean, tally, usable
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
 from expertune.fragments import fragments
-from expertune.plugins import each, log_used, make_all
+from expertune.plugins import all_used, each, log_used, make_all
 from expertune.records import (
     Dataset,
     Document,
@@ -150,7 +150,8 @@ def augment(
     ]
     drafts.extend(_pieces(dataset, section))
     questions, removed = clean(drafts, dataset.questions, held_out=held_out, near_duplicate=section.near_duplicate)
-    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed))
+    used = all_used(generators)
+    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed), used)
 
 
 def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_Planned, ...]:

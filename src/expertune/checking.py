@@ -5,6 +5,7 @@ Every problem of config, data and models is collected, so that a user sees them 
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from expertune.models import trust
 from expertune.records import Dataset, JudgedSet
 from expertune.score import load_experts
 
+_ON_HUB = "hub, fetched on first use"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -134,6 +136,8 @@ def _parts(config: Config, problems: list[ExpertuneError]) -> Iterator[Part]:
             yield _part(group, spec, problems, offline=offline)
     base = PluginSpec(use="sentence_transformer", model=config.train.base)
     yield _part("base", base, problems, offline=offline)
+    for tracker in config.train.report_to:
+        yield _tracker(tracker, problems)
     for role, names in (("sts", config.evaluate.sts), ("mteb", config.evaluate.mteb)):
         for name in names:
             yield _measured_on(role, name, problems, offline=offline)
@@ -151,26 +155,34 @@ def _measured_on(role: str, name: str, problems: list[ExpertuneError], *, offlin
     return Part(role, name, found=True, source=source)
 
 
+def _tracker(name: str, problems: list[ExpertuneError]) -> Part:
+    found = importlib.util.find_spec(name) is not None
+    if not found:
+        message = f"the tracker '{name}' is not installed"
+        problems.append(ConfigError([message], place="train.report_to", hint=f"Install it with: pip install {name}"))
+    return Part("tracker", name, found=found, source="installed" if found else "")
+
+
 def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offline: bool) -> Part:
     role = group.removesuffix("s")
     try:
         source = _source(spec.model, offline=offline) if spec.model else str(spec.options.get("base_url", "built in"))
         if group != "base":
-            _plug_in(group, spec)
+            _plug_in(group, spec, here=not source.startswith(_ON_HUB))
     except ExpertuneError as error:
         problems.append(error)
         return Part(role, spec.label, found=False, source="")
     return Part(role, spec.label, found=True, source=source)
 
 
-def _plug_in(group: str, spec: PluginSpec) -> None:
-    """Make sure that the plug-in exists, takes its options, and may be picked by the model."""
+def _plug_in(group: str, spec: PluginSpec, *, here: bool) -> None:
+    """Make sure that the plug-in exists, takes its options and finds its libraries, and may be picked by the model."""
     entry = models.find(spec.model) if spec.model else None
     if spec.use:
         if spec.use not in registry.names(group):
             registry.factory(group, spec.use)
-        if not spec.model:
-            # Without a model nothing heavy is read, and a missing key or option is told before the work begins.
+        if here:
+            # A plug-in loads nothing before its first text; a missing key, option or library is told now.
             (load_experts if group == "experts" else load_generators)([spec], offline=True)
         return
     if entry is not None and not (entry.expert if group == "experts" else entry.generator):
@@ -205,5 +217,5 @@ def _source(name: str, *, offline: bool) -> str:
         hub = entry.hub if entry is not None else name
         if offline or not _HUB_ID.fullmatch(hub):
             raise
-        return f"hub, fetched on first use{f' ({entry.megabytes} MB)' if entry is not None else ''}"
+        return f"{_ON_HUB}{f' ({entry.megabytes} MB)' if entry is not None else ''}"
     return "hub cache"

@@ -193,7 +193,7 @@ def _execute(config: Config, stage: str) -> None:
 
 
 def _show_evaluation(evaluation: Evaluation) -> None:
-    from expertune.report.formats import points, signed
+    from expertune.report.formats import interval, points, signed
 
     typer.echo(evaluation.verdict.why)
     table = terminal.table(
@@ -201,8 +201,7 @@ def _show_evaluation(evaluation: Evaluation) -> None:
     )
     for row in evaluation.comparisons:
         if row.metric == "ndcg@10":
-            interval = f"{signed(row.low)} to {signed(row.high)}"
-            values = (points(row.base), points(row.tuned), signed(row.difference), interval)
+            values = (points(row.base), points(row.tuned), signed(row.difference), interval(row.low, row.high))
             table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
     terminal.console().print(table)
     for similarity in evaluation.similarities:
@@ -224,7 +223,8 @@ def _show_evaluation(evaluation: Evaluation) -> None:
 @_guarded
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry or labels.")
+        str,
+        typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry, labels or generators."),
     ],
     config: ConfigFile = None,
     data: Data = None,

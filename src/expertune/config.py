@@ -163,6 +163,7 @@ class ScoreSection(Section):
             "ngrams",
             "latent",
         ),
+        min_length=1,
         description="the panel",
     )
     full_matrix: Count = Field(
@@ -203,6 +204,7 @@ class LabelSection(Section):
 
 
 Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-mse"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
 class TrainSection(Section):
@@ -231,6 +233,7 @@ class TrainSection(Section):
     )
     seed: Seed = Field(default=0, description="seed of order and dropout")
     seeds: Count = Field(default=1, description="tune with this many seeds and keep the average of their weights")
+    report_to: tuple[Tracker, ...] = Field(default=(), description="told of every step; TensorBoard: OUT/tensorboard")
 
 
 class SelectSection(Section):
@@ -324,8 +327,9 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
                     PluginSpec.model_fields if section else Config.model_fields
                 )
                 problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
-            else:
-                problems.append(f"{path}: {item['msg']}, got {item['input']!r}")
+            else:  # Of a combination the message says it all, and what was given is the whole config.
+                combination = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{path}: {item['msg']}, got {item['input']!r}" if path else combination)
         raise ConfigError(problems, place=place) from None
 
 
@@ -349,7 +353,8 @@ def read_values(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(["no such config file"], place=str(path), hint="Write one with: expertune init DIR") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError([f"not a readable TOML file ({error})"], place=str(path)) from None
+        hint = "A folder with questions and answers is named with --data DIR." if path.is_dir() else ""
+        raise ConfigError([f"not a readable TOML file ({error})"], place=str(path), hint=hint) from None
     return _resolve(values, path.parent)
 
 

@@ -6,6 +6,7 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,6 +133,8 @@ class Run:
         """
         wanted = self.config
         _use_machine(wanted.run.threads, offline=wanted.run.offline)
+        if "tensorboard" in wanted.train.report_to:  # the trainer asks for the folder here and nowhere else
+            os.environ["TENSORBOARD_LOGGING_DIR"] = str(wanted.run.out / "tensorboard")
         self._timings.clear()
         started = time.perf_counter()
         dataset = data.load(wanted.data, offline=wanted.run.offline)
@@ -259,7 +262,7 @@ class Run:
             kept = np.asarray(round_trip(questions, dataset, scores, most_rank=section.round_trip))
             items = tuple(item for item, keep in zip(questions.items, kept, strict=True) if keep)
             removed = {**questions.removed, "round trip": int((~kept).sum())}
-            questions = Questions(items, removed)
+            questions = replace(questions, items=items, removed=removed)
             scores = scores.of(kept)
 
         def make() -> SoftLabels:
@@ -276,7 +279,7 @@ class Run:
         key = self._key(
             Stage.TRAIN,
             key,
-            section.model_dump(exclude={"anchor_texts"}),
+            section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,
             unrelated,
@@ -549,8 +552,6 @@ def _made_elsewhere(load: Callable[..., tuple[Made, ...]], spec: PluginSpec, thr
 
 def _use_machine(threads: int, *, offline: bool) -> None:
     """Set thread counts and the libraries' offline switches once, before the first model is loaded."""
-    import os
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

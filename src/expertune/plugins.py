@@ -153,9 +153,13 @@ def each(plug_in: Any, method: str, items: Iterable[Any], *rest: Any, **named: A
 
 def log_used(plug_in: Any) -> None:
     """Log what a plug-in with the attribute `used` says it has used up: calls, tokens, money."""
-    used = getattr(plug_in, "used", "")
-    if used:
-        logger.info("%s: %s", plug_in.name, used)
+    for line in all_used([plug_in]):
+        logger.info("%s", line)
+
+
+def all_used(plug_ins: Iterable[Any]) -> tuple[str, ...]:
+    """Return "NAME: what it has used up" for every plug-in that has an attribute `used` with something to say."""
+    return tuple(f"{plug_in.name}: {plug_in.used}" for plug_in in plug_ins if getattr(plug_in, "used", ""))
 
 
 def fingerprint(plug_in: str, version: int, model: ModelSource | None, options: Mapping[str, Any]) -> str:

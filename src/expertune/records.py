@@ -102,10 +102,14 @@ class JudgedSet:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The training questions after augmentation, and how many each cleaning rule removed."""
+    """The training questions after augmentation, and how many each cleaning rule removed.
+
+    `used` has one line for every generator that told what it used up: calls, tokens, money.
+    """
 
     items: tuple[Question, ...]
     removed: Mapping[str, int] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
 
     def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
         """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document.
@@ -129,7 +133,8 @@ class Scores:
     """What each expert thinks of each pair.
 
     `values` is float32 `[Q, D, K]`, NaN where an expert did not score a pair. `seconds` is the
-    time each expert took. Scores of different experts are on different scales.
+    time each expert took, `used` a line for every expert that told what it used up. Scores of different experts
+    are on different scales.
 
     On a large corpus only candidates are kept: `columns` int64 `[Q, C]` are then the documents of each question, in
     ascending order, and `values` is `[Q, C, K]`. None: all documents.
@@ -139,6 +144,7 @@ class Scores:
     values: FloatArray
     seconds: tuple[float, ...] = ()
     columns: NDArray[np.int64] | None = None
+    used: tuple[str, ...] = ()
 
     def of(self, rows: NDArray[Any]) -> Scores:
         """Return the scores of some questions, by row number or mask."""

@@ -29,7 +29,7 @@ from expertune.contract import (
     excerpt,
 )
 from expertune.errors import ConfigError, PluginError
-from expertune.plugins import each, log_used, make_all
+from expertune.plugins import all_used, each, log_used, make_all
 from expertune.records import (
     Dataset,
     FloatArray,
@@ -117,7 +117,7 @@ def score(
         judge.finish()
         seconds.append(judge.seconds)
     report(Progress("score", len(experts), len(experts)))
-    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds))
+    return Scores(tuple(expert.name for expert in experts), values, tuple(seconds), used=all_used(experts))
 
 
 def of_candidates(dataset: Dataset, section: ScoreSection) -> bool:
@@ -167,7 +167,7 @@ def _candidates(job: _Job, experts: Sequence[Expert], section: ScoreSection) -> 
         judge.finish()
     job.report(Progress("score", len(experts), len(experts)))
     seconds = tuple(judge.seconds for judge in judges)
-    return Scores(tuple(expert.name for expert in experts), values, seconds, columns)
+    return Scores(tuple(expert.name for expert in experts), values, seconds, columns, all_used(experts))
 
 
 Rows = Callable[[slice], FloatArray]

@@ -184,7 +184,7 @@ def _train(
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=list(section.report_to) or "none",
         disable_tqdm=True,
     )
     callbacks = [_watcher(section.steps, report), checkpoints.keeper()]

@@ -39,7 +39,8 @@ _OPENVINO = (
     _TOKENS
     + """\
 import openvino
-model = openvino.Core().compile_model("this-folder/openvino_model.xml", "CPU")
+exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # without it, bfloat16 where the processor has it
+model = openvino.Core().compile_model("this-folder/openvino_model.xml", "CPU", exact)
 vectors = model({{item.any_name: np.array(rows[item.any_name]) for item in model.inputs}})["sentence_embedding"]
 """
 )

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from expertune.records import Candidate, Comparison, ExpertQuality, Separation, Timing
-from expertune.report.formats import cut, decimals, duration, points, signed
+from expertune.report.formats import cut, decimals, duration, interval, points, signed
 from expertune.report.svg import COLOUR, drawing, to_svg
 
 Row = TypeVar("Row")
@@ -51,10 +51,12 @@ def differences(rows: Sequence[Comparison]) -> str:
         axes.axvline(0, color=COLOUR["ink"], linewidth=0.9, zorder=1)
         for y, row in _from_top(rows):
             colour = OUTCOME[row.outcome]
-            axes.plot([100 * row.low, 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
+            known = interval(row.low, row.high) != "–"  # one over the whole range would squeeze all others
+            if known:
+                axes.plot([100 * row.low, 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
             axes.plot([100 * row.difference], [y], "D", color=colour, markersize=6, zorder=3)
-            interval = f"[{signed(row.low)}, {signed(row.high)}]"
-            _row_text(axes, y, _set_name(row), f"{signed(row.difference)} {interval}")
+            around = f"[{signed(row.low)}, {signed(row.high)}]" if known else "[no interval]"
+            _row_text(axes, y, _set_name(row), f"{signed(row.difference)} {around}")
         axes.margins(x=0.12)
         _key(figure, {name: Line2D([], [], marker="D", markersize=5, color=c) for name, c in OUTCOME.items()})
         told = "; ".join(f"{_set_name(row)} {signed(row.difference)} ({row.outcome})" for row in rows)

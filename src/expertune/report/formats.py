@@ -33,10 +33,21 @@ def signed(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
+def interval(low: float, high: float) -> str:
+    """Write an interval in points: "−0.4 to +7.5"; one over the whole range [-1, 1], which says nothing, as "–"."""
+    return "–" if low <= -1 and high >= 1 else f"{signed(low)} to {signed(high)}"
+
+
 @_or_dash
 def plain(value: float) -> str:
     """Write a number of any size with three significant digits."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+@_or_dash
+def significant(value: float) -> str:
+    """Write a number with three significant digits, zeros at its end among them: numbers of one column line up."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 @_or_dash

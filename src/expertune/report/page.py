@@ -9,7 +9,18 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from expertune.report.formats import cut, decimals, duration, p_value, plain, points, remark, signed
+from expertune.report.formats import (
+    cut,
+    decimals,
+    duration,
+    interval,
+    p_value,
+    plain,
+    points,
+    remark,
+    signed,
+    significant,
+)
 
 
 @cache
@@ -23,7 +34,7 @@ def environment(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    writers = (points, signed, plain, decimals, p_value, duration, remark, cut)
+    writers = (points, signed, interval, plain, significant, decimals, p_value, duration, remark, cut)
     made.filters |= {write.__name__: write for write in writers}
     return made
 

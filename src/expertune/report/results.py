@@ -88,6 +88,7 @@ def results(
         "geometry": _geometry(geometry) if geometry is not None else None,
         "similarities": [_record(row) for row in evaluation.similarities] or None,
         "benchmarks": [_record(row) for row in evaluation.benchmarks] or None,
+        "used": [*questions.used, *scores.used] or None,
     }
     return {
         "schema": SCHEMA,

@@ -15,7 +15,7 @@ from expertune.errors import ConfigError
 from expertune.records import Report, ignore_progress
 from expertune.study.result import Study, write
 
-STUDIES = ("agreement", "experts", "sizes", "balance", "geometry", "labels")
+STUDIES = ("agreement", "experts", "sizes", "balance", "geometry", "labels", "generators")
 
 
 def run(name: str, config: Config, *, seeds: int = 0, report: Report = ignore_progress) -> tuple[Study, Path]:
@@ -42,7 +42,7 @@ def run(name: str, config: Config, *, seeds: int = 0, report: Report = ignore_pr
     path = config.run.out / f"study-{name}.json"
     settings = {
         "label": config.label.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"anchor_texts"}),
+        "train": config.train.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
         "questions": len(lab.questions.items),
         "documents": len(lab.dataset.documents),
     }

@@ -258,7 +258,7 @@ class Lab:
             hashlib.sha256(targets.tobytes()).hexdigest(),
             np.asarray(labels.active).tolist(),
             own.tolist(),
-            section.model_dump(mode="json", exclude={"anchor_texts"}),
+            section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
             unrelated,
             models.resolve(section.base, offline=self.config.run.offline).fingerprint,
             data.judged_fingerprint(self.config.data),
