@@ -340,7 +340,7 @@ def odd_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"), [("nan", "is NaN"), ("infinite", "is infinite"), ("shape", "expected (28, 8)")]
+    ("how", "expected"), [("nan", "is NaN"), ("infinite", "is infinite"), ("shape", "expected (159, 8)")]
 )
 def test_an_expert_that_breaks_its_contract_is_refused_and_nothing_is_lost(how, expected, wanted, odd_plug_ins, stages):
     spec = f'score.experts=["bm25", {{use = "odd", options = {{how = "{how}"}}}}]'

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in ("design.md", "findings.md", "security.md"))
 """Pages of code; the others only tell, and their own tests look at them."""
-BY_HAND = ("make ", "pip ", "PIP_", "expertune push")
+BY_HAND = ("make ", "pip ", "PIP_", "expertune push", "torchrun ", "accelerate ", "ray ", "python bench/")
 """Lines of shell that no test runs: they install things or need an account."""
 
 WHOLE_RUNS = ("tutorial.md", "ecosystem.md")

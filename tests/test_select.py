@@ -110,16 +110,16 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     assert whole.domain_difference == pytest.approx(gains.mean())
     assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
     assert chosen.why == (
-        f"factor 1 gains {gains.mean():+.4f} nDCG@10 on validation questions "
-        f"(standard error {whole.domain_standard_error:.4f}) and -0.0080 on the general probe"
+        f"factor 1 gains {100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
+        f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general probe"
     )
 
 
 def test_the_base_that_is_kept_says_what_was_not_enough():
     chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection())
     assert chosen.why == (
-        "keep the base: the best candidate gains +0.0000 nDCG@10 on validation questions, "
-        "within one standard error (0.0000) of nothing"
+        "keep the base: the best candidate gains +0.0 points of nDCG@10 on validation questions, "
+        "within one standard error (0.0) of nothing"
     )
     assert [item.chosen for item in chosen.candidates] == [True, False]
 

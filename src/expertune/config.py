@@ -320,6 +320,8 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
     except ValidationError as error:
         problems = []
         for item in error.errors():
+            if item["type"] == "too_short" and item["input"]:
+                continue  # its items are wrong, each of which is told by itself
             path = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
                 section = path.rpartition(".")[0]

@@ -21,12 +21,13 @@ NAME = "expertune.toml"
 SHOWN: dict[str, tuple[str, ...]] = {
     "run": ("threads", "offline"),
     "data": ("test_splits", "train_split", "question_column", "answer_column", "id_column"),
-    "augment": ("generators", "shares", "kinds", "per_answer", "most", "only_labelled", "budget_seconds"),
+    "augment": ("generators", "shares", "kinds", "per_answer", "fragments", "most", "only_labelled", "budget_seconds"),
     "score": ("experts",),
-    "label": ("strategy", "calibration", "hard_mix", "round_trip"),
+    "label": ("strategy", "calibration", "hard_mix", "known_mix", "round_trip"),
     "train": ("base", "mode", "steps", "batch_size", "learning_rate", "lora_rank", "anchor_weight"),
     "select": ("factors", "validation", "general_tolerance"),
     "evaluate": ("confidence", "general_tolerance"),
+    "cluster": ("engine", "address", "workers"),
 }
 """The keys that a first config shows; all others keep their defaults."""
 

@@ -177,14 +177,10 @@ def _together(runs: list[dict[str, object]], measure: str, *, resamples: int = 1
     for _ in range(resamples):
         rows = np.concatenate([members[name] for name in generator.choice(names, len(names))])
         drawn.append(spearman(changed[rows], gains[rows]))
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(
-        spearman(changed, gains),
-        float(low),
-        float(high),
-        float(np.nanstd(drawn)),
-        len(names),
-    )
+    # Tunings that all gain the same, or change nothing, have no correlation.
+    known = [value for value in drawn if not np.isnan(value)] or [float("nan")]
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(spearman(changed, gains), float(low), float(high), float(np.std(known)), len(names))
 
 
 def _spelled(interval: Interval) -> str:
