@@ -76,8 +76,6 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "select.validation": (0.4, {}, Stage.TRAIN),
     "select.refit": (False, {"train.steps": 30, "train.learning_rate": 0.01}, Stage.TRAIN),
     "evaluate.confidence": (0.8, {}, Stage.EVALUATE),
-    "evaluate.resamples": (333, {}, Stage.EVALUATE),
-    "evaluate.seed": (1, {}, Stage.EVALUATE),
 }
 WITH = {"label.form": {"train.loss": "pairwise"}}
 
@@ -110,6 +108,8 @@ ELSEWHERE = {
     "train.bf16": "test_train.py::test_bf16_is_only_used_where_asked_or_found",
     "select.general_tolerance": "test_select.py::test_what_costs_the_general_probe_too_much_is_not_allowed",
     "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
+    "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",
+    "evaluate.seed": "test_evaluate.py::test_every_key_of_the_section_matters",
     "evaluate.sts": "test_similarity.py::test_a_better_model_shows_with_its_interval",
     "evaluate.mteb": "test_benchmarks.py::test_a_run_measures_mteb_and_sentence_similarity_once",
 }

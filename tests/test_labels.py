@@ -428,3 +428,20 @@ def test_quality_is_scikit_learns_ndcg_with_what_is_unscored_last():
     assert np.isnan(ndcg(values, np.zeros_like(hard)))
     assert np.isnan(ndcg(values[:, :1], hard[:, :1]))
     assert 0 < ndcg(np.full_like(values, np.nan), hard) < 1
+
+
+def test_who_did_not_score_a_pair_has_no_say_in_it():
+    values = np.random.default_rng(8).normal(size=(6, 5, 3)).astype(np.float32)
+    values[0, 1, 0] = values[2, 3, :2] = values[4, 2, :] = np.nan
+    given_ = make(values)
+    scaled = calibrate(given_[2].values, np.eye(6, 5, dtype=np.float32), np.ones(6, bool), method="zscore")
+    expected = np.ma.masked_invalid(scaled).mean(axis=2).filled(0.0)
+    made = label(*given_, section(strategy="calibrated")).targets
+    np.testing.assert_allclose(made, stats.norm.cdf(expected - 2.0), atol=1e-6)
+    told = label(*given_, section(strategy="weighted", form="distribution"))
+    weights = np.array([expert.weight for expert in told.panel])
+    merged = np.ma.average(np.ma.masked_invalid(scaled), axis=2, weights=np.broadcast_to(weights, scaled.shape))
+    logits = np.log(np.asarray(told.targets, np.float64))
+    # A softmax keeps differences: they are those of the merged scores, times one sharpness.
+    ratio = (logits[:, 1:] - logits[:, :-1]) / np.diff(merged.filled(0.0), axis=1)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-3)
