@@ -75,6 +75,8 @@ def main() -> None:
         "machine": environment,
         "first_run": runs[0],
         "second_run": runs[1],
+        # Questions and vectors that an earlier run left in the store (--keep) make a first run shorter.
+        "kept_store": given.keep,
         "verdict": results["verdict"],
         "questions": results["questions"],
         "panel": results["panel"],

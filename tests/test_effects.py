@@ -74,7 +74,6 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "train.seeds": (2, {}, Stage.TRAIN),
     "select.factors": ([0.0, 1.0], {}, Stage.TRAIN),
     "select.validation": (0.4, {}, Stage.TRAIN),
-    "select.refit": (False, {"train.steps": 30, "train.learning_rate": 0.01}, Stage.TRAIN),
     "evaluate.confidence": (0.8, {}, Stage.EVALUATE),
 }
 WITH = {"label.form": {"train.loss": "pairwise"}}
@@ -107,6 +106,7 @@ ELSEWHERE = {
     "train.anchor_texts": "test_data.py::test_anchor_texts_of_a_file",
     "train.bf16": "test_train.py::test_bf16_is_only_used_where_asked_or_found",
     "select.general_tolerance": "test_select.py::test_what_costs_the_general_probe_too_much_is_not_allowed",
+    "select.refit": "test_tuning.py::test_everything_is_tuned_on_again_only_where_wanted",
     "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
     "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",
     "evaluate.seed": "test_evaluate.py::test_every_key_of_the_section_matters",

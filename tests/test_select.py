@@ -115,6 +115,19 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     )
 
 
+def test_own_questions_have_half_a_say_in_the_choice():
+    documents = (Document("d0", "an answer"), Document("d1", "another"))
+    own = Question("own", ("d0",))
+    written = tuple(Question(f"written {n}", ("d1",), "somebody", "question") for n in range(6))
+    dataset, questions = Dataset("faq", documents, (own,)), Questions((own, *written))
+    judged = validation_set(dataset, questions, np.arange(7))
+    assert [query.text for query in judged.queries].count("own") == 6
+    assert len({query.id for query in judged.queries}) == len(judged.queries) == 12
+    assert all(judged.qrels[query.id] == {"d0": 1} for query in judged.queries if query.text == "own")
+    assert len(validation_set(dataset, Questions(written), np.arange(6)).queries) == 6
+    assert len(validation_set(dataset, Questions((own,)), np.arange(1)).queries) == 1
+
+
 def test_the_base_that_is_kept_says_what_was_not_enough():
     chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection())
     assert chosen.why == (

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from expertune import data as reading
-from expertune import models, train, tuning
+from expertune import models, select, train, tuning
 from expertune.config import LabelSection, SelectSection, TrainSection
 from expertune.encoders import CachedEncoder, embedding_expert
 from expertune.labels import label, label_rows
 from expertune.models import ModelSource
-from expertune.records import Dataset, Document, MemoryCache, Question, Questions, Scores, ignore_progress
+from expertune.records import Dataset, Document, MemoryCache, Question, Questions, Scores, Selection, ignore_progress
 
 DOCUMENTS = ("you can return the order", "the refund is on your card", "shipping cost and price", "payment with card")
 ASKED = (
@@ -83,6 +83,21 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     assert 0 < len(rows) < len(ASKED)
     np.testing.assert_array_equal(choosing.targets, job["relabel"](np.array(rows)).targets)
     assert not np.allclose(choosing.targets, job["labels"].targets[rows])
+
+
+@pytest.mark.parametrize(("refit", "tunings"), [(True, [4, 6]), (False, [4])])
+def test_everything_is_tuned_on_again_only_where_wanted(refit, tunings, job, tmp_path, monkeypatch):
+    tuned = []
+
+    def note(base, data, *arguments, **options):
+        tuned.append(len(data.questions))
+        return tune(base, data, *arguments, **options)
+
+    tune = train.tune
+    monkeypatch.setattr(train, "tune", note)
+    monkeypatch.setattr(select, "choose", lambda trials, choice: Selection(1.0, 3, (), "all of the way"))
+    run(job, tmp_path, choice=job["choice"].model_copy(update={"refit": refit}))
+    assert tuned == tunings
 
 
 def test_a_soup_is_the_average_of_its_seeds(job, tmp_path):

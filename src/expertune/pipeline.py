@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
-VERSION = 1
+VERSION = 2
 """Raise when a stage's meaning changes, so that no artefact of an older meaning is reused."""
 
 

@@ -120,13 +120,20 @@ def _difference(first: Measurement, second: Measurement) -> tuple[float, float]:
 def validation_set(dataset: Dataset, questions: Questions, rows: NDArray[np.int64]) -> JudgedSet:
     """Return training questions as a judged set, so that they are measured like any other.
 
-    Questions with the same text are one query, relevant for the answers of all of them.
+    Questions with the same text are one query, relevant for the answers of all of them. The user's own questions are
+    few but sure, generated ones many but guesses, so each kind has half a say: own questions are repeated for it, whole
+    rounds of them. Standard errors are clustered by answer, so a repeated question is no new evidence.
     """
     relevant: dict[str, dict[str, int]] = {}
+    own: dict[str, None] = {}
     for row in rows:
         item = questions.items[int(row)]
         relevant.setdefault(item.text, {}).update(dict.fromkeys(item.document_ids, 1))
-    queries = tuple(Query(id=f"v{number}", text=text) for number, text in enumerate(relevant))
+        if not item.generated:
+            own.setdefault(item.text)
+    rounds = max(1, round((len(relevant) - len(own)) / len(own))) if own else 1
+    texts = [*relevant, *(rounds - 1) * [*own]]
+    queries = tuple(Query(id=f"v{number}", text=text) for number, text in enumerate(texts))
     return JudgedSet(
         dataset=dataset.name,
         split="validation",
