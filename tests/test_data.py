@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from expertune import data
@@ -347,6 +347,7 @@ def test_question_both_trained_on_and_held_out_is_refused_at_once(tmp_path: Path
 short = st.text("aAb?\u200bé", min_size=1, max_size=3).filter(lambda text: data.normalise(text) != "")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(short, short, st.sampled_from(["train", "heldout", "test", ""])), min_size=2, max_size=8))
 def test_a_held_out_question_is_never_trained_on(rows: list[tuple[str, str, str]]) -> None:
     frame = pandas.DataFrame(rows, columns=["question", "answer", "split"])

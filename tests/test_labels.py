@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import special, stats
+from scipy import optimize, special, stats
 from sklearn.isotonic import IsotonicRegression
 
 from expertune.config import LabelSection
-from expertune.labels import calibrate, label, label_rows, ndcg, share_equal_texts, weigh
+from expertune.labels import calibrate, label, label_rows, led_to, ndcg, share_equal_texts, weigh
 from expertune.records import Dataset, Document, Question, Questions, Scores
 
 
@@ -445,3 +445,91 @@ def test_who_did_not_score_a_pair_has_no_say_in_it():
     # A softmax keeps differences: they are those of the merged scores, times one sharpness.
     ratio = (logits[:, 1:] - logits[:, :-1]) / np.diff(merged.filled(0.0), axis=1)
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-3)
+
+
+# --- candidates in place of the whole matrix --------------------------------------------------------------------------
+
+TWINS = tuple(Document(f"d{i}", text) for i, text in enumerate(["same", "b", "c", "same ", "e"]))
+SOME = np.array([[0, 3, 1], [4, 2, 1]])  # of the first question its answer and its answer's twin, of the second its own
+
+
+def test_candidates_share_equal_texts_and_are_active_where_some_question_leads_to_them():
+    asked = (Question("q0", ("d0",)), Question("q1", ("d4",)))
+    dataset = Dataset("twins", TWINS, asked)
+    hard = share_equal_texts(Questions(asked).hard_labels(TWINS, SOME), dataset, SOME)
+    assert hard.dtype == np.float32
+    assert hard.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert led_to(hard, dataset, SOME).tolist() == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("strategy", ["soft-1", "hard", "weighted", "anchored"])
+def test_targets_of_candidates_are_those_of_the_same_columns_alone(strategy):
+    asked = (Question("q0", ("d0",)), Question("q1", ("d4",)))
+    dataset, values = Dataset("twins", TWINS, asked), np.random.default_rng(2).random((2, 3, 2)).astype(np.float32)
+    made = label(
+        dataset,
+        Questions(asked),
+        Scores(("a", "b"), values, columns=SOME),
+        section(strategy=strategy, form="distribution"),
+    )
+    assert made.columns is SOME
+    assert made.listwise
+    assert made.active.tolist() == [True, False, False, True, True]
+    targets = np.asarray(made.targets)
+    np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-6)
+    assert (targets[:, 2].tolist(), targets[1, 1:].tolist()) == ([0.0, 0.0], [0.0, 0.0])
+    if strategy == "hard":
+        assert targets.tolist() == [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
+    if strategy == "soft-1":
+        expected = special.softmax(values[0, :2].mean(axis=1) / 0.05)
+        np.testing.assert_allclose(targets[0, :2], expected, rtol=1e-4)
+
+
+# --- weights and what is said of them ---------------------------------------------------------------------------------
+
+
+def test_weights_minimise_the_stated_objective():
+    truth, values = panel(questions=12, documents=6, strong=1.0, extra=(noise, copy))
+    z = calibrate(values, truth, np.ones(len(truth), bool), method="zscore").astype(np.float64)
+
+    def objective(weights):
+        fit = -(truth * special.log_softmax(z @ weights, axis=1)).sum(axis=1).mean()
+        return fit + 0.5 * 20 / 12 * ((weights - weights.mean()) ** 2).sum()
+
+    best = optimize.minimize(objective, np.full(3, 0.5), method="Nelder-Mead", bounds=[(0, 10)] * 3, tol=1e-10).x
+    experts, sharpness = weigh(("a", "b", "c"), z.astype(np.float32), truth, shrinkage=0.5)
+    assert [expert.weight for expert in experts] == pytest.approx((best / best.sum()).tolist(), abs=2e-3)
+    assert sharpness == pytest.approx(max(best.sum(), 1.0), abs=5e-3)
+
+
+def test_questions_without_a_known_answer_among_the_columns_teach_nothing():
+    truth, values = panel(questions=20, documents=6)
+    more = np.concatenate([values, values[:5] * -1]), np.concatenate([truth, np.zeros((5, 6), np.float32)])
+    alone, both = (weigh(("a",), v, t, shrinkage=0.1) for v, t in ((values, truth), more))
+    assert both[1] == pytest.approx(alone[1])
+    assert both[0][0].ndcg == pytest.approx(alone[0][0].ndcg)
+
+
+def test_the_note_on_an_unbeaten_base_in_every_word():
+    given_ = base_and_other(better=False)
+    told = label(*given_, section(strategy="anchored", form="distribution"), base="base")
+    base, other = (100 * expert.ndcg for expert in told.panel)
+    assert told.warnings == (
+        f"no expert ranks your own questions better than the base base (nDCG@10 {base:.1f}, best other {other:.1f}): "
+        "known answers count for more, the panel for less",
+    )
+
+
+def test_a_base_as_good_as_the_best_expert_is_not_beaten():
+    truth, values = panel()
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    asked = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    scores_of_twins = Scores(("base", "twin"), np.concatenate([values, values], axis=2))
+    told = label(
+        Dataset("panel", documents, asked),
+        Questions(asked),
+        scores_of_twins,
+        section(strategy="anchored", form="distribution"),
+        base="base",
+    )
+    assert len(told.warnings) == 1
