@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expertune import artefacts, checking, config, overrides
+from expertune import artefacts, checking, cluster, config, overrides
 from expertune.pipeline import Run, Stage
 from expertune.records import Evaluation, PanelEvidence, Questions, Scores, Selection, SoftLabels, TunedModel, Verdict
 from expertune.store import Artefact, Store
@@ -160,6 +160,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     monkeypatch.setattr(Run, "_augment", remember)
     monkeypatch.setattr(Run, "_obtain", made)
     monkeypatch.setattr(Run, "_repeats", lambda self, texts, held_out: (False,) * len(texts))
+    # Keys do not depend on what is installed.
+    monkeypatch.setattr(cluster, "require", lambda section: None)
     monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
     monkeypatch.setattr(Run, "_evidence", lambda *arguments: PanelEvidence(0.0, 0.0, 0.0, "", 0.0, 1))
     monkeypatch.setattr(Store, "obtain", obtain)
