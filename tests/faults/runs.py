@@ -56,11 +56,13 @@ class Task:
     @property
     def arguments(self) -> list[str]:
         """Return the command line; the results lie under a relative path, so that configs are equal in every folder."""
+        # With precision "auto", where the processor has bfloat16, a sample of the texts is embedded to compare.
+        expert = f'{{model = {json.dumps(str(self.model))}, options = {{precision = "fp32"}}}}'
         assignments = {
             "augment.generators": '["template"]',
             "augment.shares": "[1.0]",
             "augment.per_answer": "3",
-            "score.experts": json.dumps(["bm25", "ngrams", str(self.model)]),
+            "score.experts": f'["bm25", "ngrams", {expert}]',
             "train.base": json.dumps(str(self.model)),
             "train.steps": "8",
             "train.batch_size": "8",
