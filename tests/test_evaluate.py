@@ -4,6 +4,7 @@ data sets."""
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from expertune.config import EvaluateSection
 from expertune.errors import DataError
 from expertune.evaluate import METRICS, Remembering, compare, evaluate, measure, rank, separation
 from expertune.records import Document, JudgedSet, PanelEvidence, Query, Role
-from expertune.statistics import bootstrap_interval, randomisation_test
+from expertune.statistics import bootstrap_interval, detectable_difference, randomisation_test
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SECTION = EvaluateSection(resamples=500)
@@ -404,3 +405,21 @@ def test_remembering_asks_again_for_other_texts_only():
         assert ask(["b"]).tolist() == [[0, 0]]
         assert ask(["b", "a"]).tolist() == [[0, 0], [1, 1]]
         assert encoder.encoded == before + 4
+
+
+def test_questions_about_one_answer_stand_or_fall_together_in_every_figure():
+    encoder, data = random_set(queries=30)
+    base, tuned = (
+        replace(measured, clusters=tuple(f"a{row // 2}" for row in range(30)))
+        for measured in (
+            measure(random_set(queries=30, closeness=0.77)[0], data, "base"),
+            measure(encoder, data, "tuned"),
+        )
+    )
+    section = EvaluateSection(resamples=300, confidence=0.9, seed=4)
+    found = compare(base, tuned, section)[0]
+    differences = tuned.values[found.metric] - base.values[found.metric]
+    assert found.p == randomisation_test(differences, base.clusters, draws=300, seed=4)
+    assert found.p != randomisation_test(differences, base.query_ids, draws=300, seed=4)
+    assert found.detectable == detectable_difference(differences, base.clusters, alpha=1 - 0.9)
+    assert found.detectable != detectable_difference(differences, base.clusters, alpha=0.05)

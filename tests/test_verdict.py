@@ -354,3 +354,10 @@ def test_signs_of_poor_labels_in_every_word():
         "No expert can trace 30% of the generated questions back to their answer (among its first 10): they may ask "
         "about something else.",
     )
+
+
+def test_a_general_loss_that_may_be_chance_does_not_forbid_shipping():
+    domain = moved("shop/test", Role.DOMAIN, 0.087)
+    found = decide(domain, moved("med/test", Role.GENERAL, -0.02, count=20, spread=0.2, seed=1))
+    assert (found.general, found.ship) == ("no evidence", True)
+    assert decide(domain).general == "no evidence"
