@@ -126,7 +126,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path, plain):
         train.tune(models.resolve(plain), data(plain), section(), tmp_path / "tuned")
 
 
-@pytest.mark.xfail(reason="known fault: a process sometimes aborts while it ends", strict=False)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",

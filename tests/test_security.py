@@ -82,7 +82,8 @@ def _run(folder: Path, answers: list[str], model: Path, patch: pytest.MonkeyPatc
             "data": {"path": str(folder / "qa.jsonl")},
             "run": {"out": str(folder / "out"), "threads": 1},
             "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
-            "score": {"experts": [str(model)]},
+            # In float32 whatever the processor has: items are compared to the fifth digit.
+            "score": {"experts": [{"model": str(model), "options": {"precision": "fp32"}}]},
             "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
             "evaluate": {"resamples": 100},
         }
@@ -175,7 +176,6 @@ def test_no_injection_reaches_the_report_as_markup(runs):
         assert "Content-Security-Policy" not in line or "default-src 'none'" in line
 
 
-@pytest.mark.xfail(reason="known fault: pieces of answers change what is written beside them", strict=False)
 def test_no_injection_changes_the_result_of_another_item(runs):
     hostile, harmless = (watched.result for watched in runs)
     own = [set(OTHERS), set(OTHERS.values())]

@@ -137,7 +137,9 @@ class AugmentSection(Section):
     per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: none")
     most: Count = Field(default=2400, description="questions asked for in all; per_answer shrinks on large corpora")
     fragments: int = Field(
-        default=24, ge=0, description="pieces cut out of each answer that serve as questions too; at most 2 x most"
+        default=24,
+        ge=0,
+        description="pieces cut out of each answer that serve as questions too; fewer on large corpora",
     )
     only_labelled: bool = Field(
         default=False, description="write only for answers with a training question (inductive)"

@@ -34,12 +34,14 @@ def share(job: tuple[Any, ...]) -> None:
 def dismiss() -> None:
     """Tell the other processes, if there are any, that there are no more jobs."""
     _broadcast(None)
+    _part()
 
 
 def jobs() -> Iterator[tuple[Any, ...]]:
     """Yield what the leading process shares, until it dismisses this one."""
     while (job := _broadcast(None)) is not None:
         yield job
+    _part()
 
 
 def _broadcast(job: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
@@ -55,3 +57,13 @@ def _broadcast(job: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     given = [job]
     distributed.broadcast_object_list(given, src=0, device=torch.device("cpu"))
     return given[0]
+
+
+def _part() -> None:
+    """Close the connections, all processes together: one that ends with threads of theirs still running aborts."""
+    if count() == 1:
+        return
+    from torch import distributed
+
+    distributed.barrier()
+    distributed.destroy_process_group()

@@ -188,6 +188,10 @@ def _child(task: Task, printed: Path, events: Path, moment: int, pause: float, w
     faulthandler.enable()
     os.chdir(task.folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    from expertune import score
+
+    # Vectors depend in their last bits on what is embedded together: runs that are compared need chunks of one size.
+    score._CHUNK = 32
     if watch:
         _watch(os.open(events, os.O_WRONLY | os.O_CREAT | os.O_APPEND), moment, pause)
     from expertune.cli import app
@@ -260,7 +264,6 @@ def _watch(log: int, moment: int, pause: float) -> None:
     registry.factory = lambda group, name: counted.get(name) or make(group, name)
     terminal.bars = bars
     checkpoints.SECONDS = 0.0
-    score._CHUNK = 32
     sys.addaudithook(hook)
 
 

@@ -20,12 +20,6 @@ from faults.runs import Ended, Started, Task, finished_artefacts, left, run, twi
 
 pytestmark = pytest.mark.slow
 
-OTHER_BATCHES = pytest.mark.xfail(
-    reason="known fault: since questions are compared by meaning, an interrupted run may embed some texts in other "
-    "batches, and vectors then differ in their last bits (see docs/reliability.md)",
-    strict=False,
-)
-
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Task:
@@ -84,7 +78,6 @@ def test_two_runs_on_one_store_do_nothing_twice_and_end_alike(task, whole, tmp_p
     assert left(here) == left(whole[0])
 
 
-@OTHER_BATCHES
 def test_a_full_disk_is_one_error_and_nothing_is_lost(task, whole, small_disk):
     """The disk is full at once, in the middle, and late; with more room the same command ends as if nothing was."""
     here = replace(task, folder=small_disk / "run")
@@ -120,7 +113,6 @@ def test_a_read_only_folder_is_one_error(task, small_disk):
         subprocess.run(["umount", "--lazy", str(sealed)], check=True)
 
 
-@OTHER_BATCHES
 def test_ctrl_c_is_one_clean_line_and_the_run_goes_on(task, whole, tmp_path):
     here = replace(task, folder=tmp_path)
     chance = random.Random(7)
