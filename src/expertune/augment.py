@@ -209,15 +209,16 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     labels = questions.hard_labels(dataset.documents, scores.columns) > 0
     best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
     ranks = 1 + (panel > best[:, None]).sum(axis=1)
-    own = np.array([not question.generated for question in questions.items], dtype=np.bool_)
-    kept: NDArray[np.bool_] = own | ((ranks <= most_rank) & np.isfinite(best))
+    kept: NDArray[np.bool_] = questions.known | ((ranks <= most_rank) & np.isfinite(best))
     return kept
 
 
 def counts_each(section: AugmentSection, answers: int) -> tuple[int, int]:
     """Return how many questions are asked for and how many pieces are cut for each of so many answers."""
-    most = max(1, section.most // max(1, answers)), max(1, _PIECES_PER_QUESTION * section.most // max(1, answers))
-    return min(section.per_answer, most[0]), min(section.fragments, most[1])
+    answers = max(1, answers)
+    written = min(section.per_answer, max(1, section.most // answers))
+    cut = min(section.fragments, max(1, _PIECES_PER_QUESTION * section.most // answers))
+    return written, cut
 
 
 def _asked_about(dataset: Dataset, section: AugmentSection) -> list[Document]:
@@ -229,9 +230,9 @@ def _asked_about(dataset: Dataset, section: AugmentSection) -> list[Document]:
 def _pieces(dataset: Dataset, section: AugmentSection) -> Iterator[Draft]:
     """Yield pieces of every answer as drafts; fewer an answer on large corpora, like questions."""
     documents = _asked_about(dataset, section)
-    _, each = counts_each(section, len(documents))
+    _, count = counts_each(section, len(documents))
     for document in documents:
-        for text in fragments(document.text, each, seed=section.seed):
+        for text in fragments(document.text, count, seed=section.seed):
             yield Draft(text, document.id, document.text, Question.FRAGMENT, Question.FRAGMENT)
 
 

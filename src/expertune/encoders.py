@@ -67,8 +67,10 @@ class TrialEncoder:
         self._documents = documents
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        return unit_rows(packing.encode(self._model, texts, role="query"))
+        """Return float32 `[len(texts), dimension]`, rows of unit length; a repeated text is encoded once."""
+        row = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+        vectors = unit_rows(packing.encode(self._model, list(row), role="query"))
+        return vectors[[row[text] for text in texts]]
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""

@@ -32,12 +32,13 @@ def fragments(text: str, count: int, *, seed: int) -> tuple[str, ...]:
     """
     sentences = [words for words in map(str.split, _SENTENCE_END.split(text)) if len(words) >= _RUN[0]]
     sentences = sentences or [text.split()]
+    parts = [(words, [word.strip(_EDGES) for word in words if content_words(word)]) for words in sentences]
     lengths = [len(words) for words in sentences]
     draw = random.Random(_number(seed, text))
     pieces: dict[str, None] = {}
     for _ in range(_PATIENCE * count if any(lengths) else 0):
-        (words,) = draw.choices(sentences, lengths)
-        piece = (_run if draw.random() < 0.5 else _picked)(words, draw).strip(_EDGES)
+        ((words, meaning),) = draw.choices(parts, lengths)
+        piece = (_run(words, draw) if draw.random() < 0.5 else _picked(meaning, draw)).strip(_EDGES)
         piece = piece.lower() if draw.random() < _LOWERED else piece
         if piece:
             pieces.setdefault(piece)
@@ -58,8 +59,7 @@ def _run(words: Sequence[str], draw: random.Random) -> str:
     return " ".join(words[start : start + length])
 
 
-def _picked(words: Sequence[str], draw: random.Random) -> str:
-    meaning = [word.strip(_EDGES) for word in words if content_words(word)]
+def _picked(meaning: Sequence[str], draw: random.Random) -> str:
     if len(meaning) < _PICKED[0]:
         return ""
     chosen = sorted(draw.sample(range(len(meaning)), min(draw.randint(*_PICKED), len(meaning))))

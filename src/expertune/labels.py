@@ -35,7 +35,7 @@ def label(
     hard = share_equal_texts(questions.hard_labels(dataset.documents, columns), dataset, columns)
     active = led_to(hard, dataset, columns)
     offered = active if columns is None else active[columns]
-    known = np.array([not question.generated for question in questions.items])
+    known = questions.known
     calibrated = calibrate(scores.values, hard, known, method=section.calibration)
     panel, sharpness = weigh(scores.experts, calibrated[known], hard[known], shrinkage=section.shrinkage)
     weights = np.array([expert.weight for expert in panel])

@@ -111,6 +111,11 @@ class Questions:
     removed: Mapping[str, int] = field(default_factory=dict)
     used: tuple[str, ...] = ()
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which questions `[Q]` are the user's own."""
+        return np.array([not question.generated for question in self.items], dtype=np.bool_)
+
     def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
         """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document.
 

@@ -31,6 +31,26 @@ Relabel = Callable[[NDArray[np.int64]], SoftLabels]
 """Give the targets of some question rows as if the other questions did not exist."""
 
 
+def training_data(
+    dataset: Dataset, questions: Questions, labels: SoftLabels, base_encoder: CachedEncoder, unrelated: Sequence[str]
+) -> train.TrainingData:
+    """Return what one tuning on all questions sees, with the base's vectors of documents and unrelated sentences."""
+    documents = [document.text for document in dataset.documents]
+    nothing = np.zeros((0, 1), np.float32)
+    return train.TrainingData(
+        questions=[item.text for item in questions.items],
+        documents=documents,
+        # Copies: what comes from the store is mapped read-only, and torch warns of tensors over such memory.
+        targets=np.array(labels.targets),
+        active=np.array(labels.active),
+        document_vectors=base_encoder.encode_documents(documents),
+        unrelated=unrelated,
+        unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else nothing,
+        columns=None if labels.columns is None else np.array(labels.columns),
+        known=questions.known,
+    )
+
+
 def tune_and_choose(
     *,
     base: ModelSource,
@@ -55,21 +75,8 @@ def tune_and_choose(
 
     What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
     """
-    document_texts = [document.text for document in dataset.documents]
     hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
-    own = np.array([not item.generated for item in questions.items], dtype=bool)
-    given = train.TrainingData(
-        questions=[item.text for item in questions.items],
-        documents=document_texts,
-        # Copies: what comes from the store is mapped read-only, and torch warns of tensors over such memory.
-        targets=np.array(labels.targets),
-        active=np.array(labels.active),
-        document_vectors=base_encoder.encode_documents(document_texts),
-        unrelated=unrelated,
-        unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32),
-        columns=None if labels.columns is None else np.array(labels.columns),
-        known=own,
-    )
+    given = training_data(dataset, questions, labels, base_encoder, unrelated)
     fold = select.fold(questions, choice, seed=section.seed)
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
     documents = base_encoder if section.mode == "query" else None
@@ -84,7 +91,7 @@ def tune_and_choose(
         # Answers that only questions of the other fold lead to are no negatives either.
         active=active,
         columns=columns,
-        known=own[fold.train],
+        known=questions.known[fold.train],
     )
     losses = _tune(base, part, section, tuned, report)
     selection = _choose(base, tuned, documents, dataset, questions, fold, probe, section, choice)

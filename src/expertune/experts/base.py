@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,20 @@ def refuse_model(model: ModelSource | None, *, plug_in: str) -> None:
     """
     if model is not None:
         raise ConfigError([f"the plug-in '{plug_in}' takes no model, got '{model.name}'"], hint="Remove `model`.")
+
+
+@contextmanager
+def loading(expert: str) -> Iterator[None]:
+    """Say which expert's model cannot be loaded.
+
+    Raises:
+        PluginError: anything went wrong inside.
+    """
+    try:
+        yield
+    except Exception as error:  # a damaged folder or a lost network: the loaders raise many kinds
+        message = f"the model cannot be loaded ({type(error).__name__}: {error})"
+        raise PluginError(message, place=f"expert {expert}") from error
 
 
 def read_tokenizer(model: ModelSource, *, expert: str) -> Tokenizer:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from expertune.causal import quiet
 from expertune.errors import PluginError
-from expertune.experts.base import require_model
+from expertune.experts.base import loading, require_model
 from expertune.experts.candidates import candidates, chunk
 from expertune.models import ModelSource
 from expertune.plugins import Options, fingerprint, read_options
@@ -64,18 +64,13 @@ class CrossEncoderExpert:
     def _model(self) -> CrossEncoder:
         from sentence_transformers import CrossEncoder
 
-        try:
-            with quiet():
-                model = CrossEncoder(
-                    self._source.location,
-                    max_length=self._options.max_tokens,
-                    trust_remote_code=False,
-                    local_files_only=self._source.local,
-                )
-        except Exception as error:  # a damaged folder or a lost network: the loaders raise many kinds
-            raise PluginError(
-                f"the model cannot be loaded ({type(error).__name__}: {error})", place=f"expert {self.name}"
-            ) from error
+        with loading(self.name), quiet():
+            model = CrossEncoder(
+                self._source.location,
+                max_length=self._options.max_tokens,
+                trust_remote_code=False,
+                local_files_only=self._source.local,
+            )
         if model.num_labels != 1:
             raise PluginError(
                 f"the model has {model.num_labels} outputs, one is expected",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from expertune import packing
-from expertune.errors import PluginError
-from expertune.experts.base import CosineExpert, require_model
+from expertune.causal import without_bars
+from expertune.experts.base import CosineExpert, loading, require_model
 from expertune.experts.precision import Precision, agreed, sample
 from expertune.hardware import computes_bfloat16
 from expertune.models import ModelSource
@@ -117,15 +116,10 @@ class SentenceTransformerExpert(CosineExpert):
     def _model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
-        try:
-            with _without_progress_bars():
-                model = SentenceTransformer(
-                    self._source.location, trust_remote_code=False, local_files_only=self._source.local
-                )
-        except Exception as error:  # a damaged folder or a lost network: the loaders raise many kinds
-            raise PluginError(
-                f"the model cannot be loaded ({type(error).__name__}: {error})", place=f"expert {self.name}"
-            ) from error
+        with loading(self.name), without_bars():
+            model = SentenceTransformer(
+                self._source.location, trust_remote_code=False, local_files_only=self._source.local
+            )
         if self._options.max_tokens is not None:
             model.max_seq_length = self._options.max_tokens
         return model
@@ -155,16 +149,3 @@ def _first(option: str | None, catalogued: str) -> str | None:
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune import artefacts, data, models, train
+from expertune import artefacts, data, models, train, tuning
 from expertune.config import Config, LabelSection, PluginSpec, TrainSection
 from expertune.encoders import CachedEncoder, TrialEncoder, embedding_expert
 from expertune.errors import ConfigError
@@ -145,7 +145,7 @@ class Lab:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Which training questions `[Q]` are the user's own."""
-        return np.array([not question.generated for question in self.questions.items], dtype=bool)
+        return self.questions.known
 
     @cached_property
     def hard(self) -> FloatArray:
@@ -250,14 +250,13 @@ class Lab:
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         section = section.model_copy(update={"seeds": 1})
         targets = np.ascontiguousarray(labels.targets)
-        own = np.array([not question.generated for question in questions.items], dtype=bool)
         key = fingerprint(
             VERSION,
             [question.text for question in questions.items],
             [document.text for document in self.dataset.documents],
             hashlib.sha256(targets.tobytes()).hexdigest(),
             np.asarray(labels.active).tolist(),
-            own.tolist(),
+            questions.known.tolist(),
             section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
             unrelated,
             models.resolve(section.base, offline=self.config.run.offline).fingerprint,
@@ -266,18 +265,7 @@ class Lab:
         )
 
         def make(folder: Path) -> None:
-            texts = [document.text for document in self.dataset.documents]
-            nothing = np.zeros((0, 1), np.float32)
-            given = train.TrainingData(
-                questions=[question.text for question in questions.items],
-                documents=texts,
-                targets=targets,
-                active=np.asarray(labels.active),
-                document_vectors=self.base_encoder.encode_documents(texts),
-                unrelated=unrelated,
-                unrelated_vectors=self.base_encoder.encode_queries(unrelated) if unrelated else nothing,
-                known=own,
-            )
+            given = tuning.training_data(self.dataset, questions, labels, self.base_encoder, unrelated)
             artefacts.save(
                 self._tuned(given, section, factors, self.store.scratch("study", key)),
                 folder,
