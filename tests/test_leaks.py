@@ -309,7 +309,7 @@ def test_copies_by_meaning_by_hand():
 def test_what_goes_by_meaning_is_counted_and_answers_stay():
     documents = (Document("d0", "one"), Document("d1", "two"))
     items = (Question("a", ("d0",)), Question("b", ("d1",)), Question("c", ("d1",), "small", "short"))
-    left = leaks.without(Dataset("shop", documents, items), (False, True, False))
+    left = Dataset("shop", documents, items).without((False, True, False))
     assert left == Dataset("shop", documents, (items[0], items[2]))
     counted = leaks.counted_out(Questions(items, {"empty": 2}), (False, True, True))
     assert counted == Questions(items[:1], {"empty": 2, leaks.RULE: 2})

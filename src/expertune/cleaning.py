@@ -192,9 +192,7 @@ def near_copies(texts: Sequence[str], held_out: Collection[str]) -> list[bool]:
 
 def apart(dataset: Dataset, held_out: Collection[str]) -> Dataset:
     """Return the data set without training questions that nearly repeat a held-out one."""
-    copies = near_copies([question.text for question in dataset.questions], held_out)
-    kept = (question for question, copy in zip(dataset.questions, copies, strict=True) if not copy)
-    return replace(dataset, questions=tuple(kept))
+    return dataset.without(near_copies([question.text for question in dataset.questions], held_out))
 
 
 def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], removed: Counter[str]) -> list[Draft]:

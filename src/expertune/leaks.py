@@ -7,11 +7,10 @@ was cancelled" for "the order of mine got cancelled".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from expertune.records import Dataset, FloatArray, Questions
+from expertune.records import FloatArray, Questions
 
 SIMILARITY = 0.95
 """How far a pair lies on the way from two unrelated sentences (0) to one and the same (1), to count as a copy.
@@ -48,12 +47,6 @@ def repeats(
         nearest = (vectors[first : first + _BLOCK] @ secret.T).max(axis=1)
         found += (nearest >= least).tolist()
     return tuple(found)
-
-
-def without(dataset: Dataset, copies: Sequence[bool]) -> Dataset:
-    """Return the data set without the questions that are copies; every answer stays."""
-    kept = (question for question, copy in zip(dataset.questions, copies, strict=True) if not copy)
-    return replace(dataset, questions=tuple(kept))
 
 
 def counted_out(questions: Questions, copies: Sequence[bool]) -> Questions:

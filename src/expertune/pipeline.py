@@ -211,16 +211,16 @@ class Run:
         copies = self._repeats([question.text for question in dataset.questions], held_out)
         if not any(copies):
             return dataset, key
-        kept = _enough(leaks.without(dataset, copies), sum(copies), "mean nearly the same as a held-out one")
+        kept = _enough(dataset.without(copies), sum(copies), "mean nearly the same as a held-out one")
         return kept, self._key("leaks", key, copies)
 
     def _counted_out(self, questions: Questions, held_out: Sequence[str], key: str) -> tuple[Questions, str]:
         """Leave out generated questions that mean the same as a held-out one; they are counted like other rules'."""
         copies = self._repeats([question.text for question in questions.items], held_out)
         # The key changes only where something goes: another base does not have everything scored again.
-        return (
-            (leaks.counted_out(questions, copies), self._key("leaks", key, copies)) if any(copies) else (questions, key)
-        )
+        if not any(copies):
+            return questions, key
+        return leaks.counted_out(questions, copies), self._key("leaks", key, copies)
 
     def _repeats(self, texts: Sequence[str], held_out: Sequence[str]) -> tuple[bool, ...]:
         """Tell which texts the base model can hardly tell from a held-out question; an aside, kept like an artefact."""

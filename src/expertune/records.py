@@ -74,6 +74,11 @@ class Dataset:
         """Ids of the documents that at least one of the user's own questions leads to."""
         return frozenset(doc for question in self.questions for doc in question.document_ids)
 
+    def without(self, copies: Sequence[bool]) -> Dataset:
+        """Return the same without the questions that are copies, by position; every document stays."""
+        kept = (question for question, copy in zip(self.questions, copies, strict=True) if not copy)
+        return replace(self, questions=tuple(kept))
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import httpx
     import tenacity
 
+    from expertune.models import ModelSource
+
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -66,6 +68,19 @@ class ServerOptions(Options):
 
 UNDECISIVE = {"key_variable", "timeout", "retries", "price_read"}
 """The options that change no answer, so that they stand in no fingerprint."""
+
+
+def refuse_model(source: ModelSource | None, *, plug_in: str) -> None:
+    """Make sure that a server's plug-in was given no model of this machine.
+
+    Raises:
+        ConfigError: one was given, and it would have been ignored.
+    """
+    if source is not None:
+        raise ConfigError(
+            [f"the plug-in '{plug_in}' reads no model of this machine, got '{source.name}'"],
+            hint="Name the server's model in its options: options = { base_url = ..., model = ... }.",
+        )
 
 
 @dataclass
@@ -362,6 +377,7 @@ def excerpt(text: Any) -> str:
 def _pause(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait: what the server asks for, else exponentially more, by chance so that threads part."""
     import tenacity
+
 
     error = state.outcome.exception() if state.outcome else None
     growing: float = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)(state)

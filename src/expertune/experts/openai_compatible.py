@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from expertune.errors import ConfigError
 from expertune.experts.base import CosineExpert
 from expertune.models import ModelSource
 from expertune.plugins import fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score import unit_rows
-from expertune.servers import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt
+from expertune.servers import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt, refuse_model
 
 _PLUG_IN = "openai_compatible"
 _VERSION = 1
@@ -33,11 +32,7 @@ class OpenAICompatibleExpert(CosineExpert):
     """Embed on a server, one request after the other; each one's vectors are kept before the next is sent."""
 
     def __init__(self, source: ModelSource | None = None, /, **options: Any) -> None:
-        if source is not None:
-            raise ConfigError(
-                [f"the plug-in '{_PLUG_IN}' reads no model of this machine, got '{source.name}'"],
-                hint="Name the server's model in its options: options = { base_url = ..., model = ... }.",
-            )
+        refuse_model(source, plug_in=_PLUG_IN)
         self._options = read_options(EmbeddingOptions, options, plug_in=_PLUG_IN)
         self._server = Server(self._options, plug_in=_PLUG_IN)
         self.name = self._options.model

@@ -11,10 +11,9 @@ from pydantic import Field
 
 from expertune import plugins
 from expertune.augment import Request
-from expertune.errors import ConfigError
 from expertune.generators import base, chat
 from expertune.models import ModelSource
-from expertune.servers import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt
+from expertune.servers import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt, refuse_model
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +43,7 @@ class OpenAICompatibleGenerator:
     """
 
     def __init__(self, source: ModelSource | None = None, /, **options: Any) -> None:
-        if source is not None:
-            raise ConfigError(
-                [f"the plug-in '{_PLUG_IN}' reads no model of this machine, got '{source.name}'"],
-                hint="Name the server's model in its options: options = { base_url = ..., model = ... }.",
-            )
+        refuse_model(source, plug_in=_PLUG_IN)
         self._options = plugins.read_options(ChatOptions, options, plug_in=_PLUG_IN)
         self._server = Server(self._options, plug_in=_PLUG_IN, price_written=self._options.price_written)
         self._language = None if self._options.language == "auto" else self._options.language
