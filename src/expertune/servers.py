@@ -378,7 +378,6 @@ def _pause(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait: what the server asks for, else exponentially more, by chance so that threads part."""
     import tenacity
 
-
     error = state.outcome.exception() if state.outcome else None
     growing: float = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)(state)
     return max(error.after, 0.0) if isinstance(error, _PassingError) and error.after is not None else growing
