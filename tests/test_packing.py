@@ -91,3 +91,31 @@ def test_batches_hold_every_text_once_and_no_more_than_fits(lengths: list[int], 
         assert len(batch) == 1 or (len(batch) <= most and len(batch) * longest <= tokens)
     ordered = [lengths[index] for batch in batches for index in batch]
     assert ordered == sorted(lengths, reverse=True)
+
+
+def test_a_training_batch_in_groups_has_the_vectors_and_gradients_of_the_whole(model: SentenceTransformer) -> None:
+    model.eval()
+    features = model.preprocess([*TEXTS, *("the price of a parcel " * count for count in range(60))])
+    assert features["attention_mask"].sum() > 3 * packing._GROUP_TOKENS
+    weights = torch.randn(len(features["input_ids"]), 1, generator=torch.Generator().manual_seed(0))
+
+    def gradients(vectors: torch.Tensor) -> torch.Tensor:
+        model.zero_grad()
+        (vectors * weights).sum().backward()
+        return torch.cat([value.grad.flatten() for value in model.parameters() if value.grad is not None])
+
+    whole = model(dict(features))["sentence_embedding"]
+    grouped = packing.embed(model, features)
+    np.testing.assert_allclose(grouped.detach(), whole.detach(), atol=1e-6)
+    np.testing.assert_allclose(gradients(grouped), gradients(whole), atol=1e-4)
+
+
+def test_a_training_batch_without_tokens_goes_as_it_comes() -> None:
+    table = torch.nn.Embedding(3, 2)
+
+    class Module(torch.nn.Module):
+        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"sentence_embedding": table(features["input_ids"])}
+
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(packing.embed(Module(), {"input_ids": rows}), table(rows))

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from expertune import packing
+
 Objective = Callable[[Tensor, Tensor, float], Tensor]
 
 
@@ -160,8 +162,7 @@ class MatrixLoss(nn.Module):
             labels: int64 `[B]`, rows of `targets`.
         """
         embeddings = [
-            functional.normalize(self.model(features)["sentence_embedding"].float(), dim=1)
-            for features in sentence_features
+            functional.normalize(packing.embed(self.model, features).float(), dim=1) for features in sentence_features
         ]
         columns, vectors = self.documents(labels)
         targets = self._targets(labels.cpu(), columns).to(vectors.device)

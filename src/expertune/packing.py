@@ -1,4 +1,4 @@
-"""Embed texts with a sentence-transformers model in batches of like length. Keeps nothing, knows no experts.
+"""Embed texts with a sentence-transformers model in groups of like length. Keeps nothing, knows no experts.
 
 `SentenceTransformer.encode` takes a fixed number of texts at once, sorted by characters. Here texts are sorted by
 tokens, and a batch holds as many as fit into one number of tokens, padding included: many short ones or few long ones,
@@ -17,12 +17,15 @@ from expertune.records import FloatArray
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor, nn
 
 Role = Literal["query", "document"]
 
 TOKENS = 2048
 """Tokens of a batch, padding included."""
 
+# A group of a training batch holds as many tokens at least: the matrix product wants rows to work on.
+_GROUP_TOKENS = 512
 # Texts tokenised at once: their tokens lie in one array as wide as the longest.
 _TEXTS = 1024
 # Texts of a batch where features are no rows of tokens: the library's own choice.
@@ -64,6 +67,26 @@ def encode(
                 vectors = np.zeros((len(texts), made.shape[1]), dtype=np.float32)
             vectors[rows] = made
     return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def embed(model: nn.Module, features: dict[str, Any]) -> Tensor:
+    """Return the sentence embeddings of one tokenised batch, `[texts, dimension]`, with gradients.
+
+    A batch is as wide as its longest text; short questions beside a long one are mostly padding. So texts of like
+    length go through the model together, in three groups or so, which changes no vector. Features that are no rows of
+    tokens go as they come.
+    """
+    import torch
+
+    mask = features.get("attention_mask")
+    if mask is None or not packs(features, len(mask)):
+        made: Tensor = model(features)["sentence_embedding"]
+        return made
+    lengths = mask.sum(dim=1).tolist()
+    groups = pack(lengths, max(_GROUP_TOKENS, sum(lengths) // 3), len(lengths))
+    parts = [model(_cut(features, rows))["sentence_embedding"] for rows in groups]
+    order = torch.tensor([row for rows in groups for row in rows], device=mask.device)
+    return torch.cat(parts)[order.argsort()]
 
 
 def rounded(model: SentenceTransformer) -> SentenceTransformer:

@@ -72,7 +72,7 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     if best.domain_difference <= best.domain_standard_error:
         why = (
-            f"keep the base: the best candidate gains {100 * best.domain_difference:+.1f} points of nDCG@10 on "
+            f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
             f"validation questions, within one standard error ({100 * best.domain_standard_error:.1f}) of nothing"
         )
         return _selection(candidates, candidates[trials.index(base)], why)
@@ -80,8 +80,8 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     item = min(near, key=lambda candidate: (candidate.factor, candidate.step))
     error = 100 * item.domain_standard_error
     why = (
-        f"factor {item.factor:g} gains {100 * item.domain_difference:+.1f} points of nDCG@10 on validation questions "
-        f"(standard error {error:.1f}) and {100 * item.general_difference:+.1f} on the general probe"
+        f"factor {item.factor:g} gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions "
+        f"(standard error {error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
     )
     return _selection(candidates, item, why)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune import checkpoints, processes
+from expertune import checkpoints, packing, processes
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.hardware import computes_bfloat16
@@ -337,8 +337,7 @@ class _EncodedDocuments:
             columns = torch.unique(torch.cat([columns, extra]))
         features = self.model.preprocess([self.texts[int(column)] for column in columns])
         features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
-        vectors = self.model(features)["sentence_embedding"].float()
-        return columns, functional.normalize(vectors, dim=1)
+        return columns, functional.normalize(packing.embed(self.model, features).float(), dim=1)
 
 
 def _watcher(steps: int, report: Report) -> Any:

@@ -256,4 +256,4 @@ def _points(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value * 100:+.1f}"
+    return f"{value * 100:+z.1f}"
