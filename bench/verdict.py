@@ -39,7 +39,7 @@ from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, 
 from expertune.score import load_experts, score
 from expertune.statistics import bootstrap_interval
 from expertune.store import Store, fingerprint
-from expertune.tuning import tune_and_choose
+from expertune.tuning import training_data, tune_and_choose
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -190,16 +190,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 relabel=partial(labels.label_rows, dataset, questions, scores, label_section, base=base.name),
             )
             yield "chosen", measurements(train.load_encoder(models.resolve(str(folder))))
-    texts = [document.text for document in dataset.documents]
-    given = train.TrainingData(
-        questions=[item.text for item in questions.items],
-        documents=texts,
-        targets=np.asarray(soft.targets),
-        active=np.asarray(soft.active),
-        document_vectors=encoder.encode_documents(texts),
-        unrelated=unrelated,
-        unrelated_vectors=encoder.encode_queries(unrelated),
-    )
+    given = training_data(dataset, questions, soft, encoder, unrelated)
     with tempfile.TemporaryDirectory() as scratch:
         train.tune(base, given, section, Path(scratch))
         start, end = train.load_encoder(base), train.load_encoder(models.resolve(scratch))

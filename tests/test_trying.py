@@ -240,6 +240,12 @@ def corpus(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_model_that_is_not_there_is_what_is_said_first(corpus: Path):
+    with pytest.raises(ModelUnavailableError, match="nosuchmodel") as caught:
+        side_by_side("nosuchmodel", corpus)
+    assert "--base" not in str(caught.value)
+
+
 def test_the_base_comes_from_the_config_beside_the_model(tiny_model: Path, corpus: Path):
     with pytest.raises(ModelUnavailableError, match="no base is named") as caught:
         side_by_side(str(tiny_model), corpus)

@@ -89,6 +89,7 @@ def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBy
         DataError: the corpus cannot be read.
         ModelUnavailableError: a model cannot be found, or no base is known.
     """
+    tuned = embedding_expert(model)  # First of all: where it is not there, that is what to say.
     made_with = Path(model).absolute().parent / "config.toml"
     section = config.read(made_with).train if made_with.is_file() else None
     name = base or (section.base if section else "")
@@ -96,7 +97,7 @@ def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBy
         message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
     documents = data.load_corpus(corpus)
-    untouched, tuned = embedding_expert(name), embedding_expert(model)
+    untouched = embedding_expert(name)
     # A model tuned on the query side keeps its base's documents: they need not be encoded twice.
     shared = section is not None and section.mode == "query" and section.base == name
     cache = MemoryCache()
