@@ -106,6 +106,7 @@ ELSEWHERE = {
     "train.anchor_texts": "test_data.py::test_anchor_texts_of_a_file",
     "train.bf16": "test_train.py::test_bf16_is_only_used_where_asked_or_found",
     "select.general_tolerance": "test_select.py::test_what_costs_the_general_probe_too_much_is_not_allowed",
+    "select.prior": "test_select.py::test_what_is_as_good_as_the_best_and_nearest_to_the_prior_is_kept",
     "select.refit": "test_tuning.py::test_everything_is_tuned_on_again_only_where_wanted",
     "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
     "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",

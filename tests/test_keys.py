@@ -78,6 +78,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.seeds": (2, Stage.TRAIN),
     "train.report_to": (["tensorboard"], None),
     "select.factors": ([0.0, 1.0], Stage.TRAIN),
+    "select.prior": (0.0, Stage.TRAIN),
     "select.validation": (0.4, Stage.TRAIN),
     "select.general_tolerance": (0.5, Stage.TRAIN),
     "select.refit": (False, Stage.TRAIN),

@@ -1,5 +1,7 @@
 """Selection by hand-made measurements: what is chosen, and when the base is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,8 @@ def measurement(values, role=Role.DOMAIN):
 def trial(factor, gain, general=0.0, noise=0.02, count=100):
     generator = np.random.default_rng(int(factor * 100))
     base = np.random.default_rng(7).uniform(0.2, 0.6, count)
-    jitter = generator.normal(size=count) * noise if factor else 0.0
+    jitter = generator.normal(size=count) * noise
+    jitter = jitter - jitter.mean() if factor else 0.0
     return Trial(factor, 100, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL))
 
 
@@ -38,15 +41,37 @@ def test_a_clear_gain_is_taken_to_its_end():
     assert [item.chosen for item in chosen.candidates] == [False, False, True]
 
 
-def test_a_point_within_one_standard_error_of_the_best_and_nearer_to_the_base_is_preferred():
-    chosen = choose([trial(0.0, 0.0), trial(0.5, 0.0999), trial(1.0, 0.10)], SelectSection())
-    assert chosen.factor == 0.5
+@pytest.mark.parametrize(("prior", "factor"), [(0.0, 0.25), (0.5, 0.5), (0.6, 0.5), (0.8, 0.75), (1.0, 0.75)])
+def test_what_is_as_good_as_the_best_and_nearest_to_the_prior_is_kept(prior, factor):
+    gains = {0.0: 0.0, 0.25: 0.0999, 0.5: 0.0998, 0.75: 0.10, 1.0: 0.05}
+    chosen = choose([trial(*pair) for pair in gains.items()], SelectSection(prior=prior))
+    assert chosen.factor == factor
 
 
-def test_no_gain_keeps_the_base_and_says_why():
-    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.001, noise=0.2)], SelectSection())
+def test_of_two_as_near_to_the_prior_the_smaller_move_is_kept():
+    chosen = choose([trial(0.0, 0.0), trial(0.25, 0.0999), trial(0.75, 0.10)], SelectSection(prior=0.5))
+    assert chosen.factor == 0.25
+
+
+def test_no_gain_keeps_the_base_only_where_it_is_preferred_and_says_why():
+    trials = [trial(0.0, 0.0), trial(1.0, 0.001, noise=0.2)]
+    chosen = choose(trials, SelectSection(prior=0.0))
     assert chosen.factor == 0.0
     assert chosen.why.startswith("keep the base")
+    assert choose([trials[0], trial(0.5, -0.001, noise=0.2), trials[1]], SelectSection()).factor == 0.5
+
+
+def test_a_loss_beyond_a_standard_error_keeps_the_base_whatever_the_prior():
+    trials = [trial(0.0, 0.0), trial(0.5, -0.05), trial(1.0, -0.10)]
+    assert choose(trials, SelectSection(prior=1.0)).factor == 0.0
+
+
+def test_questions_of_one_answer_tell_nothing():
+    values, probe = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
+    trials = [
+        Trial(factor, 1, replace(measurement(values + factor), clusters=("a",) * 4), probe) for factor in (0.0, 0.5)
+    ]
+    assert choose(trials, SelectSection()).factor == 0.0
 
 
 def test_what_costs_the_general_probe_too_much_is_not_allowed():
@@ -110,7 +135,8 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     assert whole.domain_difference == pytest.approx(gains.mean())
     assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
     assert chosen.why == (
-        f"factor 1 gains {100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
+        f"factor 1, the nearest to 0.5 that is as good as the best within a standard error, gains "
+        f"{100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
         f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general probe"
     )
 
@@ -129,10 +155,9 @@ def test_own_questions_have_half_a_say_in_the_choice():
 
 
 def test_the_base_that_is_kept_says_what_was_not_enough():
-    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection())
+    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection(prior=0.0))
     assert chosen.why == (
-        "keep the base: the best candidate gains +0.0 points of nDCG@10 on validation questions, "
-        "within one standard error (0.0) of nothing"
+        "keep the base: the best candidate gains +0.0 points of nDCG@10 on validation questions (standard error 0.0)"
     )
     assert [item.chosen for item in chosen.candidates] == [True, False]
 

@@ -245,6 +245,10 @@ class SelectSection(Section):
         default=(0.0, 0.25, 0.5, 0.75, 1.0),
         description="interpolation factors between base (0) and tuned (1) to weigh",
     )
+    prior: Fraction = Field(
+        default=0.5,
+        description="factor that is kept unless validation tells of a better one by a standard error; 0: the base",
+    )
     validation: Fraction = Field(
         default=0.2, description="share of training questions (and of answers) kept for choosing"
     )

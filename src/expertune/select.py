@@ -54,11 +54,12 @@ class Trial:
 
 
 def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
-    """Return the smallest move from the base that is as good as the best allowed one.
+    """Return the factor nearest to `section.prior` that is as good as the best allowed one.
 
     Allowed is what loses at most `section.general_tolerance` on the general probe. Of these the best in domain sets the
-    mark, and the least move within one standard error of it is kept (the one-standard-error rule, paired by question
-    and clustered by answer). If even the best is not a standard error above the base, the base is kept.
+    mark, and of all within one standard error of it (the one-standard-error rule, paired by question and clustered by
+    answer) the one nearest to the prior is kept. A prior of 0 prefers the base: then only a gain of more than a
+    standard error moves away from it. Questions of a single answer tell nothing: they keep the base.
 
     `trials` hold every candidate, the base (factor 0) among them.
     """
@@ -70,18 +71,19 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
         if item.general_difference >= -section.general_tolerance
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
-    if best.domain_difference <= best.domain_standard_error:
+    prior = section.prior if len(set(base.domain.clusters)) > 1 else 0.0
+    near = [item for trial, item in allowed if _within_one_error(best_trial, trial)]
+    item = min(near, key=lambda candidate: (abs(candidate.factor - prior), candidate.factor, candidate.step))
+    if item.factor == 0.0:
         why = (
             f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
-            f"validation questions, within one standard error ({100 * best.domain_standard_error:.1f}) of nothing"
+            f"validation questions (standard error {100 * best.domain_standard_error:.1f})"
         )
-        return _selection(candidates, candidates[trials.index(base)], why)
-    near = [item for trial, item in allowed if _within_one_error(best_trial, trial)]
-    item = min(near, key=lambda candidate: (candidate.factor, candidate.step))
-    error = 100 * item.domain_standard_error
+        return _selection(candidates, item, why)
     why = (
-        f"factor {item.factor:g} gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions "
-        f"(standard error {error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
+        f"factor {item.factor:g}, the nearest to {prior:g} that is as good as the best within a standard error, gains "
+        f"{100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
+        f"{100 * item.domain_standard_error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
     )
     return _selection(candidates, item, why)
 

@@ -25,7 +25,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "score": ("experts",),
     "label": ("strategy", "calibration", "hard_mix", "known_mix", "round_trip"),
     "train": ("base", "mode", "steps", "batch_size", "learning_rate", "lora_rank", "anchor_weight"),
-    "select": ("factors", "validation", "general_tolerance"),
+    "select": ("factors", "prior", "validation", "general_tolerance"),
     "evaluate": ("confidence", "general_tolerance"),
     "cluster": ("engine", "address", "workers"),
 }
