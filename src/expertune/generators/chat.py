@@ -173,9 +173,18 @@ def reply(answer: Mapping[str, Any]) -> tuple[str, bool]:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else None
-    text = _THINKING.sub("", content, count=1) if isinstance(content, str) else ""
-    ended = choice.get("finish_reason") != "length"
-    return ("" if _OPEN_THINKING.match(text) else text.strip()), ended
+    return said(content) if isinstance(content, str) else "", choice.get("finish_reason") != "length"
+
+
+def said(content: str) -> str:
+    """Return what a model wrote without thinking aloud; "" where the thoughts lead to nothing."""
+    text = _THINKING.sub("", content, count=1)
+    return "" if _OPEN_THINKING.match(text) else text.strip()
+
+
+def in_one(several: Messages) -> str:
+    """Return messages as one text, for a model that knows no roles."""
+    return "\n\n".join(message["content"] for message in several)
 
 
 def language_of(text: str) -> Language:

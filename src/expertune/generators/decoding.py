@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from expertune.generators.reading import Reader, Reading, Tokens
 
 # Tokens looked at in each step; all others are far below the plausibility threshold.
-_CANDIDATES = 32
+CANDIDATES = 32
 # Least probability of a token, relative to the likeliest one.
 _PLAUSIBLE = 0.1
 # Longest run of tokens that may repeat what was written before.
@@ -175,7 +175,7 @@ class Writer:
         import torch
 
         with_text = readings[0].logits
-        values, tokens = with_text.float().topk(min(_CANDIDATES, with_text.shape[-1]), dim=-1)
+        values, tokens = with_text.float().topk(min(CANDIDATES, with_text.shape[-1]), dim=-1)
         scores, gains = values, torch.zeros_like(values)
         if self._contrast:
             # Constants of a row do not change the order, so no softmax over the vocabulary is needed for it.
@@ -192,25 +192,13 @@ class Writer:
                 chosen.append(int(candidates[0]))
                 continue
             penalties = np.array([row.penalty(int(token)) for token in candidates], dtype=np.float32)
-            index = self._pick(score + penalties, row)
+            prompt, chance = row.prompt, row.draws[len(row.tokens)]
+            index = pick(score + penalties, chance, temperature=prompt.temperature, top_p=self._top_p)
             token = int(candidates[index])
             row.gain += float(gain[index])
             self._append(row, token)
             chosen.append(token)
         return torch.tensor(chosen, device=with_text.device)
-
-    def _pick(self, scores: NDArray[np.float32], row: _Row) -> int:
-        """Return the index of the token to take: the best, or one drawn from the likeliest `top_p`."""
-        temperature = row.prompt.temperature
-        if not temperature:
-            return int(scores.argmax())
-        order = np.argsort(-scores, kind="stable")
-        weights = np.exp(((scores[order] - scores[order[0]]) / temperature).astype(np.float64))
-        weights /= weights.sum()
-        weights[np.cumsum(weights) - weights >= self._top_p] = 0.0
-        total = np.cumsum(weights)
-        drawn = np.searchsorted(total, row.draws[len(row.tokens)] * total[-1], side="right")
-        return int(order[min(int(drawn), len(order) - 1)])
 
     def _append(self, row: _Row, token: int) -> None:
         row.tokens.append(token)
@@ -225,6 +213,19 @@ class Writer:
         last = row.tokens[-1]
         stopped = last in self._final or any(end in self._pieces[last] for end in row.prompt.ends)
         return Written(_before(text, _ENDS), stopped, row.gain / len(row.tokens))
+
+
+def pick(scores: NDArray[np.float32], chance: float, *, temperature: float, top_p: float) -> int:
+    """Return the index of the token to take: the best, or the one that `chance` in [0, 1) draws from the likeliest."""
+    if not temperature:
+        return int(scores.argmax())
+    order = np.argsort(-scores, kind="stable")
+    weights = np.exp(((scores[order] - scores[order[0]]) / temperature).astype(np.float64))
+    weights /= weights.sum()
+    weights[np.cumsum(weights) - weights >= top_p] = 0.0
+    total = np.cumsum(weights)
+    drawn = np.searchsorted(total, chance * total[-1], side="right")
+    return int(order[min(int(drawn), len(order) - 1)])
 
 
 def _before(text: str, ends: Iterable[str]) -> str:
