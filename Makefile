@@ -62,6 +62,16 @@ fuzz: SECONDS ?= 600
 fuzz: setup ## mutated files for every reader, for SECONDS=600 (not part of test)
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
 
+# atheris has an environment of its own, which looks into the project's: it is no dependency of anything else.
+GUIDED := build/guided
+.PHONY: guided
+guided: SECONDS ?= 600
+guided: setup ## the same readers, guided by the code that is reached (not part of test)
+	$(PYTHON) -m venv $(GUIDED)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$($(GUIDED)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_project.pth
+	$(GUIDED)/bin/python -m pip install --quiet "atheris>=3,<4"
+	$(GUIDED)/bin/python tests/guided.py --seconds $(SECONDS)
+
 # mutmut has an environment of its own, which looks into the project's: it wants other versions of what is pinned there.
 MUTATION := build/mutation
 .PHONY: mutation
