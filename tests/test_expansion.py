@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
-from expertune import expansion
+from expertune import config, data, expansion, overrides
 from expertune.expansion import Expansion
-from expertune.records import Document, Question, Questions, Scores
+from expertune.pipeline import Run, RunResult, _write_index
+from expertune.records import PLAIN_INDEX, Document, Question, Questions, Role, Scores
+from expertune.report.results import schema
+from expertune.wording import normalise
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from faults.runs import HELD_OUT, PAIRS, write_data
 
 DOCUMENTS = (Document("d0", "By card."), Document("d1", "By post."), Document("d2", "Every day."))
 PAY, SEND, ALSO = Question("How to pay?", ("d0",)), Question("Send it?", ("d1",)), Question("Which card?", ("d0",))
@@ -91,3 +102,107 @@ def test_candidates_keep_their_own_columns():
     whole = Expansion.of((PAY, SEND, Question("When?", ("d2",))), 1)
     judged = expansion.as_if(made, DOCUMENTS, whole, whole.knowing((PAY,)))
     np.testing.assert_array_equal(judged.values[1], made.plain[1])
+
+
+# --- a whole run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[int, RunResult]:
+    """Return two runs over one store: answers as they are, and expanded with up to two questions."""
+    home = tmp_path_factory.mktemp("expansion")
+    shop = write_data(home / "shop")
+    more = [{"id": "track", "question": "Where does my parcel stay?", "answer": PAIRS["track"][1]}]
+    with (shop / "qa.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in more)
+    plain = {
+        "run.store": str(home / "store"),
+        "run.threads": 1,
+        "data.path": str(shop),
+        "data.general": [str(shop / "general")],
+        "augment.generators": ["template"],
+        "augment.shares": [1.0],
+        "augment.per_answer": 3,
+        "augment.fragments": 2,
+        "score.experts": ["bm25", "ngrams"],
+        "train.base": str(tiny_model),
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "train.bf16": "off",
+        "evaluate.resamples": 100,
+    }
+
+    def run(expand: int) -> RunResult:
+        changes = {**plain, "data.expand": expand, "run.out": str(home / f"out-{expand}")}
+        return Run(config.from_mapping(overrides.overlaid({}, changes.items()))).execute()
+
+    return {expand: run(expand) for expand in (0, 2)}
+
+
+def indexed(result: RunResult) -> dict[str, str]:
+    lines = (result.folder / "expanded.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["_id"]: row["text"] for row in map(json.loads, lines)}
+
+
+def test_the_texts_to_index_are_written_for_every_answer(made):
+    texts = indexed(made[2])
+    assert list(texts) == [document.id for document in made[2].dataset.documents]
+    assert texts["pay"] == " ".join(PAIRS["pay"])
+    assert texts["track"] == f"Where is my parcel? Where does my parcel stay? {PAIRS['track'][1]}"
+    assert [item.text for item in data.load_corpus(made[2].folder / "expanded.jsonl")] == list(texts.values())
+    assert not (made[0].folder / "expanded.jsonl").exists()
+
+
+def test_no_held_out_question_and_no_generated_one_is_indexed(made):
+    own = {question.text for question in made[2].dataset.questions}
+    answers = {document.id: document.text for document in made[2].dataset.documents}
+    for document_id, text in indexed(made[2]).items():
+        before = text.removesuffix(answers[document_id]).strip()
+        assert text.endswith(answers[document_id])
+        for held_out in HELD_OUT.values():
+            assert normalise(held_out) not in normalise(text)
+        for question in own:
+            before = before.replace(question, "")
+        assert before.strip() == ""
+
+
+def test_own_questions_are_never_scored_against_themselves(made):
+    plain, expanded = made[0].scores, made[2].scores
+    assert made[0].questions == made[2].questions
+    known = made[0].questions.known
+    np.testing.assert_array_equal(expanded.values[known], plain.values[known])
+    np.testing.assert_array_equal(expanded.plain, plain.values)
+    assert not np.array_equal(expanded.values[~known], plain.values[~known])
+    # What is learned from known answers, the weights of the experts, is the same.
+    assert made[0].labels.panel == made[2].labels.panel
+
+
+def test_base_and_tuned_find_expanded_answers_of_the_domain_and_plain_ones_elsewhere(made):
+    plain, expanded = made[0].evaluation, made[2].evaluation
+    assert plain.models == ("base", "tuned")
+    assert expanded.models == ("base", "tuned", PLAIN_INDEX)
+    values = {(item.model, item.role): item.values for item in expanded.measurements}
+    before = {(item.model, item.role): item.values for item in plain.measurements}
+    for metric in ("ndcg@10", "mrr@10"):
+        np.testing.assert_array_equal(values[PLAIN_INDEX, Role.DOMAIN][metric], before["base", Role.DOMAIN][metric])
+        np.testing.assert_array_equal(values["base", Role.GENERAL][metric], before["base", Role.GENERAL][metric])
+    assert {row.role for row in (*expanded.indexing, *expanded.overall)} == {Role.DOMAIN}
+
+
+def test_results_say_what_comes_from_the_index(made):
+    plain, expanded = (json.loads((made[n].folder / "results.json").read_text(encoding="utf-8")) for n in (0, 2))
+    jsonschema.validate(expanded, schema(), cls=jsonschema.Draft202012Validator)
+    assert "index" not in plain
+    assert expanded["index"]["expanded"] == len(PAIRS)
+    assert "expanded.jsonl" in (made[2].folder / "report.html").read_text(encoding="utf-8")
+    assert "expanded.jsonl" in (made[2].folder / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_plain_run_into_the_same_folder_leaves_no_texts_of_another(made):
+    folder = made[2].folder
+    (folder / "expanded.jsonl").rename(folder / "kept")
+    _write_index(made[2].dataset.documents, folder)
+    assert len(indexed(made[2])) == len(PAIRS)
+    _write_index((), folder)
+    assert not (folder / "expanded.jsonl").exists()
+    (folder / "kept").rename(folder / "expanded.jsonl")

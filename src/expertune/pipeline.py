@@ -5,6 +5,7 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -454,6 +455,8 @@ class Run:
         if published.exists():
             shutil.rmtree(published)
         shutil.copytree(result.model.folder, published)
+        expanded = self._expansion(result.dataset)
+        _write_index(expanded.documents(result.dataset.documents) if expanded.questions else (), folder)
         inputs = ReportInputs(
             config_toml=resolved,
             dataset=result.dataset,
@@ -466,6 +469,7 @@ class Run:
             timings=tuple(self._timings),
             agreement=agreement,
             geometry=geometry,
+            expanded=len(expanded.questions),
         )
         write_report(inputs, folder)
         write_card(inputs, published)
@@ -534,6 +538,17 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def _write_index(documents: Sequence[Document], folder: Path) -> None:
+    """Write the texts to index as a BEIR corpus; where they are the answers alone, leave none of another run."""
+    from expertune.report.results import EXPANDED
+
+    lines = [json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) for item in documents]
+    if lines:
+        (folder / EXPANDED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        (folder / EXPANDED).unlink(missing_ok=True)
 
 
 def follow(config: Config) -> None:
