@@ -276,6 +276,27 @@ def test_evaluate_measures_base_and_tuned_alike(evaluation):
     assert result.compare("base", "tuned") == result.comparisons
 
 
+def test_evaluate_encodes_each_side_once(evaluation):
+    _, _, encoders, _ = evaluation
+    assert [encoder.encoded for encoder in encoders.values()] == [2 * 240, 2 * 240]
+
+
+def test_evaluating_a_model_against_itself_finds_nothing(evaluation):
+    _, _, encoders, sets = evaluation
+    result = evaluate({"base": encoders["base"], "tuned": encoders["base"]}, sets, SECTION)
+    assert {item.outcome for item in result.comparisons} == {"no evidence"}
+    assert {item.p for item in result.comparisons} == {1.0}
+    assert not result.verdict.ship
+
+
+@pytest.mark.parametrize("change", [{"confidence": 0.9}, {"resamples": 700}, {"seed": 5}])
+def test_every_key_of_the_section_matters(evaluation, change):
+    result, _, encoders, sets = evaluation
+    changed = evaluate(encoders, sets, SECTION.model_copy(update=change))
+    assert [item.low for item in changed.comparisons] != [item.low for item in result.comparisons]
+    assert changed.measurements[0].mean("ndcg@10") == result.measurements[0].mean("ndcg@10")
+
+
 def test_the_base_on_plain_answers_is_measured_beside_both_models(evaluation):
     result, _, encoders, sets = evaluation
     assert result.indexing == result.overall == ()
@@ -309,27 +330,6 @@ def test_an_index_that_finds_less_is_a_sign_of_failure(evaluation):
     found = evaluate(encoders, [expanded, *sets[1:]], SECTION, plain=[domain])
     (sign,) = [text for text in found.verdict.signatures if "question + answer" in text]
     assert f"costs {domain.name} {-100 * found.indexing[0].difference:.1f} points before any tuning" in sign
-
-
-def test_evaluate_encodes_each_side_once(evaluation):
-    _, _, encoders, _ = evaluation
-    assert [encoder.encoded for encoder in encoders.values()] == [2 * 240, 2 * 240]
-
-
-def test_evaluating_a_model_against_itself_finds_nothing(evaluation):
-    _, _, encoders, sets = evaluation
-    result = evaluate({"base": encoders["base"], "tuned": encoders["base"]}, sets, SECTION)
-    assert {item.outcome for item in result.comparisons} == {"no evidence"}
-    assert {item.p for item in result.comparisons} == {1.0}
-    assert not result.verdict.ship
-
-
-@pytest.mark.parametrize("change", [{"confidence": 0.9}, {"resamples": 700}, {"seed": 5}])
-def test_every_key_of_the_section_matters(evaluation, change):
-    result, _, encoders, sets = evaluation
-    changed = evaluate(encoders, sets, SECTION.model_copy(update=change))
-    assert [item.low for item in changed.comparisons] != [item.low for item in result.comparisons]
-    assert changed.measurements[0].mean("ndcg@10") == result.measurements[0].mean("ndcg@10")
 
 
 def read_set(name):

@@ -63,7 +63,8 @@ def joined(plain: Scores, expanded: Scores, known: NDArray[np.bool_]) -> Scores:
     if columns is not None and plain.columns is not None:
         columns = np.where(known[:, None], plain.columns, columns)
     seconds = tuple(sum(pair) for pair in zip(plain.seconds, expanded.seconds, strict=True))
-    return replace(expanded, values=values, seconds=seconds, columns=columns, plain=_of_columns(plain, columns))
+    unexpanded = np.array(_of_columns(plain, columns))
+    return replace(expanded, values=values, seconds=seconds, columns=columns, plain=unexpanded)
 
 
 def as_if(scores: Scores, documents: Sequence[Document], whole: Expansion, part: Expansion) -> Scores:
