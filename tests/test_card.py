@@ -12,7 +12,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from expertune.records import Question, Questions
 from expertune.report.card import influences, write_card
-from finished_run import HOSTILE, comparison, evaluation, run
+from finished_run import HOSTILE, comparison, evaluation, expanded_run, run
 
 SENTENCE = "Where is my order?"
 
@@ -63,6 +63,16 @@ def test_the_verdict_and_the_mode_change_what_is_said(tmp_path: Path):
     assert "**Verdict of its evaluation: no evidence.**" in text
     assert "has to be made again" in text
     assert "encode_query`;" not in text
+
+
+def test_how_to_index_questions_and_answers_is_said_where_it_was_done(card: ModelCard, tmp_path: Path):
+    assert "expanded.jsonl" not in card.text
+    text = write_card(expanded_run(), tmp_path).read_text(encoding="utf-8")
+    assert "Index each answer as its own questions followed by the answer" in text
+    assert "`expanded.jsonl` beside the model's folder" in text
+    assert "an index of these texts made with it stays valid" in text
+    assert "| shop/test\\_seen | 65.0 | 70.0 | 78.0 | +5.0 | +8.0 | +13.0 | +11.0 to +15.0 |" in text
+    assert SENTENCE not in text
 
 
 def test_the_lines_of_use_are_five_and_run(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -179,6 +179,14 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
+def test_expanded_answers_are_embedded_beside_plain_ones(faq, tiny_model):
+    def scored(expand: int) -> int:
+        data = {"path": str(faq), "expand": expand}
+        return checking.check(_values(faq, str(tiny_model), data=data)).costs[1].items
+
+    assert scored(1) == scored(0) + 2 * PAIRS  # by both experts
+
+
 def test_a_large_corpus_shrinks_what_is_written_per_answer(faq, tiny_model):
     for most, expected in ((100, 3 * PAIRS), (2 * PAIRS + 1, 2 * PAIRS), (1, PAIRS)):
         augment = {"generators": ["template"], "shares": [1.0], "per_answer": 3, "most": most}

@@ -43,6 +43,7 @@ SIMILARITY = {"label.strategy": "soft-1", "label.form": "similarity", "train.los
 
 # Field: its other value, what is set on both sides, and the first stage whose result is another one.
 CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
+    "data.expand": (1, {}, Stage.SCORE),
     "augment.kinds": (["keyword"], {}, Stage.AUGMENT),
     "augment.per_answer": (2, {}, Stage.AUGMENT),
     "augment.most": (8, {}, Stage.AUGMENT),

@@ -15,7 +15,7 @@ from expertune import evaluate as module
 from expertune.config import EvaluateSection
 from expertune.errors import DataError
 from expertune.evaluate import METRICS, Remembering, compare, evaluate, measure, rank, separation
-from expertune.records import Document, JudgedSet, PanelEvidence, Query, Role
+from expertune.records import PLAIN_INDEX, Document, JudgedSet, PanelEvidence, Query, Role
 from expertune.statistics import bootstrap_interval, detectable_difference, randomisation_test
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -295,6 +295,41 @@ def test_every_key_of_the_section_matters(evaluation, change):
     changed = evaluate(encoders, sets, SECTION.model_copy(update=change))
     assert [item.low for item in changed.comparisons] != [item.low for item in result.comparisons]
     assert changed.measurements[0].mean("ndcg@10") == result.measurements[0].mean("ndcg@10")
+
+
+def test_the_base_on_plain_answers_is_measured_beside_both_models(evaluation):
+    result, _, encoders, sets = evaluation
+    assert result.indexing == result.overall == ()
+    with pytest.raises(KeyError, match="only"):
+        result.compare(PLAIN_INDEX, "base")
+    domain = sets[0]
+    # Every answer takes the place of the next: what the plain index finds is as good as chance.
+    moved = (*domain.documents[1:], domain.documents[0])
+    pairs = zip(domain.documents, moved, strict=True)
+    plain = replace(domain, documents=tuple(replace(item, text=other.text) for item, other in pairs))
+    found = evaluate(encoders, sets, SECTION, plain=[plain])
+    assert found.models == ("base", "tuned", PLAIN_INDEX)
+    assert found.comparisons == result.comparisons
+    assert found.verdict == result.verdict
+    assert found.compare(PLAIN_INDEX, "base") == found.indexing
+    assert found.compare(PLAIN_INDEX, "tuned") == found.overall
+    for row, base, both in zip(found.comparisons, found.indexing, found.overall, strict=False):
+        assert (base.base, base.tuned) == (found.measurements[-1].mean(row.metric), row.base)
+        assert (both.base, both.tuned) == (base.base, row.tuned)
+        assert both.difference == pytest.approx(base.difference + row.difference)
+        assert base.outcome == "better"
+    assert len(found.indexing) == len(found.overall) == len(METRICS)
+
+
+def test_an_index_that_finds_less_is_a_sign_of_failure(evaluation):
+    _, _, encoders, sets = evaluation
+    domain = sets[0]
+    moved = (*domain.documents[1:], domain.documents[0])
+    pairs = zip(domain.documents, moved, strict=True)
+    expanded = replace(domain, documents=tuple(replace(item, text=other.text) for item, other in pairs))
+    found = evaluate(encoders, [expanded, *sets[1:]], SECTION, plain=[domain])
+    (sign,) = [text for text in found.verdict.signatures if "question + answer" in text]
+    assert f"costs {domain.name} {-100 * found.indexing[0].difference:.1f} points before any tuning" in sign
 
 
 def read_set(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_the_query_encoder_is_a_plain_model_that_ranks_the_same(folders, tmp_pat
     np.testing.assert_allclose(use(made.folder), original(folders["query"]), atol=1e-6)
     whole = sum(file.stat().st_size for file in folders["query"].rglob("*.safetensors")) / 1e6
     assert made.megabytes < 0.75 * whole
+
+
+def test_a_run_that_indexed_questions_is_ranked_on_what_it_indexed(folders, tmp_path):
+    run, data = tmp_path / "run", folders["full"].parent / "faq"
+    shutil.copytree(folders["full"], run)
+    text = (run / "config.toml").read_text(encoding="utf-8")
+    (run / "config.toml").write_text(text.replace("[data]\n", "[data]\nexpand = 1\n"), encoding="utf-8")
+    # Texts that no run would index, as they are the held-out questions: only they make every first answer right.
+    texts = [*ASKED, *TEXTS[len(ASKED) :]]
+    lines = "".join(json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts))
+    (run / "expanded.jsonl").write_text(lines, encoding="utf-8")
+    (found,) = export.export(run, Form.QUERY_ENCODER, tmp_path / "out").agreements
+    assert found.before == pytest.approx(1.0)
+    (plain,) = export.export(run, Form.QUERY_ENCODER, tmp_path / "other", held_out=str(data)).agreements
+    assert plain.before < 1.0
 
 
 def test_a_query_prompt_goes_into_plain_encode(folders, tmp_path):

@@ -38,6 +38,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.question_column": ("asked", Stage.AUGMENT),
     "data.answer_column": ("answered", Stage.AUGMENT),
     "data.id_column": ("number", Stage.AUGMENT),
+    "data.expand": (1, Stage.SCORE),
     "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
     "augment.shares": ([2.0], Stage.AUGMENT),
     "augment.kinds": (["keyword"], Stage.AUGMENT),

@@ -177,6 +177,19 @@ def test_numbers_are_shown_in_points_with_intervals(page: Page):
     assert 'path = "a <b> & c"' in "".join(page.words)
 
 
+def test_what_comes_from_the_index_stands_beside_what_comes_from_tuning(page: Page, tmp_path: Path):
+    assert "plain index" not in page.text
+    assert "expanded.jsonl" not in page.text
+    shown = Page(written(tmp_path, finished_run.expanded_run()))
+    row = "shop/test_seen 65.0 70.0 78.0 +5.0 +3.0 to +7.0 +8.0 +6.0 to +10.0 +13.0 +11.0 to +15.0"
+    assert row in shown.text
+    assert "1 of 4 answers" in shown.text
+    assert "The texts are ready in expanded.jsonl" in shown.text
+    assert "stays as it is" not in shown.text
+    summary = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| shop/test_seen | 65.0 | 70.0 | 78.0 | +5.0 | +8.0 | +13.0 | +11.0 to +15.0 |" in summary
+
+
 def test_generated_questions_show_every_expert_with_rank(page: Page):
     sample = page.text.split("Generated questions")[-1].split("Time and cost")[0]
     assert "30 of 86 training questions" in sample

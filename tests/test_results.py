@@ -20,7 +20,9 @@ def made(inputs: ReportInputs | None = None, folder: Path | None = None) -> dict
         name: getattr(inputs, name)
         for name in ("dataset", "questions", "scores", "labels", "model", "evaluation", "timings")
     }
-    return results(**given, folder=folder, agreement=inputs.agreement, geometry=inputs.geometry)
+    return results(
+        **given, folder=folder, agreement=inputs.agreement, geometry=inputs.geometry, expanded=inputs.expanded
+    )
 
 
 def validate(values: dict[str, Any]) -> None:
@@ -47,6 +49,18 @@ def test_results_follow_the_schema_with_and_without_the_optional_parts():
     assert "agreement" not in short
     assert "geometry" not in short
     validate(short)
+
+
+def test_an_expanded_index_is_compared_with_the_plain_one():
+    assert "index" not in made()
+    inputs = finished_run.expanded_run()
+    values = made(inputs)
+    validate(values)
+    assert (values["index"]["file"], values["index"]["expanded"]) == ("expanded.jsonl", 1)
+    base, tuned = (row for row in values["index"]["comparisons"] if row["metric"] == "ndcg@10")
+    assert (base["model"], base["plain"], base["expanded"], base["difference"]) == ("base", 0.65, 0.7, 0.05)
+    assert (tuned["model"], tuned["plain"], tuned["expanded"], tuned["difference"]) == ("tuned", 0.65, 0.78, 0.13)
+    assert [row["model"] for row in values["evaluations"]][-1] == "base, plain index"
 
 
 @pytest.mark.parametrize(

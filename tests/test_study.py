@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from expertune import cli, study
 from expertune.config import from_mapping
 from expertune.errors import ConfigError
-from expertune.records import Role
+from expertune.records import Role, ignore_progress
 from expertune.statistics import Interval
 from expertune.study.balance import Setting, frontier, knee_of
 from expertune.study.geometry import GROUPS, jackknife
@@ -244,6 +244,12 @@ def test_the_command_prints_table_answers_and_file(config, tmp_path):
     assert done.exit_code == 0, done.output
     assert "Krippendorff" in done.output
     assert str(Path(config.run.out) / "study-agreement.json") in done.output
+
+
+def test_studies_look_at_answers_as_they_are(config):
+    wanted = config.model_copy(update={"data": config.data.model_copy(update={"expand": 1})})
+    with pytest.raises(ConfigError, match="answers as they are"):
+        _ = Lab(wanted, ignore_progress).basis
 
 
 def test_an_unknown_study_is_refused_with_the_known_ones(config):

@@ -12,6 +12,7 @@ from expertune import data as reading
 from expertune import models, select, train, tuning
 from expertune.config import LabelSection, SelectSection, TrainSection
 from expertune.encoders import CachedEncoder, embedding_expert
+from expertune.expansion import Expansion
 from expertune.labels import label, label_rows
 from expertune.models import ModelSource
 from expertune.records import Dataset, Document, MemoryCache, Question, Questions, Scores, Selection, ignore_progress
@@ -56,7 +57,7 @@ def section(**changes):
 
 
 def run(job, folder, **changes):
-    settings = {key: changes.pop(key) for key in tuple(changes) if key in job}
+    settings = {key: changes.pop(key) for key in tuple(changes) if key in job or key == "index"}
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     return tuning.tune_and_choose(
@@ -83,6 +84,51 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     assert 0 < len(rows) < len(ASKED)
     np.testing.assert_array_equal(choosing.targets, job["relabel"](np.array(rows)).targets)
     assert not np.allclose(choosing.targets, job["labels"].targets[rows])
+
+
+def test_nothing_that_the_choice_looks_at_holds_a_validation_question(job, tmp_path, monkeypatch):
+    """Neither the documents tuned towards, nor those that are found; the model that is kept is tuned on all."""
+    given, found = [], []
+
+    def note(base, data, *arguments, **options):
+        given.append(data)
+        return tune(base, data, *arguments, **options)
+
+    def look(encoder, judged, name):
+        found.append(judged)
+        return measure(encoder, judged, name)
+
+    tune, measure = train.tune, tuning.measure
+    monkeypatch.setattr(train, "tune", note)
+    monkeypatch.setattr(tuning, "measure", look)
+    monkeypatch.setattr(select, "choose", lambda trials, choice: Selection(1.0, 3, (), "all of the way"))
+    whole = Expansion.of(job["questions"].items, 1)
+
+    def index(rows):
+        return whole.knowing(job["questions"].items[row] for row in rows).documents(job["dataset"].documents)
+
+    run(job, tmp_path, index=index)
+    choosing, final = given
+    asked = [query.text for judged in found if judged.dataset == "hand" for query in judged.queries]
+    assert set(asked) == {text for text, _ in ASKED} - set(choosing.questions)
+    judged = [document.text for sets in found if sets.dataset == "hand" for document in sets.documents]
+    for text in (*choosing.documents, *judged):
+        assert not any(question in text for question in asked), text
+    assert any(text not in DOCUMENTS for text in choosing.documents)
+    assert list(final.documents) == [document.text for document in whole.documents(job["dataset"].documents)]
+    for data in given:
+        np.testing.assert_array_equal(data.document_vectors, job["base_encoder"].encode_documents(data.documents))
+
+
+def test_a_set_too_small_to_split_is_chosen_by_on_answers_as_they_are(job, tmp_path):
+    asked = []
+
+    def index(rows):
+        asked.append(len(rows))
+        return job["dataset"].documents
+
+    run(job, tmp_path, index=index, choice=job["choice"].model_copy(update={"validation": 0.0}))
+    assert asked == [len(ASKED), 0]
 
 
 @pytest.mark.parametrize(("refit", "tunings"), [(True, [4, 6]), (False, [4])])

@@ -204,6 +204,8 @@ def _show_evaluation(evaluation: Evaluation) -> None:
             values = (points(row.base), points(row.tuned), signed(row.difference), interval(row.low, row.high))
             table.add_row(f"{row.dataset}/{row.split}", str(row.role), str(row.queries), *values)
     terminal.console().print(table)
+    if evaluation.indexing:
+        _show_index(evaluation)
     for similarity in evaluation.similarities:
         change = f"{signed(similarity.difference)}, {signed(similarity.low)} to {signed(similarity.high)}"
         spearman = f"{points(similarity.base)} to {points(similarity.tuned)} ({change})"
@@ -214,6 +216,21 @@ def _show_evaluation(evaluation: Evaluation) -> None:
             figures = (points(score.main), points(score.ndcg), points(score.map))
             scores.add_row(f"{score.task}/{score.split}", score.model, *figures)
         terminal.console().print(scores)
+
+
+def _show_index(evaluation: Evaluation) -> None:
+    """Show what comes from indexing questions + answer, and what from tuning."""
+    from expertune.report.formats import interval, points, signed
+    from expertune.report.rows import index_rows
+
+    columns = (">base, plain index", ">base", ">tuned", ">by the index", ">by tuning", ">in all", ">interval")
+    table = terminal.table("set", *columns, title="nDCG@10 x 100 by index")
+    for row in index_rows(evaluation, "ndcg@10"):
+        levels = (row.indexing.base, row.indexing.tuned, row.tuning.tuned)
+        changes = (row.indexing.difference, row.tuning.difference, row.overall.difference)
+        last = interval(row.overall.low, row.overall.high)
+        table.add_row(f"{row.indexing.dataset}/{row.indexing.split}", *map(points, levels), *map(signed, changes), last)
+    terminal.console().print(table)
 
 
 # --- studies -------------------------------------------------------------------------------------------------------

@@ -118,6 +118,9 @@ class DataSection(Section):
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
     id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
+    expand: int = Field(
+        default=0, ge=0, description="own questions that an answer is scored and indexed with, at most; 0: it alone"
+    )
 
 
 Kind = Literal["rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from expertune import data, models
 from expertune.augment import counts_each
 from expertune.config import AugmentSection, Config, PluginSpec
+from expertune.expansion import Expansion
 from expertune.records import Dataset, JudgedSet
 
 SECONDS_PER_QUESTION: Mapping[str, float] = {"smollm2-135m-instruct": 0.2, "gemma-3-270m": 0.35, "template": 0.0}
@@ -61,6 +62,9 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     made = written + cut
     questions = made + len(dataset.questions)
     texts = [*(item.text for item in dataset.documents), *(item.text for item in dataset.questions)]
+    if config.data.expand:  # answers are scored as they are as well
+        own = Expansion.of(dataset.questions, config.data.expand)
+        texts += [item.text for item in own.documents(dataset.documents) if item.id in own.questions]
     characters = _characters(texts) + made * QUESTION_CHARACTERS
     scoring = LOADING + sum(_embedding(spec, characters) for spec in config.score.experts)
     count = (len(texts) + made) * len(config.score.experts)

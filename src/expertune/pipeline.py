@@ -5,6 +5,7 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -19,17 +20,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from expertune import artefacts, checking, cleaning, cluster, config, data, leaks, models
+from expertune import artefacts, checking, cleaning, cluster, config, data, expansion, leaks, models
 from expertune.config import Config, PluginSpec
 from expertune.errors import DataError, StoreError
+from expertune.expansion import Expansion
 from expertune.records import (
     BenchmarkScore,
     Dataset,
+    Document,
     Evaluation,
     JudgedSet,
     PanelEvidence,
     Questions,
     Report,
+    Role,
     Scores,
     SimilarityChange,
     SoftLabels,
@@ -41,6 +45,7 @@ from expertune.store import Store, fingerprint
 from expertune.wording import normalise
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
     from expertune.agreement import Agreement
@@ -173,7 +178,7 @@ class Run:
             return result
         agreement = self._agreement(scores, key) if len(scores.experts) > 1 else None
         evidence = self._evidence(result, agreement, key)
-        evaluation, key = self._evaluate(judged, model, evidence, key)
+        evaluation, key = self._evaluate(dataset, judged, model, evidence, key)
         if reached(Stage.EVALUATE, evaluation=evaluation):
             return result
         started = time.perf_counter()
@@ -244,11 +249,20 @@ class Run:
         limits = [section.candidates] if of_candidates(dataset, section) else []
         key = self._key(Stage.SCORE, key, [expert.fingerprint for expert in experts], *limits)
 
-        def make() -> Scores:
+        def of(answers: Dataset) -> Scores:
             with self._spread(load_experts, section.experts, experts) as spread:
-                return score(dataset, questions, spread, section=section, cache=self.store.items, report=self.report)
+                return score(answers, questions, spread, section=section, cache=self.store.items, report=self.report)
 
-        return self._obtain(Stage.SCORE, key, Scores, make), key
+        if not self.config.data.expand:
+            return self._obtain(Stage.SCORE, key, Scores, lambda: of(dataset)), key
+
+        def make() -> Scores:
+            plain = self._aside(Stage.SCORE, key, Scores, lambda: of(dataset))
+            expanded = replace(dataset, documents=self._expansion(dataset).documents(dataset.documents))
+            return expansion.joined(plain, of(expanded), questions.known)
+
+        expanded_key = self._key(Stage.SCORE, "expanded", self.config.data.expand, key)
+        return self._obtain(Stage.SCORE, expanded_key, Scores, make), expanded_key
 
     def _label(
         self, dataset: Dataset, questions: Questions, scores: Scores, key: str
@@ -285,8 +299,21 @@ class Run:
             unrelated,
         )
 
-        def make(folder: Path) -> None:
+        whole = self._expansion(dataset)
+
+        def known(rows: NDArray[np.int64]) -> Expansion:
+            return whole.knowing(questions.items[int(row)] for row in rows)
+
+        def relabel(rows: NDArray[np.int64]) -> SoftLabels:
             from expertune.labels import label_rows
+
+            judged = expansion.as_if(scores, dataset.documents, whole, known(rows))
+            return label_rows(dataset, questions, judged, self.config.label, rows, base=self._base_name)
+
+        def index(rows: NDArray[np.int64]) -> tuple[Document, ...]:
+            return known(rows).documents(dataset.documents)
+
+        def make(folder: Path) -> None:
             from expertune.tuning import tune_and_choose
 
             model = tune_and_choose(
@@ -302,7 +329,8 @@ class Run:
                 folder=folder / "model",
                 scratch=self.store.scratch(Stage.TRAIN, key),
                 report=self.report,
-                relabel=partial(label_rows, dataset, questions, scores, self.config.label, base=self._base_name),
+                relabel=relabel,
+                index=index if self.config.data.expand else None,
             )
             artefacts.save(model, folder)
 
@@ -313,7 +341,12 @@ class Run:
         return model.at(artefact.folder / "model"), key
 
     def _evaluate(
-        self, judged: Sequence[JudgedSet], model: TunedModel, evidence: PanelEvidence, train_key: str
+        self,
+        dataset: Dataset,
+        judged: Sequence[JudgedSet],
+        model: TunedModel,
+        evidence: PanelEvidence,
+        train_key: str,
     ) -> tuple[Evaluation, str]:
         from expertune.evaluate import evaluate
 
@@ -323,7 +356,10 @@ class Run:
         key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(evidence))
 
         def make() -> Evaluation:
-            return evaluate(self._base_and_tuned(model), judged, section, report=self.report, panel=evidence)
+            plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
+            sets = [self._indexed(item, dataset) for item in judged]
+            encoders = self._base_and_tuned(model)
+            return evaluate(encoders, sets, section, report=self.report, panel=evidence, plain=plain)
 
         evaluation = self._obtain(Stage.EVALUATE, key, Evaluation, make)
         similarities = tuple(self._similarity(path, model, train_key) for path in section.sts)
@@ -419,6 +455,8 @@ class Run:
         if published.exists():
             shutil.rmtree(published)
         shutil.copytree(result.model.folder, published)
+        expanded = self._expansion(result.dataset)
+        _write_index(expanded.documents(result.dataset.documents) if expanded.questions else (), folder)
         inputs = ReportInputs(
             config_toml=resolved,
             dataset=result.dataset,
@@ -431,11 +469,22 @@ class Run:
             timings=tuple(self._timings),
             agreement=agreement,
             geometry=geometry,
+            expanded=len(expanded.questions),
         )
         write_report(inputs, folder)
         write_card(inputs, published)
 
     # --- what the stages share -----------------------------------------------------------------------------------
+
+    def _expansion(self, dataset: Dataset) -> Expansion:
+        """Return which of the user's own questions stand before which answers: none, unless that is wanted."""
+        return Expansion.of(dataset.questions, self.config.data.expand)
+
+    def _indexed(self, judged: JudgedSet, dataset: Dataset) -> JudgedSet:
+        """Return a judged set with its documents as the index holds them; general sets have no questions to add."""
+        if judged.role is not Role.DOMAIN:
+            return judged
+        return replace(judged, documents=self._expansion(dataset).documents(judged.documents))
 
     @property
     def _base_name(self) -> str:
@@ -489,6 +538,17 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
+
+
+def _write_index(documents: Sequence[Document], folder: Path) -> None:
+    """Write the texts to index as a BEIR corpus; where they are the answers alone, leave none of another run."""
+    from expertune.report.results import EXPANDED
+
+    lines = [json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) for item in documents]
+    if lines:
+        (folder / EXPANDED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        (folder / EXPANDED).unlink(missing_ok=True)
 
 
 def follow(config: Config) -> None:

@@ -148,6 +148,8 @@ class Scores:
 
     On a large corpus only candidates are kept: `columns` int64 `[Q, C]` are then the documents of each question, in
     ascending order, and `values` is `[Q, C, K]`. None: all documents.
+
+    Where answers are expanded, `plain` has the shape of `values` and holds the scores of the answers as they are.
     """
 
     experts: tuple[str, ...]
@@ -155,11 +157,13 @@ class Scores:
     seconds: tuple[float, ...] = ()
     columns: NDArray[np.int64] | None = None
     used: tuple[str, ...] = ()
+    plain: FloatArray | None = None
 
     def of(self, rows: NDArray[Any]) -> Scores:
         """Return the scores of some questions, by row number or mask."""
         columns = None if self.columns is None else self.columns[rows]
-        return replace(self, values=np.asarray(self.values)[rows], columns=columns)
+        plain = None if self.plain is None else np.asarray(self.plain)[rows]
+        return replace(self, values=np.asarray(self.values)[rows], columns=columns, plain=plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,10 @@ class TunedModel:
     def at(self, folder: Path) -> TunedModel:
         """Return the same record with the folder it was found in: artefacts store no absolute paths."""
         return replace(self, folder=folder)
+
+
+PLAIN_INDEX = "base, plain index"
+"""Name of the base on answers as they are, where an index of question + answer is measured beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +396,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything measured on held-out data, for the base and the tuned model alike."""
+    """Everything measured on held-out data, for the base and the tuned model alike.
+
+    Where answers are expanded, base and tuned both find them as question + answer. `indexing` then compares the base on
+    the expanded index (its `tuned`) with the base on the plain one (its `base`), and `overall` the tuned model on the
+    expanded index with that: what comes from indexing, and what from indexing and tuning together.
+    """
 
     measurements: tuple[Measurement, ...]
     separations: tuple[Separation, ...]
@@ -396,6 +409,8 @@ class Evaluation:
     verdict: Verdict
     benchmarks: tuple[BenchmarkScore, ...] = ()
     similarities: tuple[SimilarityChange, ...] = ()
+    indexing: tuple[Comparison, ...] = ()
+    overall: tuple[Comparison, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -405,12 +420,17 @@ class Evaluation:
     def compare(self, base: str, tuned: str) -> tuple[Comparison, ...]:
         """Return the paired comparisons of `tuned` against `base`, one per judged set and metric.
 
+        Where answers are expanded, `PLAIN_INDEX` was compared with both as well, on the sets of the domain.
+
         Raises:
             KeyError: one of the two was not evaluated, or the pair was not compared.
         """
-        if (base, tuned) != ("base", "tuned"):
-            raise KeyError(f"only ('base', 'tuned') was compared, of the models {self.models}")
-        return self.comparisons
+        compared = {("base", "tuned"): self.comparisons}
+        if self.indexing:
+            compared |= {(PLAIN_INDEX, "base"): self.indexing, (PLAIN_INDEX, "tuned"): self.overall}
+        if (base, tuned) not in compared:
+            raise KeyError(f"only {', '.join(map(str, compared))} was compared, of the models {self.models}")
+        return compared[base, tuned]
 
 
 @dataclass(frozen=True, slots=True)

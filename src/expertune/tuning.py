@@ -18,6 +18,7 @@ from expertune.labels import led_to, share_equal_texts
 from expertune.models import ModelSource
 from expertune.records import (
     Dataset,
+    Document,
     JudgedSet,
     Questions,
     Report,
@@ -29,6 +30,9 @@ from expertune.select import Fold, Trial
 
 Relabel = Callable[[NDArray[np.int64]], SoftLabels]
 """Give the targets of some question rows as if the other questions did not exist."""
+
+Index = Callable[[NDArray[np.int64]], tuple[Document, ...]]
+"""Give the documents as an index holds them, as if no other question than those of some rows existed."""
 
 
 def training_data(
@@ -66,18 +70,26 @@ def tune_and_choose(
     scratch: Path,
     report: Report,
     relabel: Relabel | None = None,
+    index: Index | None = None,
 ) -> TunedModel:
     """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`.
 
     The model to choose by is tuned on targets that know nothing of the validation questions: `labels` learn the weights
     of the experts from all of the user's questions, `relabel` does so from the training fold alone. None is for labels
-    that learn nothing from questions.
+    that learn nothing from questions. Likewise `index` tells what the documents say where they hold questions: those
+    of the validation would find themselves. None is for documents that are what `dataset` has.
 
     What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
     """
     hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
-    given = training_data(dataset, questions, labels, base_encoder, unrelated)
     fold = select.fold(questions, choice, seed=section.seed)
+    rows = np.arange(len(questions.items))
+    index = index or (lambda _: dataset.documents)
+    # No document that is found in the validation holds a validation question, also where those are tuned on as well.
+    whole, partial = (replace(dataset, documents=index(some)) for some in (rows, np.setdiff1d(rows, fold.validation)))
+    given = training_data(whole, questions, labels, base_encoder, unrelated)
+    texts = [document.text for document in partial.documents]
+    same = texts == given.documents
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
     documents = base_encoder if section.mode == "query" else None
     tuned = scratch / "choosing"
@@ -87,6 +99,8 @@ def tune_and_choose(
     part = replace(
         given,
         questions=[given.questions[int(row)] for row in fold.train],
+        documents=texts,
+        document_vectors=given.document_vectors if same else base_encoder.encode_documents(texts),
         targets=np.asarray(known),
         # Answers that only questions of the other fold lead to are no negatives either.
         active=active,
@@ -94,7 +108,7 @@ def tune_and_choose(
         known=questions.known[fold.train],
     )
     losses = _tune(base, part, section, tuned, report)
-    selection = _choose(base, tuned, documents, dataset, questions, fold, probe, section, choice)
+    selection = _choose(base, tuned, documents, partial, questions, fold, probe, section, choice)
     if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
         tuned = scratch / "final"
         losses = _tune(base, given, section, tuned, report)

@@ -20,6 +20,7 @@ from expertune.errors import DataError
 from expertune.evaluate.ranking import Encoder, Ranking, judged_queries, rank, similarities
 from expertune.evaluate.verdict import METRIC, adjusted, verdict
 from expertune.records import (
+    PLAIN_INDEX,
     Comparison,
     Evaluation,
     FloatArray,
@@ -135,6 +136,7 @@ def evaluate(
     report: Report = ignore_progress,
     *,
     panel: PanelEvidence | None = None,
+    plain: Sequence[JudgedSet] = (),
 ) -> Evaluation:
     """Measure every model on every judged set alike, compare "tuned" with "base", and give the verdict.
 
@@ -144,6 +146,8 @@ def evaluate(
         section: Confidence, resamples, tolerance and seed.
         report: Told after every measured set.
         panel: What is known of the labels that were tuned on, for the verdict's signs of failure.
+        plain: Sets of `judged_sets` with their answers as they are, where those are expanded: "base" is measured on
+            them as well, as `PLAIN_INDEX`.
 
     Raises:
         KeyError: "base" or "tuned" is missing.
@@ -152,7 +156,7 @@ def evaluate(
     """
     measured: dict[tuple[str, str], Measurement] = {}
     separations: list[Separation] = []
-    total = len(encoders) * len(judged_sets)
+    total = len(encoders) * len(judged_sets) + len(plain)
     for model, encoder in encoders.items():
         remembering = Remembering(encoder)
         for judged in judged_sets:
@@ -160,15 +164,20 @@ def evaluate(
             if judged.role is Role.DOMAIN:
                 separations.append(separation(remembering, judged, model, seed=section.seed))
             report(Progress("evaluate", len(measured), total, f"{model} on {judged.name}"))
-    compared = [
-        comparison
-        for judged in judged_sets
-        for comparison in compare(measured["base", judged.name], measured["tuned", judged.name], section)
-    ]
-    comparisons = adjusted(compared, section)
+    for judged in plain:
+        measured[PLAIN_INDEX, judged.name] = measure(encoders["base"], judged, PLAIN_INDEX)
+        report(Progress("evaluate", len(measured), total, f"{PLAIN_INDEX}, on {judged.name}"))
+
+    def compared(base: str, tuned: str, sets: Sequence[JudgedSet]) -> tuple[Comparison, ...]:
+        pairs = [(measured[base, judged.name], measured[tuned, judged.name]) for judged in sets]
+        return adjusted([row for pair in pairs for row in compare(*pair, section)], section)
+
+    comparisons = compared("base", "tuned", judged_sets)
+    indexing = compared(PLAIN_INDEX, "base", plain)
     measurements = tuple(measured.values())
-    decision = verdict(comparisons, measurements, separations, section, panel=panel)
-    return Evaluation(measurements, tuple(separations), comparisons, decision)
+    decision = verdict(comparisons, measurements, separations, section, panel=panel, indexing=indexing)
+    overall = compared(PLAIN_INDEX, "tuned", plain)
+    return Evaluation(measurements, tuple(separations), comparisons, decision, indexing=indexing, overall=overall)
 
 
 class Remembering:

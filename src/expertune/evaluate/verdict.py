@@ -62,6 +62,7 @@ def verdict(
     section: EvaluateSection,
     *,
     panel: PanelEvidence | None = None,
+    indexing: Sequence[Comparison] = (),
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
 
@@ -76,6 +77,7 @@ def verdict(
         separations: Of the domain sets; only the tuned model's are read.
         section: Confidence, resamples, tolerance and seed.
         panel: What is known of the labels that were tuned on; it names signs of failure and decides nothing.
+        indexing: Of the base on an index of question + answer with the base on one of answers; as `panel`.
     """
     domain = _pool(measurements, Role.DOMAIN, section)
     general = _pool(measurements, Role.GENERAL, section)
@@ -89,7 +91,11 @@ def verdict(
         general=general.outcome if general else "no evidence",
         ship=ship,
         why=_why(domain, general, (*worse_splits, *worse_sets), general_lost, ship, section),
-        signatures=(*_signatures(domain, general, separations, section), *(_label_signatures(panel) if panel else ())),
+        signatures=(
+            *_signatures(domain, general, separations, section),
+            *(_label_signatures(panel) if panel else ()),
+            *_index_signatures(indexing),
+        ),
     )
 
 
@@ -249,6 +255,16 @@ def _label_signatures(panel: PanelEvidence) -> Iterable[str]:
             f"No expert can trace {panel.untraced:.0%} of the generated questions back to their answer (among its "
             f"first {panel.top}): they may ask about something else."
         )
+
+
+def _index_signatures(indexing: Sequence[Comparison]) -> Iterable[str]:
+    """Yield the sets on which the base finds less where answers are expanded: no verdict on tuning tells of it."""
+    for row in indexing:
+        if row.metric == METRIC and row.outcome == "worse":
+            yield (
+                f"Indexing question + answer costs {row.dataset}/{row.split} {_points(-row.difference)} points before "
+                f"any tuning: among answers with a question of their own, those without are found less easily."
+            )
 
 
 def _points(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from expertune.export.agreement import RankAgreement, agreement
 from expertune.export.sides import TunedSides
 from expertune.models import trust
 from expertune.records import JudgedSet, MemoryCache, Report, Role, ignore_progress
+from expertune.report.results import EXPANDED
 from expertune.score import EmbeddingExpert
 
 
@@ -99,6 +100,8 @@ def export(
     made_by = model.parent / "config.toml"
     run = config.read(made_by) if made_by.is_file() else None
     judged = _judged(config.DataSection(path=held_out) if held_out else run.data if run else None, offline=offline)
+    if run and run.data.expand and not held_out:
+        judged = tuple(_indexed(item, model.parent / EXPANDED) for item in judged)
     if out.exists():
         raise ConfigError(["there is something at that path already"], place=str(out), hint="Name a new folder.")
     trust.check(model)
@@ -134,6 +137,14 @@ def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[Judge
         return (data.load_probe(),)
     sets = data.load_judged(section, offline=offline)
     return tuple(judged for judged in sets if judged.role is Role.DOMAIN) or sets
+
+
+def _indexed(judged: JudgedSet, texts: Path) -> JudgedSet:
+    """Return a judged set of the domain with the documents as the run indexed them, a general one as it is."""
+    if judged.role is not Role.DOMAIN:
+        return judged
+    indexed = {document.id: document for document in data.load_corpus(texts)}
+    return replace(judged, documents=tuple(indexed.get(document.id, document) for document in judged.documents))
 
 
 def _compare(

@@ -32,8 +32,8 @@ from expertune.records import (
 from expertune.report import charts
 from expertune.report.formats import cut, points, signed
 from expertune.report.page import asset, environment, policy_hash
-from expertune.report.results import GEOMETRY, PanelAgreement, geometry_values, results, to_json
-from expertune.report.rows import held_out_rows, losses, sample_rows, wins
+from expertune.report.results import EXPANDED, GEOMETRY, PanelAgreement, geometry_values, results, to_json
+from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, wins
 
 MOST_BYTES = 3_000_000
 ROW_LIMITS = ((1500, 3), (1500, 1), (1000, 1), (500, 1), (200, 1), (50, 1))
@@ -44,7 +44,11 @@ METRIC_NAMES = {"ndcg@10": "nDCG@10", "map@10": "mAP@10", "mrr@10": "MRR@10", "r
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything the report shows. `config_toml` is the resolved config as TOML text."""
+    """Everything the report shows.
+
+    `config_toml` is the resolved config as TOML text, `expanded` the number of answers that are indexed with questions
+    of their own.
+    """
 
     config_toml: str
     dataset: Dataset
@@ -57,6 +61,7 @@ class ReportInputs:
     timings: Sequence[Timing]
     agreement: PanelAgreement | None = None
     geometry: Mapping[str, object] | None = None
+    expanded: int = 0
 
 
 def write_report(inputs: ReportInputs, folder: Path) -> Path:
@@ -77,6 +82,7 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
         folder=folder,
         agreement=inputs.agreement,
         geometry=inputs.geometry,
+        expanded=inputs.expanded,
     )
     context = _context(inputs, values)
     page = folder / "report.html"
@@ -113,6 +119,9 @@ def _context(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": evaluation.verdict,
         "banner": banner(evaluation),
         "sentence": sentence(headline, confidence(inputs.config_toml)),
+        "index": index_rows(evaluation, HEADLINE),
+        "expanded": inputs.expanded,
+        "expanded_file": EXPANDED,
         "confidence": f"{100 * confidence(inputs.config_toml):g}",
         "headline": headline,
         "comparisons": [

@@ -25,6 +25,8 @@ from expertune.records import Comparison, Role
 from expertune.report import HEADLINE, ReportInputs, banner, confidence
 from expertune.report.formats import cut
 from expertune.report.page import environment
+from expertune.report.results import EXPANDED
+from expertune.report.rows import index_rows
 
 NAME = "README.md"
 _HUB_LICENCES = frozenset({"apache-2.0", "mit"})
@@ -120,6 +122,9 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": inputs.evaluation.verdict,
         "headline": _headline(inputs),
         "confidence": f"{100 * confidence(inputs.config_toml):g}",
+        "index": index_rows(inputs.evaluation, HEADLINE),
+        "expanded": inputs.expanded,
+        "expanded_file": EXPANDED,
         "detectable": max((row.detectable for row in domain), default=None),
         "generated": sources.total(),
         "sources": sources.most_common(),

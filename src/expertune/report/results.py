@@ -28,6 +28,8 @@ from expertune.records import (
 SCHEMA = 1
 PUBLISHED = "model"
 """Name of the tuned model's folder beside the results."""
+EXPANDED = "expanded.jsonl"
+"""Name of the file with the texts to index, beside the results of a run that expands answers."""
 METRICS = ("ndcg@10", "map@10", "mrr@10", "recall@10")
 GEOMETRY = {
     "mean_cosine": "mean cosine of random pairs",
@@ -76,11 +78,13 @@ def results(
     folder: Path | None = None,
     agreement: PanelAgreement | None = None,
     geometry: Mapping[str, object] | None = None,
+    expanded: int = 0,
 ) -> dict[str, Any]:
     """Return the machine-readable results of a run, valid against `schema()`.
 
     Metric values are in [0, 1] and every float is rounded to 6 digits; what could not be measured (NaN) is
-    None. `folder` is where the results will lie: the model's path is written relative to it.
+    None. `folder` is where the results will lie: the model's path is written relative to it. `expanded` is how many
+    answers are indexed with questions of their own.
     """
     verdict = evaluation.verdict
     optional = {
@@ -88,6 +92,7 @@ def results(
         "geometry": _geometry(geometry) if geometry is not None else None,
         "similarities": [_record(row) for row in evaluation.similarities] or None,
         "benchmarks": [_record(row) for row in evaluation.benchmarks] or None,
+        "index": _index(evaluation, expanded) if expanded else None,
         "used": [*questions.used, *scores.used] or None,
     }
     return {
@@ -185,6 +190,20 @@ def _evaluation(measurement: Measurement) -> dict[str, Any]:
         **{metric: metric_mean(measurement, metric) for metric in METRICS},
         "queries": len(measurement.query_ids),
         "ties": int(measurement.ties),
+    }
+
+
+def _index(evaluation: Evaluation, expanded: int) -> dict[str, Any]:
+    """Compare both models on the index of questions + answer with the base on the index of answers."""
+    rows = [("base", row) for row in evaluation.indexing] + [("tuned", row) for row in evaluation.overall]
+    renamed = {"base": "plain", "tuned": "expanded"}
+    return {
+        "file": EXPANDED,
+        "expanded": expanded,
+        "comparisons": [
+            {"model": model, **{renamed.get(key, key): value for key, value in _record(row).items()}}
+            for model, row in rows
+        ],
     }
 
 

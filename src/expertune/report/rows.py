@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from expertune.records import (
+    Comparison,
     Dataset,
     Document,
+    Evaluation,
     JudgedSet,
     Measurement,
     Query,
@@ -83,6 +85,26 @@ class SampleRow:
     answer: ShownAnswer
     target: float
     opinions: tuple[ExpertOpinion | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One metric on one domain set: what an index of questions + answer changed, what tuning did, and both."""
+
+    indexing: Comparison
+    tuning: Comparison
+    overall: Comparison
+
+
+def index_rows(evaluation: Evaluation, metric: str) -> tuple[IndexRow, ...]:
+    """Join the comparisons of one metric, set by set; none where answers are not expanded."""
+    tuning = {(row.dataset, row.split, row.metric): row for row in evaluation.comparisons}
+    pairs = zip(evaluation.indexing, evaluation.overall, strict=True)
+    return tuple(
+        IndexRow(indexing, tuning[indexing.dataset, indexing.split, indexing.metric], overall)
+        for indexing, overall in pairs
+        if indexing.metric.casefold() == metric
+    )
 
 
 def held_out_rows(

@@ -111,6 +111,12 @@ class Lab:
     @cached_property
     def basis(self) -> RunResult:
         """The run up to the experts' scores."""
+        if self.config.data.expand:
+            raise ConfigError(
+                ["studies look at answers as they are, not at questions + answer"],
+                place="data.expand",
+                hint="Set it to 0 for the study, for instance with --set data.expand=0.",
+            )
         found = self._run.execute(until=Stage.SCORE)
         if found.scores is not None and found.scores.columns is not None:
             raise ConfigError(
