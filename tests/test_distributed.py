@@ -14,8 +14,12 @@ from expertune.config import TrainSection
 from expertune.errors import TrainingError
 
 ROOT = Path(__file__).parents[1]
-TOLERANCE = 2e-5
-"""Of losses around 1: sums of float32 gradients in another order, grown over the steps."""
+TOLERANCE = 1e-3
+"""Of losses around 0.4: Adam makes whole steps of what rounding leaves, and how much that is differs by processor.
+
+Processes that do not share their gradients are off by 2e-2."""
+EXACT = 2e-6
+"""Of the losses before the first steps of Adam have grown, where nothing but the order of sums differs."""
 
 SCRIPT = """
 import json, sys
@@ -138,6 +142,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path, plain, chang
     launched(tmp_path, [script(tmp_path, model=plain, folder=str(tmp_path / "two"), **changes)])
     losses = json.loads((tmp_path / "two.json").read_text())
     assert len(losses) == 8
+    np.testing.assert_allclose(losses[:2], expected[:2], atol=EXACT)
     np.testing.assert_allclose(losses, expected, atol=TOLERANCE)
     # Adam steps as far for a gradient of rounding errors as for any other; eight steps of 1e-3 move 8e-3 at most.
     first, second = (train.load_encoder(models.resolve(str(tmp_path / name))).state_dict() for name in ("one", "two"))
