@@ -62,24 +62,26 @@ fuzz: SECONDS ?= 600
 fuzz: setup ## mutated files for every reader, for SECONDS=600 (not part of test)
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
 
-# atheris has an environment of its own, which looks into the project's: it is no dependency of anything else.
+# An environment of its own that looks into the project's, for a tool that is no dependency of anything: $(call beside,FOLDER,PACKAGE).
+comma := ,
+define beside
+$(PYTHON) -m venv $(1)
+$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$($(1)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_project.pth
+$(1)/bin/python -m pip install --quiet "$(2)"
+endef
+
 GUIDED := build/guided
 .PHONY: guided
 guided: SECONDS ?= 600
 guided: setup ## the same readers, guided by the code that is reached (not part of test)
-	$(PYTHON) -m venv $(GUIDED)
-	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$($(GUIDED)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_project.pth
-	$(GUIDED)/bin/python -m pip install --quiet "atheris>=3,<4"
+	$(call beside,$(GUIDED),atheris>=3$(comma)<4)
 	$(GUIDED)/bin/python tests/guided.py --seconds $(SECONDS)
 
-# mutmut has an environment of its own, which looks into the project's: it wants other versions of what is pinned there.
+# mutmut wants other versions of what is pinned for the project.
 MUTATION := build/mutation
 .PHONY: mutation
 mutation: setup ## small changes to labels, losses, selection and metrics: do the tests notice? (not part of test)
-	$(PYTHON) -m venv $(MUTATION)
-	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $(MUTATION)/project
-	cp $(MUTATION)/project $$($(MUTATION)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz_project.pth
-	$(MUTATION)/bin/python -m pip install --quiet "mutmut>=3.8,<4"
+	$(call beside,$(MUTATION),mutmut>=3.8$(comma)<4)
 	OMP_NUM_THREADS=1 $(MUTATION)/bin/python -m mutmut run --max-children 1
 	$(MUTATION)/bin/python -m mutmut results
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def measured(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
         plain = measure(encoder, judged, "plain")
         for most in given.most:
             own = Expansion.of(found.dataset.questions, most)
-            expanded = measure(encoder, replace(judged, documents=own.documents(judged.documents)), "expanded")
+            expanded = measure(encoder, own.judged(judged), "expanded")
             (row,) = (row for row in compare(plain, expanded, EvaluateSection()) if row.metric == METRIC)
             figures = {"plain": row.base, "expanded": row.tuned, "difference": row.difference}
             figures |= {"low": row.low, "high": row.high}

@@ -13,8 +13,9 @@ import pytest
 
 from expertune import config, data, expansion, overrides
 from expertune.expansion import Expansion
-from expertune.pipeline import Run, RunResult, _write_index
+from expertune.pipeline import Run, RunResult
 from expertune.records import PLAIN_INDEX, Document, Question, Questions, Role, Scores
+from expertune.report import write_index
 from expertune.report.results import schema
 from expertune.wording import normalise
 
@@ -201,8 +202,8 @@ def test_results_say_what_comes_from_the_index(made):
 def test_a_plain_run_into_the_same_folder_leaves_no_texts_of_another(made):
     folder = made[2].folder
     (folder / "expanded.jsonl").rename(folder / "kept")
-    _write_index(made[2].dataset.documents, folder)
+    write_index(made[2].dataset.documents, folder)
     assert len(indexed(made[2])) == len(PAIRS)
-    _write_index((), folder)
+    write_index((), folder)
     assert not (folder / "expanded.jsonl").exists()
     (folder / "kept").rename(folder / "expanded.jsonl")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.records import Document, FloatArray, Question, Scores
+from expertune.records import Document, FloatArray, JudgedSet, Question, Role, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,15 @@ class Expansion:
     def documents(self, plain: Sequence[Document]) -> tuple[Document, ...]:
         """Return the documents as the index holds them, in order."""
         return tuple(
-            replace(document, text=" ".join((*self.questions.get(document.id, ()), document.text)))
+            replace(document, text=" ".join((*self.questions[document.id], document.text)))
+            if document.id in self.questions
+            else document
             for document in plain
         )
+
+    def judged(self, plain: JudgedSet) -> JudgedSet:
+        """Return a judged set with its documents as the index holds them; general sets have no questions to add."""
+        return replace(plain, documents=self.documents(plain.documents)) if plain.role is Role.DOMAIN else plain
 
 
 def joined(plain: Scores, expanded: Scores, known: NDArray[np.bool_]) -> Scores:

@@ -5,7 +5,6 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -355,9 +354,11 @@ class Run:
         judged_key = data.judged_fingerprint(self.config.data)
         key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(evidence))
 
+        whole = self._expansion(dataset)
+
         def make() -> Evaluation:
             plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
-            sets = [self._indexed(item, dataset) for item in judged]
+            sets = [whole.judged(item) for item in judged]
             encoders = self._base_and_tuned(model)
             return evaluate(encoders, sets, section, report=self.report, panel=evidence, plain=plain)
 
@@ -439,7 +440,7 @@ class Run:
 
     def _publish(self, result: RunResult, agreement: Agreement | None, geometry: Mapping[str, Geometry]) -> None:
         """Write the folder a user looks at: model, report, results and resolved config."""
-        from expertune.report import ReportInputs, write_report
+        from expertune.report import ReportInputs, write_index, write_report
         from expertune.report.card import write_card
 
         assert result.questions
@@ -456,7 +457,7 @@ class Run:
             shutil.rmtree(published)
         shutil.copytree(result.model.folder, published)
         expanded = self._expansion(result.dataset)
-        _write_index(expanded.documents(result.dataset.documents) if expanded.questions else (), folder)
+        write_index(expanded.documents(result.dataset.documents) if expanded.questions else (), folder)
         inputs = ReportInputs(
             config_toml=resolved,
             dataset=result.dataset,
@@ -479,12 +480,6 @@ class Run:
     def _expansion(self, dataset: Dataset) -> Expansion:
         """Return which of the user's own questions stand before which answers: none, unless that is wanted."""
         return Expansion.of(dataset.questions, self.config.data.expand)
-
-    def _indexed(self, judged: JudgedSet, dataset: Dataset) -> JudgedSet:
-        """Return a judged set with its documents as the index holds them; general sets have no questions to add."""
-        if judged.role is not Role.DOMAIN:
-            return judged
-        return replace(judged, documents=self._expansion(dataset).documents(judged.documents))
 
     @property
     def _base_name(self) -> str:
@@ -538,17 +533,6 @@ class Run:
         self._timings.append(timing)
         took = "reused" if reused else f"{timing.seconds:.1f} s"
         logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
-
-
-def _write_index(documents: Sequence[Document], folder: Path) -> None:
-    """Write the texts to index as a BEIR corpus; where they are the answers alone, leave none of another run."""
-    from expertune.report.results import EXPANDED
-
-    lines = [json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) for item in documents]
-    if lines:
-        (folder / EXPANDED).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    else:
-        (folder / EXPANDED).unlink(missing_ok=True)
 
 
 def follow(config: Config) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from expertune.augment import Request
 
 Language = Literal["en", "de", "zh"]
+LanguageChoice = Literal["auto", "en", "de", "zh"]
+"""What a config may say: a language, or that of each answer."""
 Messages = list[dict[str, str]]
 
 # About a thousand words: what a question is about stands in the beginning of a longer answer.
@@ -185,6 +187,11 @@ def said(content: str) -> str:
 def in_one(several: Messages) -> str:
     """Return messages as one text, for a model that knows no roles."""
     return "\n\n".join(message["content"] for message in several)
+
+
+def fixed(choice: LanguageChoice) -> Language | None:
+    """Return the language that a config sets; None: that of each answer."""
+    return None if choice == "auto" else choice
 
 
 def language_of(text: str) -> Language:

@@ -29,7 +29,7 @@ class LlamaCppOptions(plugins.Options):
         default="auto",
         description="chat: instructions; frames: a text to continue; auto: chat where the file has a chat template",
     )
-    language: Literal["auto", "en", "de", "zh"] = Field(default="auto", description="of the chat instructions")
+    language: chat.LanguageChoice = Field(default="auto", description="of the chat instructions")
     temperature: float = Field(default=0.8, ge=0.0, description="of sampling; frames sample only in late attempts")
     top_p: float = Field(default=0.9, gt=0.0, le=1.0, description="share of probability that is sampled from")
     max_tokens: int = Field(default=256, ge=1, description="of a chat answer; one that was cut is not used")
@@ -54,7 +54,7 @@ class LlamaCppGenerator:
         plugins.require_extra("llama-cpp", "llama_cpp", plug_in=_PLUG_IN)
         self._source = model
         self._options = plugins.read_options(LlamaCppOptions, options, plug_in=_PLUG_IN)
-        self._language = None if self._options.language == "auto" else self._options.language
+        self._language = chat.fixed(self._options.language)
         self.name = model.name
         self.batch_size = 64
         decisive = self._options.model_dump(exclude={"threads", "gpu_layers"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ class ChatOptions(ServerOptions):
     temperature: float = Field(default=0.8, ge=0.0, description="of sampling")
     max_tokens: int = Field(default=256, ge=1, description="a longer answer is cut by the server, and not used")
     seeded: bool = Field(default=True, description="send a seed; false for servers that refuse the field")
-    language: Literal["auto", "en", "de", "zh"] = Field(
+    language: chat.LanguageChoice = Field(
         default="auto", description="of the instructions; auto: of each answer, English where there are no others"
     )
     price_written: float = Field(default=0.0, ge=0.0, description="price of a million tokens written")
@@ -46,7 +46,7 @@ class OpenAICompatibleGenerator:
         refuse_model(source, plug_in=_PLUG_IN)
         self._options = plugins.read_options(ChatOptions, options, plug_in=_PLUG_IN)
         self._server = Server(self._options, plug_in=_PLUG_IN, price_written=self._options.price_written)
-        self._language = None if self._options.language == "auto" else self._options.language
+        self._language = chat.fixed(self._options.language)
         self._cut = False
         self.name = self._options.model
         self.batch_size = _ROUNDS * self._options.concurrency

@@ -31,7 +31,7 @@ class TransformersOptions(plugins.Options):
         default="auto",
         description="chat: instructions; frames: a text to continue; auto: frames, but chat for a seq2seq model",
     )
-    language: Literal["auto", "en", "de", "zh"] = Field(default="auto", description="of the chat instructions")
+    language: chat.LanguageChoice = Field(default="auto", description="of the chat instructions")
     max_tokens: int = Field(default=256, ge=1, description="of a chat answer; one that was cut is not used")
     batch_size: int = Field(default=64, ge=1, description="questions written at once")
     contrast: float = Field(
@@ -115,7 +115,7 @@ class TransformersGenerator:
             model,
             tokenizer,
             name=self.name,
-            language=None if given.language == "auto" else given.language,
+            language=chat.fixed(given.language),
             temperature=given.temperature,
             top_p=given.top_p,
             max_tokens=given.max_tokens,

@@ -6,6 +6,7 @@ page unescaped.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from jinja2 import Environment
 from expertune.records import (
     Comparison,
     Dataset,
+    Document,
     Evaluation,
     JudgedSet,
     Questions,
@@ -105,6 +107,15 @@ def _fitting_page(inputs: ReportInputs, context: Mapping[str, Any]) -> str:
         if len(page.encode("utf-8", errors="replace")) < MOST_BYTES:
             break
     return page
+
+
+def write_index(documents: Sequence[Document], folder: Path) -> None:
+    """Write the texts to index as a BEIR corpus; where they are the answers alone, leave none of another run."""
+    lines = [json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) for item in documents]
+    if lines:
+        (folder / EXPANDED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        (folder / EXPANDED).unlink(missing_ok=True)
 
 
 def _context(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, Any]:
