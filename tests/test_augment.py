@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expertune.augment import Generator, Request, augment, load_generators, plan, round_trip
+from expertune.augment import Generator, Request, augment, load_generators, plan, questions_each, round_trip
 from expertune.cleaning import Draft, clean, fault, tidy
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
@@ -96,8 +96,21 @@ def test_attempts_make_repeated_kinds_different_items() -> None:
 
 
 def test_a_large_corpus_shrinks_per_answer_but_never_to_nothing() -> None:
-    assert len(plan(DATASET, section(most=11), 1)) == 8
+    assert len(plan(DATASET, section(most=11), 1)) == 11
     assert len(plan(DATASET, section(most=2), 1)) == 4
+
+
+def test_answers_with_a_question_get_up_to_half_of_what_a_large_corpus_is_asked_for() -> None:
+    counts = Counter(item.document_id for item in plan(DATASET, section(most=11), 1))
+    assert counts == {"a": 5, "b": 2, "c": 2, "d": 2}
+    assert questions_each(section(per_answer=12, most=2400), 100, 619) == (12, 1)
+    assert questions_each(section(per_answer=12, most=2400), 719, 0)[0] == 3  # nobody else: all is theirs
+    assert questions_each(section(per_answer=12, most=2400), 20, 25) == (12, 12)
+
+
+def test_a_budget_that_ends_early_leaves_the_same_proportions() -> None:
+    half = Counter(item.document_id for item in plan(DATASET, section(most=11), 1)[:6])
+    assert half == {"a": 3, "b": 1, "c": 1, "d": 1}
 
 
 def test_a_smaller_plan_is_the_beginning_of_a_larger_one() -> None:

@@ -47,17 +47,28 @@ def released(name: str) -> Contender:
     def run(task: Task) -> Outcome:
         taken, pace = 0, 0.0
 
+        def steps(point: Settings, columns: Columns) -> int:
+            nonlocal pace
+            pace = pace or _seconds_a_step(task, recipe, point, columns)
+            wanted = point["epochs"] * math.ceil(len(columns["question"]) / recipe.batch_size)
+            return affordable(wanted, task, pace)
+
         def fit(point: Settings, rows: NDArray[np.int64]) -> TrialEncoder:
-            nonlocal taken, pace
+            nonlocal taken
             columns = recipe.columns(task, point, rows)
-            taken = point.get("steps", 0)
-            if not taken:
-                pace = pace or _seconds_a_step(task, recipe, point, columns)
-                wanted = point["epochs"] * math.ceil(len(columns["question"]) / recipe.batch_size)
-                taken = affordable(wanted, task, pace)
+            taken = point.get("steps", 0) or steps(point, columns)
             return TrialEncoder(name, _train(task, recipe, point, columns, taken), None)
 
-        outcome = best_of(task, recipe.grid, fit)
+        def distinct() -> list[Settings]:
+            # Points that differ only in epochs which the budget does not allow are one training: the longest stays.
+            rows = np.arange(len(task.questions.items))
+            kept = {}
+            for point in recipe.grid:
+                others = {key: value for key, value in point.items() if key != "epochs"}
+                kept[steps(point, recipe.columns(task, point, rows)), *others.values()] = point
+            return list(kept.values())
+
+        outcome = best_of(task, recipe.grid if task.chosen else distinct(), fit)
         return Outcome(outcome.encoder, {**outcome.chosen, "steps": taken}, outcome.choosing_seconds, outcome.seconds)
 
     return run

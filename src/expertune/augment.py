@@ -157,8 +157,9 @@ def augment(
 def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_Planned, ...]:
     """Return every request in the order of asking: a first question for each answer, then a second one, and so on.
 
-    Kinds take turns, beginning elsewhere for each answer, so that a small plan has all kinds. What is asked does not
-    depend on `per_answer`, which only decides how much of it.
+    Answers with a question of the user's take their turns oftener where they get more (`questions_each`). Kinds take
+    turns, beginning elsewhere for each answer, so that a small plan has all kinds. What is asked does not depend on
+    `per_answer`, which only decides how much of it.
 
     Raises:
         ConfigError: there are not as many generators as shares.
@@ -175,17 +176,25 @@ def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_P
         for document_id in question.document_ids:
             own.setdefault(document_id, []).append(question.text)
     documents = _asked_about(dataset, section)
-    rounds, _ = counts_each(section, len(documents))
+    labelled = sum(document.id in own for document in documents)
+    asked, otherwise = questions_each(section, labelled, len(documents) - labelled)
+    rounds = {document.id: asked if document.id in own else otherwise for document in documents}
+    turns = [(turn, place) for turn in range(max(asked, otherwise)) for place in range(len(documents))]
+    # Everyone is equally far at any time, so that a budget that ends early leaves the same proportions.
+    order = sorted(
+        ((turn, place) for turn, place in turns if turn < rounds[documents[place].id]),
+        key=lambda item: item[0] / rounds[documents[item[1]].id],
+    )
     limits = np.cumsum(section.shares) / np.sum(section.shares)
     planned: list[_Planned] = []
-    for turn in range(rounds):
-        for place, document in enumerate(documents):
-            kind = section.kinds[(place + turn) % len(section.kinds)]
-            attempt = turn // len(section.kinds)
-            known = own.get(document.id, [])
-            request = Request(document.text, known[turn % len(known)] if known else "", kind, attempt)
-            generator = int((limits[:-1] <= len(planned) * _GOLDEN % 1.0).sum())
-            planned.append(_Planned(request, document.id, generator))
+    for turn, place in order:
+        document = documents[place]
+        kind = section.kinds[(place + turn) % len(section.kinds)]
+        attempt = turn // len(section.kinds)
+        known = own.get(document.id, [])
+        request = Request(document.text, known[turn % len(known)] if known else "", kind, attempt)
+        generator = int((limits[:-1] <= len(planned) * _GOLDEN % 1.0).sum())
+        planned.append(_Planned(request, document.id, generator))
     return tuple(planned)
 
 
@@ -213,12 +222,23 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     return kept
 
 
-def counts_each(section: AugmentSection, answers: int) -> tuple[int, int]:
-    """Return how many questions are asked for and how many pieces are cut for each of so many answers."""
-    answers = max(1, answers)
-    written = min(section.per_answer, max(1, section.most // answers))
-    cut = min(section.fragments, max(1, _PIECES_PER_QUESTION * section.most // answers))
-    return written, cut
+def questions_each(section: AugmentSection, labelled: int, others: int) -> tuple[int, int]:
+    """Return how many questions are asked for each answer that has one of the user's, and for each of the others.
+
+    A corpus that is too large for `per_answer` everywhere has answers that nobody ever asked about. Those with a
+    question get up to half of `most` before the others share the rest; what they leave goes back.
+    """
+
+    def share(budget: int, answers: int) -> int:
+        return min(section.per_answer, max(1, budget // max(1, answers)))
+
+    otherwise = share(section.most - labelled * share(section.most // 2, labelled), others)
+    return share(section.most - others * otherwise, labelled), otherwise
+
+
+def pieces_each(section: AugmentSection, answers: int) -> int:
+    """Return how many pieces are cut out of each of so many answers."""
+    return min(section.fragments, max(1, _PIECES_PER_QUESTION * section.most // max(1, answers)))
 
 
 def _asked_about(dataset: Dataset, section: AugmentSection) -> list[Document]:
@@ -230,7 +250,7 @@ def _asked_about(dataset: Dataset, section: AugmentSection) -> list[Document]:
 def _pieces(dataset: Dataset, section: AugmentSection) -> Iterator[Draft]:
     """Yield pieces of every answer as drafts; fewer an answer on large corpora, like questions."""
     documents = _asked_about(dataset, section)
-    _, count = counts_each(section, len(documents))
+    count = pieces_each(section, len(documents))
     for document in documents:
         for text in fragments(document.text, count, seed=section.seed):
             yield Draft(text, document.id, document.text, Question.FRAGMENT, Question.FRAGMENT)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expertune import data, models
-from expertune.augment import counts_each
+from expertune.augment import pieces_each, questions_each
 from expertune.config import AugmentSection, Config, PluginSpec
 from expertune.expansion import Expansion
 from expertune.records import Dataset, JudgedSet
@@ -78,8 +78,11 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
 
 def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float]:
     """Return how many questions are asked for, how many pieces are cut, and the seconds, generators within budgets."""
-    answers = len(dataset.labelled_ids) if section.only_labelled else len(dataset.documents)
-    wanted, cut = (answers * each for each in counts_each(section, answers))
+    labelled = len(dataset.labelled_ids)
+    others = 0 if section.only_labelled else len(dataset.documents) - labelled
+    asked, otherwise = questions_each(section, labelled, others)
+    wanted = labelled * asked + others * otherwise
+    cut = (labelled + others) * pieces_each(section, labelled + others)
     seconds = 0.0
     for spec, share in zip(section.generators, section.shares, strict=True):
         each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.002)
