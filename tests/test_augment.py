@@ -108,6 +108,18 @@ def test_answers_with_a_question_get_up_to_half_of_what_a_large_corpus_is_asked_
     assert questions_each(section(per_answer=12, most=2400), 20, 25) == (12, 12)
 
 
+def test_what_is_written_for_one_of_several_equal_answers_leads_to_all() -> None:
+    asked = (
+        Question("Can I cancel?", ("a", "c")),
+        Question("How long is delivery?", ("b",)),
+        Question("Ever?", ("b", "d")),
+    )
+    made = augment(replace(DATASET, questions=asked), section(per_answer=2, fragments=2), [Echo()])
+    leading = {item.document_ids for item in made.items if item.generated}
+    # b answers a question that d does not, so nothing makes them one.
+    assert leading == {("a", "c"), ("c", "a"), ("b",), ("d",)}
+
+
 def test_a_budget_that_ends_early_leaves_the_same_proportions() -> None:
     half = Counter(item.document_id for item in plan(DATASET, section(most=11), 1)[:6])
     assert half == {"a": 3, "b": 1, "c": 1, "d": 1}

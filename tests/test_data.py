@@ -62,6 +62,7 @@ BEIR = {
     "qrels/test_seen.tsv": "t1\ts\t1\nt2\tr\t1\n",
     "qrels/test_unseen.tsv": "t3\tc\t1\n",
 }
+GARBAGE = b"\xff\x00 this is no test file \x80"
 
 
 def section(path: Path | str, **more: object) -> DataSection:
@@ -167,6 +168,30 @@ def test_train_split_adds_labelled_questions_with_several_documents(tmp_path: Pa
     )
 
 
+def test_answers_that_are_judged_only_together_answer_the_same_questions(tmp_path: Path) -> None:
+    judged = "l1\tr\t1\nl1\tx\t1\nl2\tr\t2\nl2\tx\t1\nl2\ts\t1\nl3\ts\t1\nl3\tx\t0\n"
+    write(tmp_path, {**BEIR, "qrels/train.tsv": judged, "queries.jsonl": GARBAGE})
+    asked = {question.document_ids for question in data.load(section(tmp_path)).questions}
+    # r is never without x; s is without r in l3, and x was judged to be no answer there.
+    assert asked == {("s",), ("r", "x")}
+    alone = {question.document_ids for question in data.load(section(tmp_path, companions=False)).questions}
+    assert alone == {("s",), ("r",)}
+    write(tmp_path, {"qrels/train.tsv": "l1\tr\t1\nl1\tx\t1\n"})  # one question may ask two things at once
+    assert {question.document_ids for question in data.load(section(tmp_path)).questions} == {("s",), ("r",)}
+
+
+def test_a_training_judgement_of_an_unknown_answer_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {**BEIR, "qrels/train.tsv": "l1\tnowhere\t1\n"})
+    with pytest.raises(DataError, match=r"train.tsv:1: judges the document 'nowhere', which is not in the corpus"):
+        data.load(section(tmp_path))
+
+
+def test_companions_never_come_from_test_judgements(tmp_path: Path) -> None:
+    together = "t1\tr\t1\nt1\tx\t1\nt2\tr\t1\nt2\tx\t1\n"
+    write(tmp_path, {**BEIR, "qrels/test_seen.tsv": together, "qrels/test.tsv": together})
+    assert {question.document_ids for question in data.load(section(tmp_path)).questions} == {("s",), ("r",)}
+
+
 def test_folder_with_a_beir_set_alone_trains_on_its_train_split(tmp_path: Path) -> None:
     write(tmp_path, {name: content for name, content in BEIR.items() if name != "qa.jsonl"})
     dataset = data.load(section(tmp_path, train_split="train"))
@@ -186,9 +211,6 @@ def test_empty_documents_are_dropped_unless_judged(tmp_path: Path) -> None:
         DataError, match=r"test_seen.tsv:1: judges the document 'e', which is empty \(.*corpus.jsonl:5\)"
     ):
         data.load_judged(section(tmp_path))
-
-
-GARBAGE = b"\xff\x00 this is no test file \x80"
 
 
 def test_training_side_opens_no_test_file(tmp_path: Path) -> None:
@@ -407,7 +429,7 @@ def test_normalise_examples(text: str, expected: str) -> None:
         ("corpus.jsonl", "", True, True),
         ("queries.jsonl", "", False, True),
         ("queries.jsonl", "train", True, True),
-        ("qrels/train.tsv", "", False, False),
+        ("qrels/train.tsv", "", True, False),
         ("qrels/train.tsv", "train", True, False),
         ("qrels/test.tsv", "train", False, True),
         ("qrels/test_seen.tsv", "", False, True),

@@ -35,6 +35,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.general": (["general"], Stage.EVALUATE),
     "data.test_splits": (["dev_b"], Stage.AUGMENT),
     "data.train_split": ("more", Stage.AUGMENT),
+    "data.companions": (False, Stage.AUGMENT),
     "data.question_column": ("asked", Stage.AUGMENT),
     "data.answer_column": ("answered", Stage.AUGMENT),
     "data.id_column": ("number", Stage.AUGMENT),
@@ -116,7 +117,7 @@ def _write(folder: Path) -> None:
         corpus = [{"_id": f"d{n}", "text": answer} for n, answer in enumerate(ANSWERS)]
         (folder / name / "corpus.jsonl").write_text(_lines(corpus))
         (folder / name / "queries.jsonl").write_text(_lines(queries))
-        for number, split in enumerate(("test", "dev_b", "more")):
+        for number, split in enumerate(("test", "dev_b", "more", "train")):
             (folder / name / "qrels" / f"{split}.tsv").write_text(f"t{number}\td{number}\t1\n")
     (folder / "general" / "qrels" / "more.tsv").unlink()
     (folder / "data" / "qa.jsonl").write_text(_lines(rows))

@@ -12,7 +12,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -150,8 +150,10 @@ def augment(
     ]
     drafts.extend(_pieces(dataset, section))
     questions, removed = clean(drafts, dataset.questions, held_out=held_out, near_duplicate=section.near_duplicate)
+    together = _interchangeable(dataset)
+    leading = (replace(item, document_ids=together.get(item.document_ids[0], item.document_ids)) for item in questions)
     used = all_used(generators)
-    return Questions((*dataset.questions, *questions), tally({"over budget": late}, removed), used)
+    return Questions((*dataset.questions, *leading), tally({"over budget": late}, removed), used)
 
 
 def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_Planned, ...]:
@@ -198,6 +200,21 @@ def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_P
     return tuple(planned)
 
 
+def _interchangeable(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """Return for each answer with a question of the user's all that answer exactly the same ones, itself first.
+
+    What is written for one of them is taken to lead to all: nothing that the user said tells them apart.
+    """
+    asked: dict[str, list[int]] = {}
+    for number, question in enumerate(dataset.questions):
+        for document_id in question.document_ids:
+            asked.setdefault(document_id, []).append(number)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for document_id, numbers in asked.items():
+        groups.setdefault(tuple(numbers), []).append(document_id)
+    return {own: (own, *(other for other in group if other != own)) for group in groups.values() for own in group}
+
+
 def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_rank: int) -> NDArray[np.bool_]:
     """Return which questions `[Q]` to keep: those whose answer the panel finds again.
 
@@ -232,7 +249,8 @@ def questions_each(section: AugmentSection, labelled: int, others: int) -> tuple
     def share(budget: int, answers: int) -> int:
         return min(section.per_answer, max(1, budget // max(1, answers)))
 
-    otherwise = share(section.most - labelled * share(section.most // 2, labelled), others)
+    evenly = share(section.most, labelled + others)
+    otherwise = min(evenly, share(section.most - labelled * share(section.most // 2, labelled), others))
     return share(section.most - others * otherwise, labelled), otherwise
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
-VERSION = 2
+VERSION = 3
 """Raise when a stage's meaning changes, so that no artefact of an older meaning is reused."""
 
 

@@ -20,7 +20,7 @@ NAME = "expertune.toml"
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "run": ("threads", "offline"),
-    "data": ("test_splits", "train_split", "question_column", "answer_column", "id_column", "expand"),
+    "data": ("test_splits", "train_split", "companions", "question_column", "answer_column", "id_column", "expand"),
     "augment": ("generators", "shares", "kinds", "per_answer", "fragments", "most", "only_labelled", "budget_seconds"),
     "score": ("experts",),
     "label": ("strategy", "calibration", "hard_mix", "known_mix", "round_trip"),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expertune.config import DataSection
-from expertune.data.beir import Corpus, Judgement, read_corpus, read_qrels, read_queries, relevant
+from expertune.data.beir import Corpus, Judgement, companions, read_corpus, read_qrels, read_queries, relevant
 from expertune.data.layout import Layout, find, split_of_general
 from expertune.data.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
 from expertune.data.readers import READERS, frame_table, read_bytes, read_text
@@ -45,7 +46,8 @@ PROBE = Path(__file__).with_name("probe")
 def load(section: DataSection, *, offline: bool = True) -> Dataset:
     """Read what may be trained on: every answer, and the questions that are not held out.
 
-    Opens no test judgements, and `queries.jsonl` only where `train_split` is set.
+    Opens no test judgements, and `queries.jsonl` only where `train_split` is set. With `companions`, a question leads
+    to further answers as well: those that the judgements of training splits name wherever they name its own.
 
     Raises:
         DataError: a file is missing or malformed, a held-out question is trained on as well, or there are fewer than
@@ -57,7 +59,7 @@ def load(section: DataSection, *, offline: bool = True) -> Dataset:
             f"has no qa file and data.train_split is not set (judgements found: {', '.join(layout.splits) or 'none'})"
         )
         raise DataError(message, place=layout.place, hint="Add qa.jsonl, or set data.train_split to a labelled split.")
-    return _dataset(_side(layout, section, offline=offline))
+    return _dataset(_completed(_side(layout, section, offline=offline), layout, section))
 
 
 def load_corpus(path: Path) -> tuple[Document, ...]:
@@ -202,6 +204,19 @@ def _labelled(layout: Layout, split: str, corpus: Corpus) -> list[Asked]:
         ids = tuple(document_id for document_id, grade in grades.items() if grade >= 1)
         asked.append(Asked(queries[query_id].place, queries[query_id].query.text, ids, source="labelled"))
     return asked
+
+
+def _completed(side: Side, layout: Layout, section: DataSection) -> Side:
+    """Lead each question to the companions of its answers too; no query is read for that."""
+    splits = layout.train_splits(section) if section.companions else []
+    judgements = (relevant(read_qrels(layout.qrels(split)), None, side.corpus) for split in splits)
+    together = companions(grades for judged in judgements for grades in judged.values())
+
+    def further(asked: Asked) -> Asked:
+        ids = [other for own in asked.document_ids for other in (own, *sorted(together.get(own, ())))]
+        return replace(asked, document_ids=tuple(dict.fromkeys(ids)))
+
+    return replace(side, asked=tuple(asked if asked.split else further(asked) for asked in side.asked))
 
 
 def _dataset(side: Side) -> Dataset:

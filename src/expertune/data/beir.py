@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,9 +129,11 @@ def read_qrels(path: Path) -> tuple[Judgement, ...]:
 
 
 def relevant(
-    judgements: Iterable[Judgement], queries: Mapping[str, PlacedQuery], corpus: Corpus
+    judgements: Iterable[Judgement], queries: Mapping[str, PlacedQuery] | None, corpus: Corpus
 ) -> dict[str, dict[str, int]]:
     """Return grades by query id and document id, of the queries that have a relevant document.
+
+    Without `queries` only the documents are looked at.
 
     Raises:
         DataError: a judgement names a query or document that is not there, or an empty document.
@@ -138,7 +141,7 @@ def relevant(
     problems = Problems()
     grades: dict[str, dict[str, int]] = {}
     for judgement in judgements:
-        if judgement.query_id not in queries:
+        if queries is not None and judgement.query_id not in queries:
             message = f"judges the query '{judgement.query_id}', which is not in queries.jsonl"
             problems.add(judgement.place, message, "Add the query or remove the judgement.")
         if judgement.document_id in corpus.empty:
@@ -151,3 +154,17 @@ def relevant(
         grades.setdefault(judgement.query_id, {})[judgement.document_id] = judgement.grade
     problems.check()
     return {query: found for query, found in grades.items() if max(found.values()) >= 1}
+
+
+def companions(grades: Iterable[Mapping[str, int]]) -> dict[str, frozenset[str]]:
+    """Return for a document those that are relevant wherever it is, itself among them.
+
+    Only for documents of at least two queries: one query alone may ask two things at once.
+    """
+    judged = [frozenset(document_id for document_id, grade in each.items() if grade >= 1) for each in grades]
+    times = Counter(document_id for answers in judged for document_id in answers)
+    found: dict[str, frozenset[str]] = {}
+    for answers in judged:
+        for document_id in answers:
+            found[document_id] = found.get(document_id, answers) & answers
+    return {document_id: together for document_id, together in found.items() if times[document_id] > 1}

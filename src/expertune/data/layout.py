@@ -97,18 +97,24 @@ class Layout:
             found.pop("test", None)
         return found
 
+    def train_splits(self, section: DataSection) -> list[str]:
+        """Return the splits whose judgements training looks at: the chosen one, and with `companions` all others."""
+        chosen = [section.train_split] if section.train_split else []
+        begun = [split for split in self.splits if split.startswith("train") and split not in section.test_splits]
+        return list(dict.fromkeys((*chosen, *(begun if section.companions else ()))))
+
     def training_files(self, section: DataSection) -> list[Path]:
         """Return the files that training reads."""
         files = [self.qa] if self.qa else []
         if self.beir and (not self.qa or self.corpus_path.exists()):
             files.append(self.corpus_path)
         if section.train_split:
-            files += [self.queries, self.qrels(section.train_split)]
-        return files
+            files.append(self.queries)
+        return [*files, *(self.qrels(split) for split in self.train_splits(section))]
 
     def judged_files(self, section: DataSection) -> list[Path]:
         """Return the files that testing reads."""
-        files = self.training_files(section.model_copy(update={"train_split": ""}))
+        files = self.training_files(section.model_copy(update={"train_split": "", "companions": False}))
         tests = [self.qrels(split) for split in self._test_splits(section)]
         return [*files, *([self.queries] if tests else []), *tests]
 
