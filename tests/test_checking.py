@@ -72,6 +72,15 @@ def test_one_wrong_section_does_not_hide_the_others(faq, tiny_model):
     assert findings.parts[-1].found
 
 
+def test_a_wrong_key_leaves_the_rest_of_its_section_readable(faq, tiny_model):
+    values = _values(faq, str(tiny_model))
+    findings = checking.check({**values, "data": {**values["data"], "train_splitt": "x"}})
+    (problem,) = findings.problems
+    assert "data.train_splitt" in str(problem)
+    assert findings.dataset is not None
+    assert len(findings.dataset.questions) == PAIRS
+
+
 def test_the_same_data_problem_is_told_once(faq, tiny_model):
     (faq / "qa.jsonl").write_text('{"question": "One?", "answer": ""}\n')
     findings = checking.check(_values(faq, str(tiny_model)))

@@ -88,15 +88,23 @@ def require_models(config: Config) -> None:
 
 
 def _readable(values: Mapping[str, Any]) -> Config:
-    """Return a config with the sections that are valid by themselves, and the defaults for the others."""
-    sections: dict[str, Any] = {}
-    for name in Config.model_fields:
+    """Return a config with what is valid by itself, a section or else some of its keys, and defaults for the rest."""
+    kept: dict[str, Any] = {}
+
+    def keep(section: str, given: Any) -> bool:
         try:
-            from_mapping({**sections, name: values.get(name, {})})
+            from_mapping({**kept, section: given})
         except ConfigError:
-            continue
-        sections[name] = values.get(name, {})
-    return from_mapping(sections)
+            return False
+        kept[section] = given
+        return True
+
+    for name in Config.model_fields:
+        given = values.get(name, {})
+        if not keep(name, given) and isinstance(given, Mapping):
+            for key, value in given.items():
+                keep(name, {**kept.get(name, {}), key: value})
+    return from_mapping(kept)
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
