@@ -31,7 +31,6 @@ from expertune.records import (
     Timing,
     TunedModel,
 )
-from expertune.report import charts
 from expertune.report.formats import cut, points, signed
 from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import EXPANDED, GEOMETRY, PanelAgreement, geometry_values, results, to_json
@@ -204,6 +203,8 @@ def _domain_separations(evaluation: Evaluation) -> list[tuple[Separation, Separa
 
 
 def _charts(inputs: ReportInputs, headline: Sequence[Comparison]) -> dict[str, str]:
+    from expertune.report import charts  # loads matplotlib, which takes longer than all of `check`
+
     drawn: dict[str, str] = {}
     if headline:
         drawn["levels"] = charts.levels(headline)
