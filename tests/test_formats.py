@@ -64,7 +64,13 @@ def test_a_cut_text_is_one_short_printable_line(text: str, most: int):
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("factor 1 gains", "Factor 1 gains."), ("It did.", "It did."), (" why? ", "Why?"), ("", "")],
+    [
+        ("factor 1 gains", "Factor 1 gains."),
+        ("It did.", "It did."),
+        (" why? ", "Why?"),
+        ("a -1.0 to +2, e5-2", "A −1.0 to +2, e5-2."),
+        ("", ""),
+    ],
 )
 def test_a_remark_becomes_a_sentence(text, written):
     assert remark(text) == written

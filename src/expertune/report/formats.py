@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -76,8 +77,8 @@ def duration(seconds: float) -> str:
 
 
 def remark(text: str) -> str:
-    """Write a remark as a sentence: a capital first, a full stop last."""
-    text = text.strip()
+    """Write a remark as a sentence: a capital first, a full stop last, true minus signs."""
+    text = _MINUS.sub("−", text.strip())
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
