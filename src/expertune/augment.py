@@ -173,28 +173,21 @@ def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_P
             [f"augment.shares has {len(section.shares)} numbers for {generators} generators"],
             hint="Give one share for each generator.",
         )
-    own: dict[str, list[str]] = {}
-    for question in dataset.questions:
-        for document_id in question.document_ids:
-            own.setdefault(document_id, []).append(question.text)
+    own = dataset.own_questions()
     documents = _asked_about(dataset, section)
     labelled = sum(document.id in own for document in documents)
     asked, otherwise = questions_each(section, labelled, len(documents) - labelled)
-    rounds = {document.id: asked if document.id in own else otherwise for document in documents}
-    turns = [(turn, place) for turn in range(max(asked, otherwise)) for place in range(len(documents))]
+    rounds = [asked if document.id in own else otherwise for document in documents]
     # Everyone is equally far at any time, so that a budget that ends early leaves the same proportions.
-    order = sorted(
-        ((turn, place) for turn, place in turns if turn < rounds[documents[place].id]),
-        key=lambda item: item[0] / rounds[documents[item[1]].id],
-    )
+    order = sorted((turn / count, turn, place) for place, count in enumerate(rounds) for turn in range(count))
     limits = np.cumsum(section.shares) / np.sum(section.shares)
     planned: list[_Planned] = []
-    for turn, place in order:
+    for _, turn, place in order:
         document = documents[place]
         kind = section.kinds[(place + turn) % len(section.kinds)]
         attempt = turn // len(section.kinds)
-        known = own.get(document.id, [])
-        request = Request(document.text, known[turn % len(known)] if known else "", kind, attempt)
+        known = own.get(document.id, ())
+        request = Request(document.text, known[turn % len(known)].text if known else "", kind, attempt)
         generator = int((limits[:-1] <= len(planned) * _GOLDEN % 1.0).sum())
         planned.append(_Planned(request, document.id, generator))
     return tuple(planned)
@@ -205,13 +198,9 @@ def _interchangeable(dataset: Dataset) -> dict[str, tuple[str, ...]]:
 
     What is written for one of them is taken to lead to all: nothing that the user said tells them apart.
     """
-    asked: dict[str, list[int]] = {}
-    for number, question in enumerate(dataset.questions):
-        for document_id in question.document_ids:
-            asked.setdefault(document_id, []).append(number)
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for document_id, numbers in asked.items():
-        groups.setdefault(tuple(numbers), []).append(document_id)
+    groups: dict[tuple[Question, ...], list[str]] = {}
+    for document_id, questions in dataset.own_questions().items():
+        groups.setdefault(questions, []).append(document_id)
     return {own: (own, *(other for other in group if other != own)) for group in groups.values() for own in group}
 
 

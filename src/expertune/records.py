@@ -72,7 +72,15 @@ class Dataset:
     @property
     def labelled_ids(self) -> frozenset[str]:
         """Ids of the documents that at least one of the user's own questions leads to."""
-        return frozenset(doc for question in self.questions for doc in question.document_ids)
+        return frozenset(self.own_questions())
+
+    def own_questions(self) -> dict[str, tuple[Question, ...]]:
+        """Return the user's own questions by the id of each document they lead to, in order."""
+        found: dict[str, list[Question]] = {}
+        for question in self.questions:
+            for document_id in question.document_ids:
+                found.setdefault(document_id, []).append(question)
+        return {document_id: tuple(questions) for document_id, questions in found.items()}
 
     def without(self, copies: Sequence[bool]) -> Dataset:
         """Return the same without the questions that are copies, by position; every document stays."""

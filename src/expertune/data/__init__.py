@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expertune.config import DataSection
-from expertune.data.beir import Corpus, Judgement, companions, read_corpus, read_qrels, read_queries, relevant
+from expertune.data.beir import Corpus, Judgement, answers, companions, read_corpus, read_qrels, read_queries, relevant
 from expertune.data.layout import Layout, find, split_of_general
 from expertune.data.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
 from expertune.data.readers import READERS, frame_table, read_bytes, read_text
@@ -201,16 +201,20 @@ def _labelled(layout: Layout, split: str, corpus: Corpus) -> list[Asked]:
     queries = read_queries(layout.queries)
     asked = []
     for query_id, grades in relevant(read_qrels(layout.qrels(split)), queries, corpus).items():
-        ids = tuple(document_id for document_id, grade in grades.items() if grade >= 1)
-        asked.append(Asked(queries[query_id].place, queries[query_id].query.text, ids, source="labelled"))
+        placed = queries[query_id]
+        asked.append(Asked(placed.place, placed.query.text, answers(grades), source="labelled"))
     return asked
 
 
 def _completed(side: Side, layout: Layout, section: DataSection) -> Side:
     """Lead each question to the companions of its answers too; no query is read for that."""
-    splits = layout.train_splits(section) if section.companions else []
-    judgements = (relevant(read_qrels(layout.qrels(split)), None, side.corpus) for split in splits)
-    together = companions(grades for judged in judgements for grades in judged.values())
+    if not section.companions:
+        return side
+    # What train_split judges has been read with its questions.
+    answered = [asked.document_ids for asked in side.asked if asked.source == "labelled"]
+    for split in layout.companion_splits(section):
+        answered += map(answers, relevant(read_qrels(layout.qrels(split)), None, side.corpus).values())
+    together = companions(answered)
 
     def further(asked: Asked) -> Asked:
         ids = [other for own in asked.document_ids for other in (own, *sorted(together.get(own, ())))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,15 +156,22 @@ def relevant(
     return {query: found for query, found in grades.items() if max(found.values()) >= 1}
 
 
-def companions(grades: Iterable[Mapping[str, int]]) -> dict[str, frozenset[str]]:
+def answers(grades: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the documents that are relevant to one query, of their grades."""
+    return tuple(document_id for document_id, grade in grades.items() if grade >= 1)
+
+
+def companions(answered: Sequence[Sequence[str]]) -> dict[str, frozenset[str]]:
     """Return for a document those that are relevant wherever it is, itself among them.
 
     Only for documents of at least two queries: one query alone may ask two things at once.
+
+    Args:
+        answered: The relevant documents of each query.
     """
-    judged = [frozenset(document_id for document_id, grade in each.items() if grade >= 1) for each in grades]
-    times = Counter(document_id for answers in judged for document_id in answers)
+    times = Counter(document_id for together in answered for document_id in together)
     found: dict[str, frozenset[str]] = {}
-    for answers in judged:
-        for document_id in answers:
-            found[document_id] = found.get(document_id, answers) & answers
+    for together in answered:
+        for document_id in together:
+            found[document_id] = found.get(document_id, frozenset(together)).intersection(together)
     return {document_id: together for document_id, together in found.items() if times[document_id] > 1}

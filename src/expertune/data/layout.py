@@ -97,11 +97,11 @@ class Layout:
             found.pop("test", None)
         return found
 
-    def train_splits(self, section: DataSection) -> list[str]:
-        """Return the splits whose judgements training looks at: the chosen one, and with `companions` all others."""
-        chosen = [section.train_split] if section.train_split else []
-        begun = [split for split in self.splits if split.startswith("train") and split not in section.test_splits]
-        return list(dict.fromkeys((*chosen, *(begun if section.companions else ()))))
+    def companion_splits(self, section: DataSection) -> list[str]:
+        """Return the splits that only tell which answers go together: training ones, not chosen for anything else."""
+        chosen = (section.train_split, *section.test_splits)
+        begun = [split for split in self.splits if split.startswith("train") and split not in chosen]
+        return begun if section.companions else []
 
     def training_files(self, section: DataSection) -> list[Path]:
         """Return the files that training reads."""
@@ -109,8 +109,8 @@ class Layout:
         if self.beir and (not self.qa or self.corpus_path.exists()):
             files.append(self.corpus_path)
         if section.train_split:
-            files.append(self.queries)
-        return [*files, *(self.qrels(split) for split in self.train_splits(section))]
+            files += [self.queries, self.qrels(section.train_split)]
+        return [*files, *(self.qrels(split) for split in self.companion_splits(section))]
 
     def judged_files(self, section: DataSection) -> list[Path]:
         """Return the files that testing reads."""
