@@ -144,7 +144,7 @@ class Bench:
         def make(folder: Path) -> None:
             artefacts.save(dict(measured_models(self, tuning, sets)), folder)
 
-        key = fingerprint(tuning.name, self.steps, self.batch_size, [item.name for item in sets])
+        key = fingerprint(train.VERSION, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
     def general(self) -> list[JudgedSet]:

@@ -190,19 +190,20 @@ def test_unrelated_sentences_cost_what_they_moved():
 
 
 def test_unrelated_sentences_are_pulled_by_the_mean_of_what_they_moved():
-    """Cosines 0.6 and 1 with the base's vectors: (0.4 + 0) / 2, times the weight."""
+    """Of eight, the first and the fifth are held; cosines 0.6 and 1 with the base's vectors: (0.4 + 0) / 2."""
     model = Table([[1.0, 0.0], [0.6, 0.8]])
     loss = MatrixLoss(
         model,
-        targets=torch.tensor([[1.0], [1.0]]),
+        targets=torch.ones(8, 1),
         documents=lambda rows: (torch.tensor([0]), torch.tensor([[1.0, 0.0]])),
         objective="listwise",
         temperature=1.0,
-        unrelated_vectors=torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
+        unrelated_vectors=torch.tensor([[1.0, 0.0]]).repeat(8, 1),
         anchor_weight=5.0,
     )
-    features = [{"input_ids": torch.tensor([0, 0])}, {"input_ids": torch.tensor([1, 0])}]
-    assert loss(features, torch.tensor([0, 1])).item() == pytest.approx(1.0)
+    unrelated = torch.tensor([1, 1, 1, 1, 0, 1, 1, 1])
+    features = [{"input_ids": torch.zeros(8, dtype=torch.int64)}, {"input_ids": unrelated}]
+    assert loss(features, torch.arange(8)).item() == pytest.approx(1.0)
 
 
 def test_the_documents_of_a_batch_are_those_of_its_rows():

@@ -108,6 +108,8 @@ def test_a_training_batch_in_groups_has_the_vectors_and_gradients_of_the_whole(m
     grouped = packing.embed(model, features)
     np.testing.assert_allclose(grouped.detach(), whole.detach(), atol=1e-6)
     np.testing.assert_allclose(gradients(grouped), gradients(whole), atol=1e-4)
+    third = packing.embed(model, features, stride=3)
+    np.testing.assert_allclose(third.detach(), whole[::3].detach(), atol=1e-6)
 
 
 def test_a_training_batch_without_tokens_goes_as_it_comes() -> None:
@@ -119,3 +121,4 @@ def test_a_training_batch_without_tokens_goes_as_it_comes() -> None:
 
     rows = torch.tensor([2, 0])
     torch.testing.assert_close(packing.embed(Module(), {"input_ids": rows}), table(rows))
+    torch.testing.assert_close(packing.embed(Module(), {"input_ids": rows}, stride=2), table(rows[:1]))

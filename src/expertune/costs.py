@@ -30,8 +30,8 @@ SECONDS_PER_MILLION: Mapping[str, float] = {
 SECONDS_PER_MEGABYTE = 0.35
 """To embed a million characters, for each megabyte of a model that is not listed."""
 
-SECONDS_PER_EXAMPLE = 0.009
-"""To tune on one question with MiniLM's 91 megabytes, its unrelated sentence included."""
+SECONDS_PER_EXAMPLE = 0.006
+"""To tune on one question with MiniLM's 91 megabytes, its share of an unrelated sentence included."""
 
 FULL_MODE = 15.0
 """How many times a step costs more where documents are tuned too."""

@@ -104,6 +104,14 @@ SIMILARITIES = {"angle": angles}
 """What an objective compares by, where it is not the cosine."""
 
 
+_ANCHOR_STRIDE = 4
+"""Each step holds every fourth of its unrelated sentences: as many texts as there are questions cost more than those.
+
+Sixteen of 64 kept general ability as well (docs/performance.md). Counted by place, so that processes that share a
+batch hold the same sentences between them as one would.
+"""
+
+
 class DocumentSource(Protocol):
     """Give the vectors of the documents that one batch is judged against."""
 
@@ -126,7 +134,7 @@ class MatrixLoss(nn.Module):
         temperature: Of the student, > 0.
         unrelated_vectors: The base's unit vectors of the unrelated sentences, float32 `[Q, dimension]`, by row; None
             where there is no `unrelated` column.
-        anchor_weight: Weight of mean(1 - cosine) between tuned and base vectors of unrelated sentences.
+        anchor_weight: Weight of mean(1 - cosine) between tuned and base vectors of every fourth unrelated sentence.
         candidates: int64 `[Q, C]`, the documents that a question has targets for; None: all, in order.
     """
 
@@ -161,9 +169,7 @@ class MatrixLoss(nn.Module):
             sentence_features: Tokenised questions, then tokenised unrelated sentences if there are any.
             labels: int64 `[B]`, rows of `targets`.
         """
-        embeddings = [
-            functional.normalize(packing.embed(self.model, features).float(), dim=1) for features in sentence_features
-        ]
+        questions = functional.normalize(packing.embed(self.model, sentence_features[0]).float(), dim=1)
         columns, vectors = self.documents(labels)
         targets = self._targets(labels.cpu(), columns).to(vectors.device)
         if self.listwise:
@@ -171,11 +177,12 @@ class MatrixLoss(nn.Module):
             targets = targets / targets.nansum(dim=1, keepdim=True).clamp_min(1e-9)
         # Autocast would take this product in bfloat16, whose steps of 0.004 are coarse beside a temperature of 0.05.
         with torch.autocast(device_type=vectors.device.type, enabled=False):
-            similarities = self.similarity(embeddings[0], vectors)
+            similarities = self.similarity(questions, vectors)
         loss = self.objective(similarities, targets, self.temperature)
         if self.unrelated_vectors is not None:
-            base = self.unrelated_vectors[labels.cpu()].to(vectors.device)
-            loss = loss + self.anchor_weight * (1.0 - (embeddings[1] * base).sum(dim=1)).mean()
+            base = self.unrelated_vectors[labels.cpu()[::_ANCHOR_STRIDE]].to(vectors.device)
+            held = packing.embed(self.model, sentence_features[1], stride=_ANCHOR_STRIDE).float()
+            loss = loss + self.anchor_weight * (1.0 - functional.cosine_similarity(held, base)).mean()
         return loss
 
     def _targets(self, rows: Tensor, columns: Tensor) -> Tensor:

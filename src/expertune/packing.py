@@ -25,7 +25,7 @@ TOKENS = 2048
 """Tokens of a batch, padding included."""
 
 # A group of a training batch holds as many tokens at least: the matrix product wants rows to work on.
-_GROUP_TOKENS = 512
+_GROUP_TOKENS = 256
 # Texts tokenised at once: their tokens lie in one array as wide as the longest.
 _TEXTS = 1024
 # Texts of a batch where features are no rows of tokens: the library's own choice.
@@ -69,8 +69,8 @@ def encode(
     return vectors if vectors is not None else np.zeros((0, 0), dtype=np.float32)
 
 
-def embed(model: nn.Module, features: dict[str, Any]) -> Tensor:
-    """Return the sentence embeddings of one tokenised batch, `[texts, dimension]`, with gradients.
+def embed(model: nn.Module, features: dict[str, Any], *, stride: int = 1) -> Tensor:
+    """Return the sentence embeddings of every `stride`-th text of a tokenised batch, with gradients.
 
     A batch is as wide as its longest text; short questions beside a long one are mostly padding. So texts of like
     length go through the model together, in three groups or so, which changes no vector. Features that are no rows of
@@ -81,10 +81,10 @@ def embed(model: nn.Module, features: dict[str, Any]) -> Tensor:
     mask = features.get("attention_mask")
     if mask is None or not packs(features, len(mask)):
         made: Tensor = model(features)["sentence_embedding"]
-        return made
-    lengths = mask.sum(dim=1).tolist()
+        return made[::stride]
+    lengths = mask[::stride].sum(dim=1).tolist()
     groups = pack(lengths, max(_GROUP_TOKENS, sum(lengths) // 3), len(lengths))
-    parts = [model(_cut(features, rows))["sentence_embedding"] for rows in groups]
+    parts = [model(_cut(features, [stride * row for row in rows]))["sentence_embedding"] for rows in groups]
     order = torch.tensor([row for rows in groups for row in rows], device=mask.device)
     return torch.cat(parts)[order.argsort()]
 

@@ -286,12 +286,15 @@ class Run:
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, key: str
     ) -> tuple[TunedModel, str]:
+        from expertune import train
+
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         base = self._base_expert()
         key = self._key(
             Stage.TRAIN,
             key,
+            train.VERSION,
             section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,

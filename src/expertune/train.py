@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+VERSION = 2
+"""Raise when the same data and settings give other weights, so that no older tuning is reused."""
+
 _WEIGHTS = "weights.safetensors"
 _LOSSES = "losses.json"
 

@@ -258,6 +258,7 @@ class Lab:
         targets = np.ascontiguousarray(labels.targets)
         key = fingerprint(
             VERSION,
+            train.VERSION,
             [question.text for question in questions.items],
             [document.text for document in self.dataset.documents],
             hashlib.sha256(targets.tobytes()).hexdigest(),
