@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from expertune import causal, models
+from expertune import language_models, models
 from expertune.augment import Generator, Request
 from expertune.config import Kind
 from expertune.errors import ConfigError, ModelUnavailableError
@@ -280,15 +280,15 @@ def test_a_gguf_file_is_unpacked_once_and_never_by_halves(tmp_path: Path, monkey
             raise KeyboardInterrupt
         (folder / "config.json").write_bytes(b"whole")
 
-    monkeypatch.setattr(causal, "_unpack", unpack)
+    monkeypatch.setattr(language_models, "_unpack", unpack)
     file = tmp_path / "some.gguf"
     with pytest.raises(KeyboardInterrupt):
-        causal.unpacked(file, "abc", place="")
+        language_models.unpacked(file, "abc", place="")
     assert list((tmp_path / "cache" / "models").iterdir()) == []
-    folder = causal.unpacked(file, "abc", place="")
+    folder = language_models.unpacked(file, "abc", place="")
     assert (folder / "config.json").read_bytes() == b"whole"
-    assert causal.unpacked(file, "abc", place="") == folder
-    assert causal.unpacked(file, "def", place="") != folder
+    assert language_models.unpacked(file, "abc", place="") == folder
+    assert language_models.unpacked(file, "def", place="") != folder
     assert len(calls) == 3
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from expertune import causal, models
+from expertune import language_models, models
 from expertune.augment import Request, augment
 from expertune.config import AugmentSection
 from expertune.errors import ConfigError, ModelUnavailableError
@@ -125,7 +125,7 @@ def source(folder: Path) -> ModelSource:
 
 def generator(folder: Path, **options: Any) -> TransformersGenerator:
     """Return a generator that is asked by instructions: of seq2seq models unasked, of causal ones on demand."""
-    chosen = {} if causal.is_seq2seq(source(folder)) else {"prompts": "chat"}
+    chosen = {} if language_models.is_seq2seq(source(folder)) else {"prompts": "chat"}
     return TransformersGenerator(source(folder), **{"dtype": "float32", "max_tokens": 40, **chosen, **options})
 
 
@@ -375,7 +375,10 @@ def test_the_kind_of_a_hub_model_is_read_from_its_config(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda hub, file: str(folders[hub.split("/")[1]] / file))
-    assert [causal.is_seq2seq(ModelSource(name, f"us/{name}", "")) for name in ("t5", "llama")] == [True, False]
+    assert [language_models.is_seq2seq(ModelSource(name, f"us/{name}", "")) for name in ("t5", "llama")] == [
+        True,
+        False,
+    ]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -96,10 +96,10 @@ def _writing(given: Namespace, written: int) -> float:
     """Return the operations of reading prompts and writing questions, as if the small packaged model did all."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from expertune import causal, models
+    from expertune import language_models, models
 
     source = models.resolve(generation.MODEL)
-    folder = causal.unpacked(Path(source.location), source.fingerprint, place="bench")
+    folder = language_models.unpacked(Path(source.location), source.fingerprint, place="bench")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     read = tokenizer([prompt.text + prompt.start for prompt in generation.prompts(given)])["input_ids"]

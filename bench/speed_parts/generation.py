@@ -18,11 +18,11 @@ MODEL = "smollm2-135m-instruct"
 
 def run(given: Namespace) -> Section:
     """Measure the small packaged model on the prompts that augmentation would send."""
-    from expertune import causal, models
+    from expertune import language_models, models
     from expertune.generators.decoding import Writer
 
     source = models.resolve(MODEL)
-    tokenizer, model = causal.load(source, dtype="auto", place="bench")
+    tokenizer, model = language_models.load(source, dtype="auto", place="bench")
     asked = prompts(given)
     few = asked[:: max(1, len(asked) // given.alone)][: given.alone]
     writers = {

@@ -229,9 +229,9 @@ class TrainSection(Section):
     known_share: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
     )
-    steps: Count = Field(default=100, description="optimiser steps")
+    steps: Count = Field(default=50, description="optimiser steps")
     batch_size: Count = Field(default=64, description="questions a step")
-    learning_rate: Positive = Field(default=5e-5, description="peak, with linear decay")
+    learning_rate: Positive = Field(default=1e-4, description="peak, with linear decay")
     warmup: Fraction = Field(default=0.1, description="share of steps that warm up")
     anchor_weight: float = Field(
         default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from expertune.causal import quiet
 from expertune.errors import PluginError
 from expertune.experts.base import loading, require_model
 from expertune.experts.candidates import candidates, chunk
+from expertune.language_models import quiet
 from expertune.models import ModelSource
 from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from expertune import causal
+from expertune import language_models
 from expertune.errors import ConfigError
 from expertune.experts.base import require_model
 from expertune.experts.candidates import candidates, chunk
@@ -34,7 +34,9 @@ class LikelihoodOptions(Options):
     prompt: str = Field(default=_PROMPT, description=f"what stands before the question; {_TEXT} is the answer")
     max_tokens: int = Field(default=256, ge=1, description="longer answers are cut")
     batch_size: int = Field(default=16, ge=1, description="questions at once")
-    dtype: causal.Precision = Field(default="auto", description="auto: bfloat16 where the hardware computes in it")
+    dtype: language_models.Precision = Field(
+        default="auto", description="auto: bfloat16 where the hardware computes in it"
+    )
 
 
 class LikelihoodExpert:
@@ -115,4 +117,4 @@ class LikelihoodExpert:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        return causal.load(self._source, dtype=self._options.dtype, place="score.experts")
+        return language_models.load(self._source, dtype=self._options.dtype, place="score.experts")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from expertune import packing
-from expertune.causal import without_bars
 from expertune.experts.base import CosineExpert, loading, require_model
 from expertune.experts.precision import Precision, agreed, sample
 from expertune.hardware import computes_bfloat16
+from expertune.language_models import without_bars
 from expertune.models import ModelSource
 from expertune.plugins import Options, fingerprint, read_options
 from expertune.records import FloatArray, ItemCache

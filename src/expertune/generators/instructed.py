@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from expertune.augment import Request
-from expertune.causal import quiet
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.generators import chat
 from expertune.generators.decoding import CANDIDATES, pick
 from expertune.generators.reading import Tokens
+from expertune.language_models import quiet
 from expertune.packing import pack
 
 # Tokens of a batch of prompts, padding included: what the model remembers of them has to fit into memory.

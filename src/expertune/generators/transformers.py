@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from expertune import causal, plugins
+from expertune import language_models, plugins
 from expertune.augment import Request
 from expertune.errors import ConfigError
 from expertune.generators import base, chat, prompts
@@ -42,7 +42,7 @@ class TransformersOptions(plugins.Options):
     support: float = Field(
         default=0.0, description="drop what the answer made less likely than this, in nats a token of a frame"
     )
-    dtype: causal.Precision = Field(
+    dtype: language_models.Precision = Field(
         default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
     )
 
@@ -64,7 +64,7 @@ class TransformersGenerator:
         self.batch_size = self._options.batch_size
         choice = self._options.prompts
         # Not by the chat template, as in llama_cpp: small models follow instructions badly, and continue frames well.
-        self._chats = choice == "chat" or (choice == "auto" and causal.is_seq2seq(model))
+        self._chats = choice == "chat" or (choice == "auto" and language_models.is_seq2seq(model))
         decisive = self._options.model_dump(exclude=_UNDECISIVE | (_OF_FRAMES if self._chats else _OF_CHAT))
         worded = (chat.WORDINGS,) if self._chats else (prompts.RECIPES, prompts.PLACEHOLDER, prompts.FRAME_WORDS)
         decisive["prompts"] = base.number(*worded)
@@ -123,4 +123,4 @@ class TransformersGenerator:
         )
 
     def _load(self) -> tuple[Any, Any]:
-        return causal.load(self._source, dtype=self._options.dtype, place="augment.generators", seq2seq=True)
+        return language_models.load(self._source, dtype=self._options.dtype, place="augment.generators", seq2seq=True)

@@ -1,0 +1,210 @@
+"""Change one default at a time, tune, and write the table of docs/ablations.md.
+
+    python bench/ablations.py sofmattress_faq              # three seeds; a killed one goes on after its last tuning
+    python bench/ablations.py sofmattress_faq --only loss labels --seeds 1
+
+Each row is one tuning with each seed on the same questions and scores, without selection, measured at every
+interpolation factor. Differences to the default's row are paired over questions. Writes
+bench/results/ablations-SET.json; tunings are kept in the store and shared with `expertune study`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.augment import round_trip
+from expertune.config import PluginSpec, from_mapping
+from expertune.labels import label
+from expertune.overrides import assignment, overlaid
+from expertune.records import Questions, Role, Scores, SoftLabels, ignore_progress
+from expertune.study.lab import Lab, Piece
+from expertune.study.result import plain
+from main_job import machine
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PAGE = ROOT / "docs" / "ablations.md"
+BEGIN, END = "<!-- ablations:begin -->", "<!-- ablations:end -->"
+GENERAL = ("scifact", "cranfield", "medline1033")
+FACTORS = (0.25, 0.5, 0.75, 1.0)
+SHOWN = (0.5, 1.0)
+KEPT = 3
+"""The round-trip filter of the ablation keeps a generated question whose answer the panel ranks this high."""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One default changed: options of the sections `label` and `train`, other questions, or other experts."""
+
+    what: str
+    value: str
+    label: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    questions: str = ""
+    experts: str = ""
+
+
+DEFAULT = Change("default", "")
+PAIRWISE = {"form": "similarity", "strategy": "soft-1"}
+CHANGES = (
+    DEFAULT,
+    Change("loss", "symmetric", train={"loss": "symmetric"}),
+    Change("loss", "pairwise on soft-1, the paper's", label=PAIRWISE, train={"loss": "pairwise"}),
+    Change("loss", "CoSENT on soft-1", label=PAIRWISE, train={"loss": "cosent"}),
+    Change("loss", "MarginMSE on soft-1", label=PAIRWISE, train={"loss": "margin-mse"}),
+    *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "weighted")),
+    *(Change("student temperature", f"{value:g}", train={"temperature": value}) for value in (0.05, 0.2)),
+    *(Change("hard mix", f"{value:g}", label={"hard_mix": value}) for value in (0.0, 0.6)),
+    Change("round-trip filter", f"rank {KEPT} or better", questions="round trip"),
+    Change("generated questions an answer", "0", questions="generated 0"),
+    Change("generated questions an answer", "4 at most", questions="generated 4"),
+    Change("pieces of answers", "none", questions="no fragments"),
+    Change("unrelated sentences", "none", train={"anchor_weight": 0.0}),
+    Change("share of own questions", "as they come", train={"known_share": 0.0}),
+    Change("experts", "the best alone", experts="best"),
+    Change("experts", "one more that scores at random", experts="noise"),
+    Change("mode", "LoRA, rank 16", train={"lora_rank": 16}),
+)
+
+
+def main() -> None:
+    """Tune what is wanted and write table and figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", help="a folder of the shared data")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="what is changed, such as loss; default: everything")
+    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    values = {
+        "run": {"out": str(ROOT / "runs" / f"ablations-{given.set}")},
+        "data": {
+            "path": str(given.data_root / given.set),
+            "general": [str(given.data_root / name) for name in GENERAL],
+        },
+    }
+    config = from_mapping(overlaid(values, [assignment(change) for change in given.changes]))
+    lab = Lab(config, ignore_progress, seeds=given.seeds)
+    rows = []
+    usual: list[Piece] = []
+    for change in CHANGES:
+        if given.only is not None and change.what not in ("default", *given.only):
+            continue
+        pieces = tuned(lab, change)
+        usual = usual or pieces
+        rows.append(row(lab, change, pieces, usual))
+        print(json.dumps(plain(rows[-1])), flush=True)
+    found = {"set": given.set, "seeds": given.seeds, "machine": machine(), "steps": config.train.steps, "rows": rows}
+    target = HERE / "results" / f"ablations-{given.set}.json"
+    target.write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
+    write_page()
+
+
+def tuned(lab: Lab, change: Change) -> list[Piece]:
+    """Return the pieces of one change, a seed each."""
+    section = lab.config.label.model_copy(update=dict(change.label))
+    questions, labels = labelled(lab, change, section)
+    return lab.repeated(questions, labels, seeds=lab.seeds(3), factors=FACTORS, **change.train)
+
+
+def labelled(lab: Lab, change: Change, section: Any) -> tuple[Questions, SoftLabels]:
+    """Return the questions that a change tunes on, and their targets."""
+    if change.experts == "noise":
+        # Judged like any other expert: what it is worth has to be found out from the user's own questions.
+        noise = np.random.default_rng(0).random((*np.shape(lab.scores.values)[:2], 1), dtype=np.float32)
+        scores = Scores((*lab.scores.experts, "random"), np.concatenate([lab.scores.values, noise], axis=2))
+        base = PluginSpec(model=lab.config.train.base).label
+        return lab.questions, label(lab.dataset, lab.questions, scores, section, base=base)
+    if change.experts == "best":
+        _, everything = lab.labels(section)
+        best = int(np.nanargmax([expert.ndcg for expert in everything.panel]))
+        return lab.labels(section, experts=[best])
+    return lab.labels(section, rows=chosen(lab, change.questions))
+
+
+def chosen(lab: Lab, which: str) -> Rows | None:
+    """Return the rows of the questions that are tuned on; None: all."""
+    items = lab.questions.items
+    if not which:
+        return None
+    if which == "round trip":
+        return np.flatnonzero(round_trip(lab.questions, lab.dataset, lab.scores, most_rank=KEPT))
+    if which == "no fragments":
+        return np.array([row for row, item in enumerate(items) if not item.fragment])
+    most, seen, kept = int(which.split()[1]), Counter[str](), []
+    for number, item in enumerate(items):
+        written = item.generated and not item.fragment
+        seen.update(item.document_ids if written else ())
+        if not written or max(seen[answer] for answer in item.document_ids) <= most:
+            kept.append(number)
+    return np.array(kept)
+
+
+def row(lab: Lab, change: Change, pieces: Sequence[Piece], usual: Sequence[Piece]) -> dict[str, Any]:
+    """Return gains over the base and differences to the default at every factor."""
+    found: dict[str, Any] = {"what": change.what, "value": change.value, "factors": {}}
+    found["seconds"] = [piece.seconds for piece in pieces]
+    for factor in FACTORS:
+        points, others = ([piece.at(factor) for piece in some] for some in (pieces, usual))
+        found["factors"][f"{factor:g}"] = {
+            str(role): {
+                "gain": lab.gain(points, role),
+                "more": None if change is DEFAULT else lab.gain(points, role, over=others),
+            }
+            for role in (Role.DOMAIN, Role.GENERAL)
+        }
+    return found
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def write_page() -> None:
+    """Put one table a set between the marks of docs/ablations.md."""
+    files = sorted((HERE / "results").glob("ablations-*.json"))
+    body = "\n".join(line for file in files for line in _table(json.loads(file.read_text(encoding="utf-8"))))
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+
+
+def _table(found: Mapping[str, Any]) -> Iterator[str]:
+    seeds = "one seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    yield f"### {found['set']}, {seeds}\n"
+    heads = [f"{role}, {factor:g}" for factor in SHOWN for role in ("domain", "general")]
+    yield f"| changed | to | {' | '.join(heads)} |"
+    yield "|---|---|" + "--:|" * len(heads)
+    for line in found["rows"]:
+        cells = [line["factors"][f"{factor:g}"][role] for factor in SHOWN for role in ("domain", "general")]
+        yield f"| {line['what']} | {line['value']} | {' | '.join(map(_cell, cells))} |"
+    yield ""
+    usual = found["rows"][0]["factors"]
+    parts = [
+        f"{factor}: {_signed(both['domain']['gain'])} / {_signed(both['general']['gain'])}"
+        for factor, both in usual.items()
+    ]
+    yield f"The default by interpolation factor, domain / general: {'; '.join(parts)}.\n"
+
+
+def _cell(measured: Mapping[str, Any]) -> str:
+    return _signed(measured["more"] or measured["gain"])
+
+
+def _signed(interval: Mapping[str, float]) -> str:
+    mean, low, high = (f"{100 * interval[key]:+z.1f}".replace("-", "\N{MINUS SIGN}") for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    main()
