@@ -108,7 +108,7 @@ lock: ## pin new dependencies of pyproject.toml in requirements/lock.txt
 	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'], sep='\n')" > build/lock/dev.in
 	sed -n 's/^torch==.*/&+cpu/p' requirements/torch.txt >> build/lock/dev.in
 	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
-		--extra lora --extra mteb --extra servers --unsafe-package torch --no-emit-options $(LOCK_OPTIONS) \
+		--extra lora --extra mteb --extra ray --extra servers --unsafe-package torch --no-emit-options $(LOCK_OPTIONS) \
 		--output-file ../../requirements/lock.txt ../../pyproject.toml dev.in
 
 .PHONY: clean

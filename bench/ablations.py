@@ -26,7 +26,7 @@ from expertune.config import PluginSpec, from_mapping
 from expertune.labels import label
 from expertune.overrides import assignment, overlaid
 from expertune.records import Questions, Role, Scores, SoftLabels, ignore_progress
-from expertune.study.lab import Lab, Piece
+from expertune.study.lab import FACTORS, Lab, Piece
 from expertune.study.result import plain
 from main_job import machine
 
@@ -35,7 +35,6 @@ ROOT = HERE.parent
 PAGE = ROOT / "docs" / "ablations.md"
 BEGIN, END = "<!-- ablations:begin -->", "<!-- ablations:end -->"
 GENERAL = ("scifact", "cranfield", "medline1033")
-FACTORS = (0.25, 0.5, 0.75, 1.0)
 SHOWN = (0.5, 1.0)
 KEPT = 3
 """The round-trip filter of the ablation keeps a generated question whose answer the panel ranks this high."""
@@ -115,7 +114,7 @@ def tuned(lab: Lab, change: Change) -> list[Piece]:
     """Return the pieces of one change, a seed each."""
     section = lab.config.label.model_copy(update=dict(change.label))
     questions, labels = labelled(lab, change, section)
-    return lab.repeated(questions, labels, seeds=lab.seeds(3), factors=FACTORS, **change.train)
+    return lab.repeated(questions, labels, seeds=lab.seeds(3), **change.train)
 
 
 def labelled(lab: Lab, change: Change, section: Any) -> tuple[Questions, SoftLabels]:

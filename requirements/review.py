@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-EXTRAS = ("lora", "mteb", "servers")
+EXTRAS = ("lora", "mteb", "ray", "servers")
 """The extras that `make lock` pins."""
 
 PERMISSIVE = re.compile(

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from expertune.config import TrainSection
 from expertune.records import Questions, Role, SoftLabels
 from expertune.statistics import Interval
-from expertune.study.lab import Lab
+from expertune.study.lab import FACTORS, Lab
 from expertune.study.result import Study, points, spelled
 
-FACTORS = (0.25, 0.5, 0.75, 1.0)
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRATEGIES = ("soft-1", "soft-2", "soft-3")
 
@@ -103,7 +102,7 @@ def _settings(
 ) -> list[Setting]:
     section = TrainSection.model_validate({**lab.config.train.model_dump(), **changes})
     changed = {key: getattr(section, key) for key in changes}
-    pieces = lab.repeated(*labelled, seeds=lab.seeds(1), factors=FACTORS, **changed)
+    pieces = lab.repeated(*labelled, seeds=lab.seeds(1), **changed)
     return [
         Setting(
             varied,

@@ -24,6 +24,9 @@ MEASURES = (
     "uniformity",
     "alignment",
 )
+COMPARED = (0.5, 1.0)
+"""Factors at which a change of the cloud is set beside a gain."""
+
 GROUPS = 12
 """Parts of a corpus that are left out in turn. A bootstrap would repeat vectors, and two equal ones have cosine 1."""
 
@@ -40,7 +43,7 @@ def study(lab: Lab) -> Study:
         section = lab.config.label.model_copy(update={"strategy": strategy})
         pieces = lab.repeated(*lab.labels(section), seeds=lab.seeds(2))
         for number, piece in enumerate(pieces):
-            runs += [_run(lab, strategy, number, point, corpora, before) for point in piece.points]
+            runs += [_run(lab, strategy, number, piece.at(factor), corpora, before) for factor in COMPARED]
         if strategy in SHOWN:
             changes[strategy] = {name: _change(lab, pieces[0].at(1.0), judged) for name, judged in corpora.items()}
             rows += [

@@ -46,8 +46,8 @@ from expertune.store import fingerprint
 VERSION = 1
 """Raise when what a piece holds or how it is tuned changes its meaning."""
 
-FACTORS = (0.5, 1.0)
-"""Where most pieces are measured: halfway to the tuned weights, and all of the way."""
+FACTORS = (0.25, 0.5, 0.75, 1.0)
+"""Where pieces are measured, from base (0) to tuned (1): the same for all studies, so that they share pieces."""
 
 
 @dataclass(frozen=True, slots=True)
