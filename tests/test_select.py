@@ -48,6 +48,22 @@ def test_what_is_as_good_as_the_best_and_nearest_to_the_prior_is_kept(prior, fac
     assert chosen.factor == factor
 
 
+def test_less_than_two_standard_errors_behind_the_best_is_as_good_and_more_is_not():
+    base = np.full(100, 0.3)
+    spread = np.tile([-0.1, 0.1], 50)  # a standard error of 0.01 beside the best, which gains the same everywhere
+
+    def chosen(behind):
+        half = measurement(base + 0.1 - behind + spread)
+        trials = [
+            Trial(0.0, 1, measurement(base), measurement([0.5] * 4)),
+            Trial(0.5, 1, half, measurement([0.5] * 4)),
+            Trial(1.0, 1, measurement(base + 0.1), measurement([0.5] * 4)),
+        ]
+        return choose(trials, SelectSection(prior=0.5)).factor
+
+    assert [chosen(behind) for behind in (0.0, 0.015, 0.03)] == [0.5, 0.5, 1.0]
+
+
 def test_of_two_as_near_to_the_prior_the_smaller_move_is_kept():
     chosen = choose([trial(0.0, 0.0), trial(0.25, 0.0999), trial(0.75, 0.10)], SelectSection(prior=0.5))
     assert chosen.factor == 0.25
@@ -61,7 +77,7 @@ def test_no_gain_keeps_the_base_only_where_it_is_preferred_and_says_why():
     assert choose([trials[0], trial(0.5, -0.001, noise=0.2), trials[1]], SelectSection()).factor == 0.5
 
 
-def test_a_loss_beyond_a_standard_error_keeps_the_base_whatever_the_prior():
+def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_the_prior():
     trials = [trial(0.0, 0.0), trial(0.5, -0.05), trial(1.0, -0.10)]
     assert choose(trials, SelectSection(prior=1.0)).factor == 0.0
 
@@ -135,7 +151,7 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     assert whole.domain_difference == pytest.approx(gains.mean())
     assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
     assert chosen.why == (
-        f"factor 1, the nearest to 0.5 that is as good as the best within a standard error, gains "
+        f"factor 1, the nearest to 0.5 that is as good as the best within two standard errors, gains "
         f"{100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
         f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general probe"
     )

@@ -254,7 +254,7 @@ class SelectSection(Section):
     )
     prior: Fraction = Field(
         default=0.5,
-        description="factor that is kept unless validation tells of a better one by a standard error; 0: the base",
+        description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
     )
     validation: Fraction = Field(
         default=0.2, description="share of training questions (and of answers) kept for choosing"

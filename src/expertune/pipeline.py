@@ -286,7 +286,7 @@ class Run:
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, key: str
     ) -> tuple[TunedModel, str]:
-        from expertune import train
+        from expertune import select, train
 
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
@@ -294,7 +294,7 @@ class Run:
         key = self._key(
             Stage.TRAIN,
             key,
-            train.VERSION,
+            (train.VERSION, select.VERSION),
             section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,

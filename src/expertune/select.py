@@ -14,6 +14,16 @@ from expertune.statistics import standard_error
 
 METRIC = "ndcg@10"
 
+VERSION = 2
+"""Raise when the same measurements lead to another choice, so that no older one is reused."""
+
+STANDARD_ERRORS = 2.0
+"""How far behind the best a factor counts as equal to it.
+
+One is the usual rule. But a validation question of a small set is mostly the only one of its answer, so that tuning
+without it hardly helps it: within one, noise moved every third choice away from a better prior.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -57,9 +67,9 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     """Return the factor nearest to `section.prior` that is as good as the best allowed one.
 
     Allowed is what loses at most `section.general_tolerance` on the general probe. Of these the best in domain sets the
-    mark, and of all within one standard error of it (the one-standard-error rule, paired by question and clustered by
-    answer) the one nearest to the prior is kept. A prior of 0 prefers the base: then only a gain of more than a
-    standard error moves away from it. Questions of a single answer tell nothing: they keep the base.
+    mark, and of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
+    the prior is kept. A prior of 0 prefers the base: then only a gain of more than that moves away from it. Questions
+    of a single answer tell nothing: they keep the base.
 
     `trials` hold every candidate, the base (factor 0) among them.
     """
@@ -72,7 +82,7 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     prior = section.prior if len(set(base.domain.clusters)) > 1 else 0.0
-    near = [item for trial, item in allowed if _within_one_error(best_trial, trial)]
+    near = [item for trial, item in allowed if _as_good(best_trial, trial)]
     item = min(near, key=lambda candidate: (abs(candidate.factor - prior), candidate.factor, candidate.step))
     if item.factor == 0.0:
         why = (
@@ -81,8 +91,8 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
         )
         return _selection(candidates, item, why)
     why = (
-        f"factor {item.factor:g}, the nearest to {prior:g} that is as good as the best within a standard error, gains "
-        f"{100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
+        f"factor {item.factor:g}, the nearest to {prior:g} that is as good as the best within two standard errors, "
+        f"gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
         f"{100 * item.domain_standard_error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
     )
     return _selection(candidates, item, why)
@@ -108,9 +118,9 @@ def _candidate(trial: Trial, base: Trial) -> Candidate:
     )
 
 
-def _within_one_error(best: Trial, other: Trial) -> bool:
+def _as_good(best: Trial, other: Trial) -> bool:
     behind, error = _difference(best.domain, other.domain)
-    return behind <= error
+    return behind <= STANDARD_ERRORS * error
 
 
 def _difference(first: Measurement, second: Measurement) -> tuple[float, float]:
