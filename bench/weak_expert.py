@@ -1,0 +1,87 @@
+"""Add an expert that knows nothing to the panel, and see how far the targets move.
+
+    python bench/weak_expert.py sofmattress_faq covidfaq_jhu stackfaq --set run.store=runs/quality/store
+
+One expert scores at random (three seeds), another is the first of the panel (mpnet, its best here) turned upside down. How far targets move is the
+total variation of each question's distribution over the answers, between 0 (not at all) and 1, mean and largest. Soft-1
+stands beside the default, because a plain mean has no way to tell who is weak. Writes bench/results/weak-expert.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.config import PluginSpec, Strategy, from_mapping
+from expertune.labels import label
+from expertune.overrides import assignment, overlaid
+from expertune.pipeline import Run, RunResult, Stage
+from expertune.records import Scores
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+STRATEGIES: tuple[Strategy, ...] = ("anchored", "soft-1")
+SEEDS = range(3)
+
+
+def main() -> None:
+    """Look at every set, print a line each and write all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", help="folders of the shared data")
+    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    rows = []
+    for name in given.sets:
+        values = {
+            "run": {"out": str(ROOT / "runs" / "weak-expert" / name)},
+            "data": {"path": str(given.data_root / name)},
+        }
+        config = from_mapping(overlaid(values, [assignment(change) for change in given.changes]))
+        found = Run(config).execute(until=Stage.SCORE)
+        base = PluginSpec(model=config.train.base).label
+        for strategy in STRATEGIES:
+            section = config.label.model_copy(update={"strategy": strategy})
+            rows += [{"set": name, "labels": strategy, **row} for row in added(found, section, base)]
+            for row in rows[-len(_weak(found)) :]:
+                print(json.dumps(row), flush=True)
+    (HERE / "results" / "weak-expert.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def added(found: RunResult, section: Any, base: str) -> list[dict[str, Any]]:
+    """Return a row for each weak expert: its weight, and how far the targets move when it joins."""
+    assert found.questions
+    assert found.scores
+    before = label(found.dataset, found.questions, found.scores, section, base=base)
+    rows = []
+    for kind, scores in _weak(found):
+        joined = Scores((*found.scores.experts, "weak"), np.concatenate([found.scores.values, scores], axis=2))
+        after = label(found.dataset, found.questions, joined, section, base=base)
+        moved = np.abs(after.targets - before.targets).sum(axis=1) / 2
+        rows.append(
+            {
+                "added": kind,
+                "weight": round(after.panel[-1].weight, 4),
+                "moved": round(float(moved.mean()), 4),
+                "most": round(float(moved.max()), 4),
+            }
+        )
+    return rows
+
+
+def _weak(found: RunResult) -> list[tuple[str, NDArray[np.float32]]]:
+    """Return names and scores `[Q, D, 1]` of experts that know nothing, or the opposite."""
+    assert found.scores
+    values = np.asarray(found.scores.values)
+    shape = (*values.shape[:2], 1)
+    random = [(f"random, seed {seed}", np.random.default_rng(seed).random(shape, dtype=np.float32)) for seed in SEEDS]
+    return [*random, ("the first expert upside down", -values[:, :, :1])]
+
+
+if __name__ == "__main__":
+    main()
