@@ -2,9 +2,10 @@
 
     python bench/weak_expert.py sofmattress_faq covidfaq_jhu stackfaq --set run.store=runs/quality/store
 
-One expert scores at random (three seeds), another is the first of the panel (mpnet, its best here) turned upside down. How far targets move is the
-total variation of each question's distribution over the answers, between 0 (not at all) and 1, mean and largest. Soft-1
-stands beside the default, because a plain mean has no way to tell who is weak. Writes bench/results/weak-expert.json.
+One expert scores at random (three seeds), another is the first of the panel (mpnet, its best here) upside down. How far
+targets move is the total variation of each question's distribution over the answers, between 0 (not at all) and 1, mean
+and largest. Soft-1 stands beside the default, because a plain mean has no way to tell who is weak. Writes
+bench/results/weak-expert.json.
 """
 
 from __future__ import annotations
