@@ -19,6 +19,9 @@ from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Sco
 
 Doubles = NDArray[np.float64]
 
+_MERGED_AT_ONCE = 2**22
+"""Scores that are weighed together: some tens of megabytes of doubles."""
+
 
 def label(
     dataset: Dataset, questions: Questions, scores: Scores, section: LabelSection, *, base: str = ""
@@ -131,7 +134,10 @@ def calibrate(values: FloatArray, hard: FloatArray, known: NDArray[np.bool_], *,
         float32 `[Q, D, K]`; a pair that an expert did not score stays NaN. An expert that gives one value to every
         document of a question tells nothing about it: 0.
     """
-    return np.stack([_CALIBRATIONS[method](values[:, :, k], hard, known) for k in range(values.shape[2])], axis=2)
+    calibrated = np.empty(values.shape, dtype=np.float32)
+    for k in range(values.shape[2]):
+        calibrated[:, :, k] = _CALIBRATIONS[method](values[:, :, k], hard, known)
+    return calibrated
 
 
 def _standardise(values: FloatArray, axis: int | None) -> FloatArray:
@@ -308,10 +314,15 @@ def _unit(values: FloatArray) -> FloatArray:
 
 def _merge(calibrated: FloatArray, weights: Doubles) -> FloatArray:
     """Return the weighted mean over experts `[Q, D]`, over those that scored the pair; 0 where none did."""
-    scored = ~np.isnan(calibrated)
-    total = np.where(scored, weights, 0.0).sum(axis=2)
-    merged = np.nansum(calibrated * weights, axis=2)
-    result: FloatArray = np.divide(merged, total, out=np.zeros_like(merged), where=total > 1e-9).astype(np.float32)
+    questions, documents, experts = calibrated.shape
+    result = np.empty((questions, documents), dtype=np.float32)
+    # Some questions at a time: weights are doubles, and a whole matrix of them is eight times what is returned.
+    step = max(1, _MERGED_AT_ONCE // max(1, documents * experts))
+    for start in range(0, questions, step):
+        some = calibrated[start : start + step]
+        total = np.where(np.isnan(some), 0.0, weights).sum(axis=2)
+        merged = np.nansum(some * weights, axis=2)
+        result[start : start + step] = np.divide(merged, total, out=np.zeros_like(merged), where=total > 1e-9)
     return result
 
 
