@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from main_job import FIRST
 from speed_parts import generation, operations
 from speed_parts.measuring import Row, Section, peak
 
@@ -30,7 +31,9 @@ def run(given: Namespace) -> Section:
 
     if given.run is None:
         raise SystemExit("profile: name the folder of a finished run with --run, for example runs/bench-shop")
-    results = json.loads((given.run / "results.json").read_text(encoding="utf-8"))
+    first = given.run / FIRST
+    file = first if first.exists() else given.run / "results.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
     low = torch.bfloat16 if computes_bfloat16() else torch.float32
     peaks = {"fp32": peak(torch.float32), "low": peak(low)}
     wanted = {"augment": "low", "score": "low", "train": "low", "evaluate": "fp32"}
@@ -62,12 +65,17 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     """Return the operations of the stages that are made of matrix products."""
     from expertune import config as configs
     from expertune import data, models
+    from expertune.losses import ANCHOR_STRIDE
 
     config = configs.read(given.run / "config.toml")
     dataset = data.load(config.data)
     judged = data.load_judged(config.data)
     documents = [document.text for document in dataset.documents]
-    written = results["questions"]["total"]
+    asked_in_all = results["questions"]["total"]
+    # Pieces of answers are cut, not written.
+    written = sum(
+        count for source, count in results["questions"]["by_source"].items() if source not in ("canonical", "fragment")
+    )
     base = _Encoder(models.resolve(config.train.base).location)
     asked = [query.text for item in judged for query in item.queries]
     # Questions that were written are not kept in the results: they are as long as the user's own.
@@ -78,14 +86,14 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
         folder = _folder(spec.model)
         if folder:
             encoder = _Encoder(folder)
-            scoring += encoder.operations(encoder.lengths(documents)) + encoder.operations([round(mean)] * written)
-    seen = config.train.steps * min(config.train.batch_size, written) * (2 if config.select.refit else 1)
+            scoring += encoder.operations(encoder.lengths(documents)) + encoder.operations([round(mean)] * asked_in_all)
+    seen = config.train.steps * min(config.train.batch_size, asked_in_all) * (2 if config.select.refit else 1)
     unrelated = base.lengths(list(data.anchor_texts()))
-    step = [round(mean)] * seen + [round(sum(unrelated) / len(unrelated))] * seen
+    step = [round(mean)] * seen + [round(sum(unrelated) / len(unrelated))] * (seen // ANCHOR_STRIDE)
     corpus = [document.text for item in judged for document in item.documents]
     evaluating = base.operations(base.lengths(corpus)) + 2 * base.operations(base.lengths(asked))
     return {
-        "augment": _writing(given, written - len(dataset.questions)),
+        "augment": _writing(given, written),
         "score": scoring,
         "train": operations.training(base.config, step),
         "evaluate": evaluating,

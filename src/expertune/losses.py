@@ -104,7 +104,7 @@ SIMILARITIES = {"angle": angles}
 """What an objective compares by, where it is not the cosine."""
 
 
-_ANCHOR_STRIDE = 4
+ANCHOR_STRIDE = 4
 """Each step holds every fourth of its unrelated sentences: as many texts as there are questions cost more than those.
 
 Sixteen of 64 kept general ability as well (docs/performance.md). Counted by place, so that processes that share a
@@ -180,8 +180,8 @@ class MatrixLoss(nn.Module):
             similarities = self.similarity(questions, vectors)
         loss = self.objective(similarities, targets, self.temperature)
         if self.unrelated_vectors is not None:
-            base = self.unrelated_vectors[labels.cpu()[::_ANCHOR_STRIDE]].to(vectors.device)
-            held = packing.embed(self.model, sentence_features[1], stride=_ANCHOR_STRIDE).float()
+            base = self.unrelated_vectors[labels.cpu()[::ANCHOR_STRIDE]].to(vectors.device)
+            held = packing.embed(self.model, sentence_features[1], stride=ANCHOR_STRIDE).float()
             loss = loss + self.anchor_weight * (1.0 - functional.cosine_similarity(held, base)).mean()
         return loss
 
