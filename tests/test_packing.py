@@ -93,7 +93,11 @@ def test_batches_hold_every_text_once_and_no_more_than_fits(lengths: list[int], 
     assert ordered == sorted(lengths, reverse=True)
 
 
-def test_a_training_batch_in_groups_has_the_vectors_and_gradients_of_the_whole(model: SentenceTransformer) -> None:
+@pytest.mark.parametrize("kept", [packing._KEPT_TOKENS, 100])
+def test_a_training_batch_in_groups_has_the_vectors_and_gradients_of_the_whole(
+    model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(packing, "_KEPT_TOKENS", kept)
     model.eval()
     features = model.preprocess([*TEXTS, *("the price of a parcel " * count for count in range(60))])
     assert features["attention_mask"].sum() > 3 * packing._GROUP_TOKENS

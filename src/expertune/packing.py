@@ -26,6 +26,9 @@ TOKENS = 2048
 
 # A group of a training batch holds as many tokens at least: the matrix product wants rows to work on.
 _GROUP_TOKENS = 256
+# Of a training batch with more tokens than this, activations are not kept but computed again, group by group: those of
+# MiniLM take about 0.3 MB a token.
+_KEPT_TOKENS = 8192
 # Texts tokenised at once: their tokens lie in one array as wide as the longest.
 _TEXTS = 1024
 # Texts of a batch where features are no rows of tokens: the library's own choice.
@@ -75,16 +78,23 @@ def embed(model: nn.Module, features: dict[str, Any], *, stride: int = 1) -> Ten
     A batch is as wide as its longest text; short questions beside a long one are mostly padding. So texts of like
     length go through the model together, in three groups or so, which changes no vector. Features that are no rows of
     tokens go as they come.
+
+    Of many long texts only the vectors stay in memory: the backward pass computes the activations of a group again, as
+    gradient caching does (Gao et al. 2021), for the same gradients in the memory of one group.
     """
     import torch
+    from torch.utils.checkpoint import checkpoint
 
     mask = features.get("attention_mask")
     if mask is None or not packs(features, len(mask)):
         made: Tensor = model(features)["sentence_embedding"]
         return made[::stride]
     lengths = mask[::stride].sum(dim=1).tolist()
-    groups = pack(lengths, max(_GROUP_TOKENS, sum(lengths) // 3), len(lengths))
-    parts = [model(_cut(features, [stride * row for row in rows]))["sentence_embedding"] for rows in groups]
+    many = sum(lengths) > _KEPT_TOKENS
+    groups = pack(lengths, TOKENS if many else max(_GROUP_TOKENS, sum(lengths) // 3), len(lengths))
+    cut = [_cut(features, [stride * row for row in rows]) for rows in groups]
+    made_of = [checkpoint(model, some, use_reentrant=False) if many else model(some) for some in cut]
+    parts = [made["sentence_embedding"] for made in made_of]
     order = torch.tensor([row for rows in groups for row in rows], device=mask.device)
     return torch.cat(parts)[order.argsort()]
 
