@@ -104,10 +104,11 @@ def main() -> None:
         usual = usual or pieces
         rows.append(row(lab, change, pieces, usual))
         print(json.dumps(plain(rows[-1])), flush=True)
-    found = {"set": given.set, "seeds": given.seeds, "machine": machine(), "steps": config.train.steps, "rows": rows}
-    target = HERE / "results" / f"ablations-{given.set}.json"
-    target.write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
-    write_page()
+        # After every row: what is finished is kept where the rest is stopped.
+        found = {"set": given.set, "seeds": given.seeds, "machine": machine(), "steps": config.train.steps}
+        target = HERE / "results" / f"ablations-{given.set}.json"
+        target.write_text(json.dumps(plain({**found, "rows": rows}), indent=1) + "\n", encoding="utf-8")
+        write_page()
 
 
 def tuned(lab: Lab, change: Change) -> list[Piece]:
