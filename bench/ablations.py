@@ -25,16 +25,17 @@ from expertune.augment import round_trip
 from expertune.config import PluginSpec, from_mapping
 from expertune.labels import label
 from expertune.overrides import assignment, overlaid
-from expertune.records import Questions, Role, Scores, SoftLabels, ignore_progress
+from expertune.records import Questions, Role, SoftLabels, ignore_progress
 from expertune.study.lab import FACTORS, Lab, Piece
 from expertune.study.result import plain
-from main_job import machine
+from main_job import GENERAL, machine
+from pages import put
+from weak_expert import joined
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGE = ROOT / "docs" / "ablations.md"
 BEGIN, END = "<!-- ablations:begin -->", "<!-- ablations:end -->"
-GENERAL = ("scifact", "cranfield", "medline1033")
 SHOWN = (0.5, 1.0)
 KEPT = 3
 """The round-trip filter of the ablation keeps a generated question whose answer the panel ranks this high."""
@@ -123,7 +124,7 @@ def labelled(lab: Lab, change: Change, section: Any) -> tuple[Questions, SoftLab
     if change.experts == "noise":
         # Judged like any other expert: what it is worth has to be found out from the user's own questions.
         noise = np.random.default_rng(0).random((*np.shape(lab.scores.values)[:2], 1), dtype=np.float32)
-        scores = Scores((*lab.scores.experts, "random"), np.concatenate([lab.scores.values, noise], axis=2))
+        scores = joined(lab.scores, noise, name="random")
         base = PluginSpec(model=lab.config.train.base).label
         return lab.questions, label(lab.dataset, lab.questions, scores, section, base=base)
     if change.experts == "best":
@@ -174,9 +175,7 @@ def write_page() -> None:
     """Put one table a set between the marks of docs/ablations.md."""
     files = sorted((HERE / "results").glob("ablations-*.json"))
     body = "\n".join(line for file in files for line in _table(json.loads(file.read_text(encoding="utf-8"))))
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+    put(PAGE, BEGIN, END, f"{body}\n")
 
 
 def _table(found: Mapping[str, Any]) -> Iterator[str]:

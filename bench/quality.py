@@ -71,7 +71,7 @@ def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
 
 def write_prepared(given: argparse.Namespace, name: str) -> None:
     """Write what all pieces of a set share: a key of the training questions, seconds of the stages, kinds of splits."""
-    from expertune import select, train
+    from expertune import tuning
     from expertune.records import Role
     from expertune.store import fingerprint
 
@@ -88,7 +88,7 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
     sections = config.model_dump(mode="json", include={"label", "train", "select"})
     questions = fingerprint([[item.text, item.document_ids] for item in result.questions.items])
-    ours = fingerprint(questions, config.score.model_dump(mode="json"), sections, train.VERSION, select.VERSION)
+    ours = fingerprint(questions, config.score.model_dump(mode="json"), sections, *tuning.VERSION)
     prepared = {
         "kinds": kinds,
         "keys": {**before.get("keys", {}), " ".join(given.vary): {"questions": questions, "ours": ours}},

@@ -39,6 +39,7 @@ from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, 
 from expertune.score import load_experts, score
 from expertune.statistics import bootstrap_interval
 from expertune.store import Store, fingerprint
+from expertune.tuning import VERSION as CHOICE
 from expertune.tuning import training_data, tune_and_choose
 
 HERE = Path(__file__).parent
@@ -144,7 +145,7 @@ class Bench:
         def make(folder: Path) -> None:
             artefacts.save(dict(measured_models(self, tuning, sets)), folder)
 
-        key = fingerprint(train.VERSION, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
+        key = fingerprint(CHOICE, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
     def general(self) -> list[JudgedSet]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 STRATEGIES: tuple[Strategy, ...] = ("anchored", "soft-1")
 SEEDS = range(3)
+
+Weak = tuple[str, NDArray[np.float32]]
 
 
 def main() -> None:
@@ -46,23 +49,24 @@ def main() -> None:
         config = from_mapping(overlaid(values, [assignment(change) for change in given.changes]))
         found = Run(config).execute(until=Stage.SCORE)
         base = PluginSpec(model=config.train.base).label
+        assert found.scores
+        weak = _weak(found.scores)
         for strategy in STRATEGIES:
             section = config.label.model_copy(update={"strategy": strategy})
-            rows += [{"set": name, "labels": strategy, **row} for row in added(found, section, base)]
-            for row in rows[-len(_weak(found)) :]:
-                print(json.dumps(row), flush=True)
+            for row in added(found, weak, section, base):
+                rows.append({"set": name, "labels": strategy, **row})
+                print(json.dumps(rows[-1]), flush=True)
     (HERE / "results" / "weak-expert.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def added(found: RunResult, section: Any, base: str) -> list[dict[str, Any]]:
+def added(found: RunResult, weak: Sequence[Weak], section: Any, base: str) -> list[dict[str, Any]]:
     """Return a row for each weak expert: its weight, and how far the targets move when it joins."""
     assert found.questions
     assert found.scores
     before = label(found.dataset, found.questions, found.scores, section, base=base)
     rows = []
-    for kind, scores in _weak(found):
-        joined = Scores((*found.scores.experts, "weak"), np.concatenate([found.scores.values, scores], axis=2))
-        after = label(found.dataset, found.questions, joined, section, base=base)
+    for kind, values in weak:
+        after = label(found.dataset, found.questions, joined(found.scores, values), section, base=base)
         moved = np.abs(after.targets - before.targets).sum(axis=1) / 2
         rows.append(
             {
@@ -75,10 +79,14 @@ def added(found: RunResult, section: Any, base: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _weak(found: RunResult) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return names and scores `[Q, D, 1]` of experts that know nothing, or the opposite."""
-    assert found.scores
-    values = np.asarray(found.scores.values)
+def joined(scores: Scores, values: NDArray[np.float32], *, name: str = "weak") -> Scores:
+    """Return the scores with those of one more expert, `[Q, D, 1]`."""
+    return Scores((*scores.experts, name), np.concatenate([scores.values, values], axis=2))
+
+
+def _weak(scores: Scores) -> list[Weak]:
+    """Return what experts are called that know nothing, or the opposite, and what they say, `[Q, D, 1]`."""
+    values = np.asarray(scores.values)
     shape = (*values.shape[:2], 1)
     random = [(f"random, seed {seed}", np.random.default_rng(seed).random(shape, dtype=np.float32)) for seed in SEEDS]
     return [*random, ("the first expert upside down", -values[:, :, :1])]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pages import put
+
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 
 
@@ -44,11 +46,7 @@ def number(value: float) -> str:
 
 def write(page: Path, results: dict[str, Any]) -> None:
     """Put the tables of all sections between the two marks of a page."""
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    made = "\n".join(section(name, kept) for name, kept in results["sections"].items())
-    page.write_text(f"{before}{BEGIN}\n{made}{END}{after}", encoding="utf-8")
+    put(page, BEGIN, END, "\n".join(section(name, kept) for name, kept in results["sections"].items()))
 
 
 def _quality(kept: dict[str, dict[str, float]]) -> str:

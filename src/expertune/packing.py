@@ -8,6 +8,7 @@ padding.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,9 +93,8 @@ def embed(model: nn.Module, features: dict[str, Any], *, stride: int = 1) -> Ten
     lengths = mask[::stride].sum(dim=1).tolist()
     many = sum(lengths) > _KEPT_TOKENS
     groups = pack(lengths, TOKENS if many else max(_GROUP_TOKENS, sum(lengths) // 3), len(lengths))
-    cut = [_cut(features, [stride * row for row in rows]) for rows in groups]
-    made_of = [checkpoint(model, some, use_reentrant=False) if many else model(some) for some in cut]
-    parts = [made["sentence_embedding"] for made in made_of]
+    forward = functools.partial(checkpoint, model, use_reentrant=False) if many else model
+    parts = [forward(_cut(features, [stride * row for row in rows]))["sentence_embedding"] for rows in groups]
     order = torch.tensor([row for rows in groups for row in rows], device=mask.device)
     return torch.cat(parts)[order.argsort()]
 

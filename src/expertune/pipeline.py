@@ -286,7 +286,7 @@ class Run:
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, key: str
     ) -> tuple[TunedModel, str]:
-        from expertune import select, train
+        from expertune import tuning
 
         section, choice = self.config.train, self.config.select
         unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
@@ -294,7 +294,7 @@ class Run:
         key = self._key(
             Stage.TRAIN,
             key,
-            (train.VERSION, select.VERSION),
+            tuning.VERSION,
             section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,
@@ -316,9 +316,7 @@ class Run:
             return known(rows).documents(dataset.documents)
 
         def make(folder: Path) -> None:
-            from expertune.tuning import tune_and_choose
-
-            model = tune_and_choose(
+            model = tuning.tune_and_choose(
                 base=models.resolve(section.base, offline=self.config.run.offline),
                 base_encoder=self._encoder("base", base, base),
                 dataset=dataset,

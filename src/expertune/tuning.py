@@ -28,6 +28,9 @@ from expertune.records import (
 )
 from expertune.select import Fold, Trial
 
+VERSION = (train.VERSION, select.VERSION)
+"""What a tuned and chosen model depends on beside its data and settings."""
+
 Relabel = Callable[[NDArray[np.int64]], SoftLabels]
 """Give the targets of some question rows as if the other questions did not exist."""
 
