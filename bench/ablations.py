@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGE = ROOT / "docs" / "ablations.md"
 BEGIN, END = "<!-- ablations:begin -->", "<!-- ablations:end -->"
-SHOWN = (0.5, 1.0)
+SHOWN = (0.75, 1.0)
 KEPT = 3
 """The round-trip filter of the ablation keeps a generated question whose answer the panel ranks this high."""
 
@@ -70,7 +70,9 @@ CHANGES = (
     Change("generated questions an answer", "0", questions="generated 0"),
     Change("generated questions an answer", "4 at most", questions="generated 4"),
     Change("pieces of answers", "none", questions="no fragments"),
-    Change("unrelated sentences", "none", train={"anchor_weight": 0.0}),
+    Change("logit adjustment", "none", train={"logit_adjustment": 0.0}),
+    *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
+    *(Change("pull of unrelated sentences", f"{value:g}", train={"anchor_weight": value}) for value in (0.0, 5.0)),
     Change("share of own questions", "as they come", train={"known_share": 0.0}),
     Change("experts", "the best alone", experts="best"),
     Change("experts", "one more that scores at random", experts="noise"),

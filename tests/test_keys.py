@@ -68,6 +68,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.lora_rank": (4, Stage.TRAIN),
     "train.loss": ("symmetric", Stage.TRAIN),
     "train.temperature": (0.5, Stage.TRAIN),
+    "train.logit_adjustment": (0.0, Stage.TRAIN),
     "train.known_share": (0.5, Stage.TRAIN),
     "train.steps": (7, Stage.TRAIN),
     "train.batch_size": (3, Stage.TRAIN),

@@ -174,6 +174,31 @@ def test_a_question_is_not_judged_against_the_candidates_of_another():
     assert loss([{"input_ids": rows}], rows).item() == pytest.approx((first + second).item() / 2, rel=1e-6)
 
 
+def test_a_popular_document_has_to_be_told_by_more_in_a_softmax():
+    """A log prior is added to the logits: twice the mass of another document is worth log 2 of its similarity."""
+    documents, rows = torch.eye(3), torch.tensor([0, 1, 2])
+    targets = torch.tensor([[0.6, 0.3, 0.1]]).repeat(3, 1)
+
+    def loss(log_prior, table):
+        made = MatrixLoss(
+            Table(table),
+            targets=targets,
+            documents=lambda _: (torch.tensor([0, 2]), documents[[0, 2]]),
+            objective="listwise",
+            temperature=0.5,
+            log_prior=log_prior,
+        )
+        return made([{"input_ids": rows}], rows).item()
+
+    # Cosines (0.6, 0) and (0, 0.8) of two questions with the documents: what the prior gives, they need not have.
+    table = np.array([[0.6, 0.8, 0.0], [0.0, 0.6, 0.8], [0.0, 1.0, 0.0]])
+    prior = torch.log(torch.tensor([4.0, 9.0, 1.0]))
+    kept = torch.tensor([[0.6, 0.0], [0.0, 0.8], [0.0, 0.0]])
+    wanted = listwise(kept + 0.5 * prior[[0, 2]], targets[:, [0, 2]] / 0.7, 0.5).item()
+    assert loss(prior, table) == pytest.approx(wanted, rel=1e-5)
+    assert loss(None, table) == pytest.approx(listwise(kept, targets[:, [0, 2]] / 0.7, 0.5).item(), rel=1e-5)
+
+
 def test_unrelated_sentences_cost_what_they_moved():
     model = Table([[1.0, 0.0], [0.0, 1.0]])
     loss = MatrixLoss(

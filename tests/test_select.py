@@ -151,7 +151,7 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     assert whole.domain_difference == pytest.approx(gains.mean())
     assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
     assert chosen.why == (
-        f"factor 1, the nearest to 0.5 that is as good as the best within two standard errors, gains "
+        f"factor 1, the nearest to 0.75 that is as good as the best within two standard errors, gains "
         f"{100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
         f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general probe"
     )

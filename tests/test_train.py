@@ -206,6 +206,43 @@ def test_every_loss_runs(base, data, tmp_path, loss):
     assert all(np.isfinite(train.tune(base, data, section(loss=loss), tmp_path / "tuned")))
 
 
+def test_the_prior_of_a_document_is_its_share_of_what_is_tuned_on(data):
+    """Rows count as often as they come; a document without mass counts a tenth of the mean, an inactive one nothing."""
+    targets = np.array([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]], np.float32)
+    given = dataclasses.replace(
+        data, questions=QUESTIONS[:2], targets=targets, active=np.array([True, True, True, False])
+    )
+    mass = np.array([3 + 0.5, 0.5, 0.0, 0.0])
+    wanted = np.log(np.maximum(mass / mass[:3].mean(), 0.1))
+    rows = [0, 1, 0, 0]
+    np.testing.assert_allclose(train._log_prior(given, rows, section()).numpy(), wanted, rtol=1e-6)
+    np.testing.assert_allclose(
+        train._log_prior(given, rows, section(logit_adjustment=0.5)).numpy(), wanted / 2, rtol=1e-6
+    )
+    columns = np.array([[2, 0], [1, 0]])
+    some = dataclasses.replace(given, targets=np.array([[0.0, 1.0], [0.5, 0.5]], np.float32), columns=columns)
+    np.testing.assert_allclose(train._log_prior(some, rows, section()).numpy(), wanted, rtol=1e-6)
+    assert train._log_prior(given, rows, section(logit_adjustment=0.0)) is None
+    assert train._log_prior(given, rows, section(loss="pairwise")) is None
+
+
+def test_a_popular_answer_draws_other_questions_less_with_logit_adjustment(base, data, tmp_path):
+    """Seven of eight questions lead to one answer; a question that was never tuned on is drawn to it less."""
+    popular = np.array([0] * 14 + [1, 2])
+    given = dataclasses.replace(
+        data, targets=np.eye(4, dtype=np.float32)[popular], active=np.array([True] * 3 + [False])
+    )
+
+    def drawn(strength):
+        settings = section(steps=20, anchor_weight=0.0, logit_adjustment=strength)
+        train.tune(base, given, settings, tmp_path / f"tuned-{strength}")
+        tuned = train.load_encoder(models.resolve(str(tmp_path / f"tuned-{strength}")))
+        cosines = tuned.encode(["where is my colour", "the size of a shoe"]) @ data.document_vectors.T
+        return float((cosines[:, 0] - cosines[:, 1:3].mean(axis=1)).mean())
+
+    assert drawn(1.0) < drawn(0.0) - 0.05
+
+
 def test_the_anchor_holds_unrelated_sentences_in_place(base, data, tmp_path):
     def moved(weight):
         train.tune(base, data, section(steps=30, anchor_weight=weight), tmp_path / f"anchor-{weight}")

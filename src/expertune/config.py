@@ -226,15 +226,18 @@ class TrainSection(Section):
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
     loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
     temperature: Positive = Field(default=0.1, description="student temperature")
+    logit_adjustment: float = Field(
+        default=1.0, ge=0.0, description="how far answers that many questions lead to must be told by more; 0: off"
+    )
     known_share: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
     )
     steps: Count = Field(default=50, description="optimiser steps")
     batch_size: Count = Field(default=64, description="questions a step")
-    learning_rate: Positive = Field(default=1e-4, description="peak, with linear decay")
+    learning_rate: Positive = Field(default=4e-4, description="peak, with linear decay")
     warmup: Fraction = Field(default=0.1, description="share of steps that warm up")
     anchor_weight: float = Field(
-        default=5.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
+        default=10.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
     )
     anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
     bf16: Literal["auto", "on", "off"] = Field(
@@ -253,7 +256,7 @@ class SelectSection(Section):
         description="interpolation factors between base (0) and tuned (1) to weigh",
     )
     prior: Fraction = Field(
-        default=0.5,
+        default=0.75,
         description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
     )
     validation: Fraction = Field(

@@ -136,6 +136,9 @@ class MatrixLoss(nn.Module):
             where there is no `unrelated` column.
         anchor_weight: Weight of mean(1 - cosine) between tuned and base vectors of every fourth unrelated sentence.
         candidates: int64 `[Q, C]`, the documents that a question has targets for; None: all, in order.
+        log_prior: float32 `[D]`, log of how much target mass a document has, added to the logits of a softmax (logit
+            adjustment, Menon et al. 2021): what many training questions lead to need not be learned from its vector,
+            so that it draws no question of the answers that few lead to. None: nothing is added.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class MatrixLoss(nn.Module):
         unrelated_vectors: Tensor | None = None,
         anchor_weight: float = 0.0,
         candidates: Tensor | None = None,
+        log_prior: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -157,6 +161,7 @@ class MatrixLoss(nn.Module):
         self.objective = OBJECTIVES[objective]
         self.similarity = SIMILARITIES.get(objective, cosines)
         self.candidates = candidates
+        self.log_prior = log_prior
         self.listwise = objective in LISTWISE_OBJECTIVES
         self.temperature = temperature
         self.unrelated_vectors = unrelated_vectors
@@ -178,6 +183,8 @@ class MatrixLoss(nn.Module):
         # Autocast would take this product in bfloat16, whose steps of 0.004 are coarse beside a temperature of 0.05.
         with torch.autocast(device_type=vectors.device.type, enabled=False):
             similarities = self.similarity(questions, vectors)
+            if self.log_prior is not None:
+                similarities = similarities + self.temperature * self.log_prior[columns].to(vectors.device)
         loss = self.objective(similarities, targets, self.temperature)
         if self.unrelated_vectors is not None:
             base = self.unrelated_vectors[labels.cpu()[::ANCHOR_STRIDE]].to(vectors.device)

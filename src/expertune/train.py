@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raise when the same data and settings give other weights, so that no older tuning is reused."""
 
 _WEIGHTS = "weights.safetensors"
@@ -168,6 +168,7 @@ def _train(
         unrelated_vectors=None if order is None else torch.from_numpy(data.unrelated_vectors[order]),
         anchor_weight=section.anchor_weight,
         candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
+        log_prior=_log_prior(data, rows, section),
     )
     batch = min(section.batch_size, len(rows)) // processes.count()
     arguments = SentenceTransformerTrainingArguments(
@@ -270,6 +271,27 @@ def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
         rows = np.concatenate([np.resize(own, max(wanted, len(own))), others])
     repeats = max(1, math.ceil(section.batch_size / len(rows)))
     return [int(row) for row in np.tile(rows, repeats)]
+
+
+def _log_prior(data: TrainingData, rows: Sequence[int], section: TrainSection) -> Tensor | None:
+    """Return the log of each document's share of the target mass of all training rows `[D]`, relative to the mean.
+
+    A document that hardly any mass leads to counts as one with a tenth of the mean: a softmax still sees it.
+    """
+    import torch
+
+    from expertune.losses import LISTWISE_OBJECTIVES
+
+    if not section.logit_adjustment or section.loss not in LISTWISE_OBJECTIVES:
+        return None
+    times = np.bincount(rows, minlength=len(data.questions)).astype(np.float32)
+    if data.columns is None:
+        mass: FloatArray = times @ data.targets
+    else:
+        weights = (times[:, None] * data.targets).ravel()
+        mass = np.bincount(data.columns.ravel(), weights=weights, minlength=len(data.documents)).astype(np.float32)
+    relative = mass / mass[np.asarray(data.active)].mean()
+    return torch.from_numpy((section.logit_adjustment * np.log(np.maximum(relative, 0.1))).astype(np.float32))
 
 
 def _dataset(columns: dict[str, list[Any]]) -> Any:
