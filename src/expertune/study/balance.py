@@ -9,7 +9,7 @@ from expertune.config import TrainSection
 from expertune.records import Questions, Role, SoftLabels
 from expertune.statistics import Interval
 from expertune.study.lab import FACTORS, Lab
-from expertune.study.result import Study, points, spelled
+from expertune.study.result import Study, in_points, spelled
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRATEGIES = ("soft-1", "soft-2", "soft-3")
@@ -72,16 +72,11 @@ def study(lab: Lab) -> Study:
         ),
         rows=tuple(
             (
-                *(item.varied, item.value, item.factor),
-                *(points(value) for value in (item.domain.mean, item.domain.low, item.domain.high)),
-                *(
-                    points(value)
-                    for value in (
-                        item.general.mean,
-                        item.general.low,
-                        item.general.high,
-                    )
-                ),
+                item.varied,
+                item.value,
+                item.factor,
+                *in_points(item.domain),
+                *in_points(item.general),
                 "yes" if item in front else "",
             )
             for item in found

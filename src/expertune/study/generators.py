@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expertune.records import Role
 from expertune.statistics import Interval
 from expertune.study.lab import Lab, Point
-from expertune.study.result import Study, points, read, spelled
+from expertune.study.result import Study, in_points, points, read, spelled
 
 STEPS = 50
 """Fewer steps than a run takes: groups of questions are compared with each other, and there are many tunings."""
@@ -119,8 +119,10 @@ def _row(item: Added) -> tuple[str | int | float, ...]:
     return (
         f"{item.group.by} {item.group.name}",
         len(item.group.rows),
-        *(points(value) for value in (item.last.mean, item.last.low, item.last.high, item.last_general.mean)),
-        *(points(value) for value in (item.alone.mean, item.alone.low, item.alone.high, item.alone_general.mean)),
+        *in_points(item.last),
+        points(item.last_general.mean),
+        *in_points(item.alone),
+        points(item.alone_general.mean),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from expertune.config import LabelSection, Strategy
 from expertune.records import Role, Separation
 from expertune.study.lab import Lab, Point
-from expertune.study.result import Study, points, read, spelled
+from expertune.study.result import Study, in_points, points, read, spelled
 
 EVERY: tuple[Strategy, ...] = (
     "hard",
@@ -58,8 +58,8 @@ def study(lab: Lab) -> Study:
             (
                 strategy,
                 round(seen[strategy]["right"], 3),
-                *(points(value) for value in (domain.mean, domain.low, domain.high)),
-                *(points(value) for value in (general.mean, general.low, general.high)),
+                *in_points(domain),
+                *in_points(general),
             )
         )
     against = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,11 @@ def write(
 
 
 def plain(value: Any) -> Any:
-    """Return JSON values: arrays as lists, floats at six digits, what is not finite as None."""
+    """Return JSON values: records as objects, arrays as lists, floats at six digits, what is not finite as None."""
     if isinstance(value, Interval):
         return plain({"mean": value.mean, "low": value.low, "high": value.high})
+    if is_dataclass(value):
+        return plain({item.name: getattr(value, item.name) for item in fields(value)})
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -75,6 +77,11 @@ def plain(value: Any) -> Any:
 def points(value: float) -> float:
     """Return a value in [0, 1] in points with two decimals."""
     return round(100 * float(value), 2)
+
+
+def in_points(interval: Interval) -> tuple[float, float, float]:
+    """Return mean, low and high of a difference in points with two decimals: three cells of a row."""
+    return points(interval.mean), points(interval.low), points(interval.high)
 
 
 def spelled(interval: Interval) -> str:
