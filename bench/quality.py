@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from main_job import machine
+from pages import put
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -42,6 +43,9 @@ PEERS = (
 OURS = "expertune"
 METRIC = "ndcg@10"
 BUDGET = 150.0
+RESULT = HERE / "results" / "quality.json"
+PAGE = ROOT / "docs" / "findings.md"
+BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
 RESAMPLES = 4000
 
 Piece = dict[str, Any]
@@ -376,6 +380,24 @@ def collect(given: argparse.Namespace) -> None:
     }
     given.result.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print_table(rows)
+    if given.result == RESULT:
+        put(PAGE, BEGIN, END, page_table(rows))
+
+
+def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of docs/findings.md."""
+    heads = ("sets x seeds", "seen", "unseen", "general", f"{OURS} minus this, domain", "general", "seconds")
+    lines = [f"| | {' | '.join(heads)} |", "|---|---|--:|--:|--:|---|---|--:|"]
+    for row in rows:
+        gains = [f"{found['gain']:+.1f}" if found else "-" for found in (row["seen"], row["unseen"])]
+        ahead = row["ours_minus_this"] or {}
+        differences = [_signed(ahead[key], 1) if ahead.get(key) else "-" for key in ("domain", "general")]
+        size = f"{len(row['sets'])} x {len(row['seeds'])}"
+        general = f"{row['general']:+.1f}"
+        lines.append(
+            f"| {row['name']} | {' | '.join((size, *gains, general, *differences))} | {row['seconds'] or 0:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -399,8 +421,9 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
             print(f"{'':26}  ours is ahead by: {', '.join(parts)}")
 
 
-def _signed(found: Mapping[str, float]) -> str:
-    return f"{found['gain']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+def _signed(found: Mapping[str, float], digits: int = 2) -> str:
+    gain, low, high = (f"{found[key]:+.{digits}f}" for key in ("gain", "low", "high"))
+    return f"{gain} ({low} to {high})"
 
 
 def _beats(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -430,7 +453,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality")
-    parser.add_argument("--result", type=Path, default=HERE / "results" / "quality.json")
+    parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--prepare", metavar="SET", help=argparse.SUPPRESS)
     parser.add_argument("--piece", type=json.loads, help=argparse.SUPPRESS)

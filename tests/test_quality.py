@@ -240,6 +240,9 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert theirs["ours_minus_this"]["domain"]["gain"] == 10.0
     assert theirs["worst_general"] == -10.0
     assert ours["inductive"] is None
+    lines = quality.page_table([ours, theirs]).splitlines()
+    assert lines[2] == "| expertune | 1 x 1 | +20.0 | - | +0.0 | - | - | 1 |"
+    assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | -10.0 | +10.0 (")
 
 
 def test_answers_without_a_training_question_are_left_out_of_the_inductive_case(quality, task):

@@ -90,6 +90,16 @@ def test_questions_of_one_answer_tell_nothing():
     assert choose(trials, SelectSection()).factor == 0.0
 
 
+def test_a_loss_on_the_probe_forbids_only_by_more_than_its_standard_error():
+    """Of twenty questions, one falls by 0.4: a loss of 0.02 with a standard error of 0.02."""
+    fallen = np.zeros(20)
+    fallen[0] = -0.4
+    trials = [trial(0.0, 0.0), trial(1.0, 0.10, general=fallen)]
+    assert choose(trials, SelectSection(general_tolerance=0.0)).factor == 1.0
+    worse = [trial(0.0, 0.0), trial(1.0, 0.10, general=fallen - 0.001)]
+    assert choose(worse, SelectSection(general_tolerance=0.0)).factor == 0.0
+
+
 def test_what_costs_the_general_probe_too_much_is_not_allowed():
     trials = [trial(0.0, 0.0), trial(0.5, 0.05, general=-0.005), trial(1.0, 0.10, general=-0.02)]
     assert choose(trials, SelectSection(general_tolerance=0.01)).factor == 0.5

@@ -262,7 +262,9 @@ class SelectSection(Section):
     validation: Fraction = Field(
         default=0.2, description="share of training questions (and of answers) kept for choosing"
     )
-    general_tolerance: Fraction = Field(default=0.01, description="nDCG@10 the general probe may lose")
+    general_tolerance: Fraction = Field(
+        default=0.01, description="nDCG@10 the general probe may lose, give or take a standard error"
+    )
     refit: bool = Field(default=True, description="tune again on everything after choosing")
 
 

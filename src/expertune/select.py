@@ -14,7 +14,7 @@ from expertune.statistics import standard_error
 
 METRIC = "ndcg@10"
 
-VERSION = 2
+VERSION = 3
 """Raise when the same measurements lead to another choice, so that no older one is reused."""
 
 STANDARD_ERRORS = 2.0
@@ -66,7 +66,8 @@ class Trial:
 def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     """Return the factor nearest to `section.prior` that is as good as the best allowed one.
 
-    Allowed is what loses at most `section.general_tolerance` on the general probe. Of these the best in domain sets the
+    Allowed is what loses at most `section.general_tolerance` on the general probe, give or take a standard error: the
+    probe is small, and a limit without that forbids every fourth harmless model by chance. Of these the best in domain sets the
     mark, and of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
     the prior is kept. A prior of 0 prefers the base: then only a gain of more than that moves away from it. Questions
     of a single answer tell nothing: they keep the base.
@@ -78,7 +79,7 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     allowed = [
         (trial, item)
         for trial, item in zip(trials, candidates, strict=True)
-        if item.general_difference >= -section.general_tolerance
+        if item.general_difference + item.general_standard_error >= -section.general_tolerance
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     prior = section.prior if len(set(base.domain.clusters)) > 1 else 0.0
