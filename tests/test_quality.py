@@ -245,6 +245,20 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | -10.0 | +10.0 (")
 
 
+@pytest.mark.parametrize(
+    ("split", "labelled", "kind"),
+    [
+        ("test_seen", set(), "seen"),
+        ("test_unseen", {"d0", "d1"}, "unseen"),
+        ("test", {"d0"}, "seen"),
+        ("test", set(), "unseen"),
+    ],
+)
+def test_a_split_is_seen_by_its_name_or_by_its_answers(quality, split, labelled, kind):
+    judged = Namespace(split=split, qrels={"q0": {"d0": 1}, "q1": {"d1": 1}})
+    assert quality.kind(judged, labelled) == kind
+
+
 def test_answers_without_a_training_question_are_left_out_of_the_inductive_case(quality, task):
     dataset, questions, scores = quality.without_later_answers(task.dataset, task.questions, task.scores)
     assert [document.id for document in dataset.documents] == ["d0", "d1", "d2", "d3"]
