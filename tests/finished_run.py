@@ -88,7 +88,9 @@ def evaluation(*, ship: bool = True, domain: str = "better", general: str = "no 
 
 
 def candidate(factor: float, domain: float, general: float, *, chosen: bool = False) -> Candidate:
-    return Candidate(factor, 100, 0.7 + domain, 0.6 + general, domain, 0.01, general, 0.005, chosen)
+    return Candidate(
+        factor, "anchored", "query", 100, 0.7 + domain, 0.6 + general, domain, 0.01, general, 0.005, chosen
+    )
 
 
 def questions() -> Questions:
@@ -127,7 +129,7 @@ def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> Repo
         questions=asked,
         scores=scores(len(asked.items)),
         labels=SoftLabels("anchored", np.full((len(asked.items), 4), 0.25, np.float32), np.ones(4, bool), True, panel),
-        model=TunedModel(model_folder, "all-minilm-l6-v2", "query", selection, 100),
+        model=TunedModel(model_folder, "all-minilm-l6-v2", "anchored", "query", selection, 100),
         evaluation=evaluation(),
         judged=(
             JudgedSet("shop", "test_seen", Role.DOMAIN, DOCUMENTS, QUERIES, QRELS),

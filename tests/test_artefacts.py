@@ -20,7 +20,7 @@ from expertune.records import (
     TunedModel,
 )
 
-CANDIDATE = Candidate(0.5, 100, 0.7, 0.8, 0.1, 0.01, -0.001, 0.002, chosen=True)
+CANDIDATE = Candidate(0.5, "anchored", "query", 100, 0.7, 0.8, 0.1, 0.01, -0.001, 0.002, chosen=True)
 RECORDS = [
     Questions((Question("how?", ("d1", "d2"), "llm", "keyword"),), {"empty": 3}),
     Scores(("a", "b"), np.random.default_rng(0).random((3, 4, 2)).astype(np.float32), (0.5, 1.5)),
@@ -31,7 +31,7 @@ RECORDS = [
         True,
         (ExpertQuality("a", 0.5, 1.0),),
     ),
-    TunedModel(Path(), "base", "query", Selection(0.5, 100, (CANDIDATE,), "why"), 100, (0.3, 0.2)),
+    TunedModel(Path(), "base", "anchored", "query", Selection(0.5, 100, (CANDIDATE,), "why"), 100, (0.3, 0.2)),
     Measurement(
         "set",
         "test",

@@ -188,6 +188,14 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
+def test_every_setting_that_is_weighed_costs_a_tuning(faq, tiny_model):
+    train = {"base": str(tiny_model), "steps": 10, "batch_size": 8}
+    weighed = {"steps": [20], "strategies": ["hard"], "modes": ["query"]}
+    costs = checking.check(_values(faq, train=train, select=weighed)).costs
+    (training,) = (cost for cost in costs if cost.stage == "train")
+    assert training.items == 8 * (2 * (10 + 20) + 10)
+
+
 def test_expanded_answers_are_embedded_beside_plain_ones(faq, tiny_model):
     def scored(expand: int) -> int:
         data = {"path": str(faq), "expand": expand}

@@ -82,6 +82,9 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.report_to": (["tensorboard"], None),
     "select.factors": ([0.0, 1.0], Stage.TRAIN),
     "select.prior": (0.0, Stage.TRAIN),
+    "select.steps": ([3], Stage.TRAIN),
+    "select.strategies": (["hard"], Stage.TRAIN),
+    "select.modes": (["full"], Stage.TRAIN),
     "select.validation": (0.4, Stage.TRAIN),
     "select.general_tolerance": (0.5, Stage.TRAIN),
     "select.refit": (False, Stage.TRAIN),
@@ -158,7 +161,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
         recorded[stage] = key
         return Artefact(tmp_path, reused=True)
 
-    tuned = TunedModel(tmp_path, "base", "query", Selection(0.0, 1, (), ""), 1)
+    tuned = TunedModel(tmp_path, "base", "anchored", "query", Selection(0.0, 1, (), ""), 1)
     monkeypatch.setattr(checking, "require_models", lambda config: None)  # nothing is made, so nothing need be there
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # what a run sets is undone
     monkeypatch.setattr(Run, "_augment", remember)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expertune.config import SelectSection
+from expertune.config import SelectSection, TrainSection
 from expertune.records import Dataset, Document, Measurement, Question, Questions, Role
-from expertune.select import Trial, choose, fold, validation_set
+from expertune.select import Setting, Trial, choose, fold, settings, validation_set
 from expertune.statistics import standard_error
+
+OWN = Setting("anchored", "query", 100)
 
 
 def measurement(values, role=Role.DOMAIN):
@@ -27,12 +29,14 @@ def measurement(values, role=Role.DOMAIN):
     )
 
 
-def trial(factor, gain, general=0.0, noise=0.02, count=100):
+def trial(factor, gain, general=0.0, noise=0.02, count=100, setting=OWN):
     generator = np.random.default_rng(int(factor * 100))
     base = np.random.default_rng(7).uniform(0.2, 0.6, count)
     jitter = generator.normal(size=count) * noise
     jitter = jitter - jitter.mean() if factor else 0.0
-    return Trial(factor, 100, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL))
+    return Trial(
+        factor, setting, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL)
+    )
 
 
 def test_a_clear_gain_is_taken_to_its_end():
@@ -55,9 +59,9 @@ def test_less_than_two_standard_errors_behind_the_best_is_as_good_and_more_is_no
     def chosen(behind):
         half = measurement(base + 0.1 - behind + spread)
         trials = [
-            Trial(0.0, 1, measurement(base), measurement([0.5] * 4)),
-            Trial(0.5, 1, half, measurement([0.5] * 4)),
-            Trial(1.0, 1, measurement(base + 0.1), measurement([0.5] * 4)),
+            Trial(0.0, OWN, measurement(base), measurement([0.5] * 4)),
+            Trial(0.5, OWN, half, measurement([0.5] * 4)),
+            Trial(1.0, OWN, measurement(base + 0.1), measurement([0.5] * 4)),
         ]
         return choose(trials, SelectSection(prior=0.5)).factor
 
@@ -85,9 +89,29 @@ def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_the_prior():
 def test_questions_of_one_answer_tell_nothing():
     values, probe = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
     trials = [
-        Trial(factor, 1, replace(measurement(values + factor), clusters=("a",) * 4), probe) for factor in (0.0, 0.5)
+        Trial(factor, OWN, replace(measurement(values + factor), clusters=("a",) * 4), probe) for factor in (0.0, 0.5)
     ]
     assert choose(trials, SelectSection()).factor == 0.0
+
+
+def test_every_combination_is_weighed_and_the_configured_one_comes_first():
+    choice = SelectSection(steps=(50, 200), strategies=("hard", "anchored"), modes=("query",))
+    found = settings("anchored", TrainSection(mode="full", steps=50), choice)
+    assert found[0] == Setting("anchored", "full", 50)
+    assert len(found) == len(set(found)) == 2 * 2 * 2
+    assert settings("anchored", TrainSection(steps=50), SelectSection()) == (Setting("anchored", "query", 50),)
+
+
+def test_another_setting_is_kept_only_where_it_is_better_by_two_standard_errors():
+    other = Setting("hard", "full", 50)
+    own = [trial(0.0, 0.0), trial(0.75, 0.10), trial(1.0, 0.10)]
+    near = trial(0.75, 0.101, noise=0.05, setting=other)
+    little = choose([*own, trial(0.5, 0.10, setting=other), near], SelectSection())
+    assert [item.chosen for item in little.candidates] == [False, True, False, False, False]
+    much = choose([*own, trial(0.5, 0.10, setting=other), trial(0.75, 0.2, setting=other)], SelectSection())
+    assert [item.chosen for item in much.candidates] == [False, False, False, False, True]
+    assert much.why.startswith("factor 0.75 on hard labels in full mode, 50 steps, the nearest to 0.75")
+    assert (much.candidates[4].strategy, much.candidates[4].mode, much.candidates[4].step) == ("hard", "full", 50)
 
 
 def test_a_loss_on_the_probe_forbids_only_by_more_than_its_standard_error():
@@ -190,7 +214,7 @@ def test_the_base_that_is_kept_says_what_was_not_enough():
 
 def test_a_loss_of_exactly_the_tolerance_is_allowed():
     quarter = [
-        Trial(factor, 100, measurement(np.linspace(0.2, 0.4, 50) + factor / 4), measurement([0.75 - factor / 4] * 4))
+        Trial(factor, OWN, measurement(np.linspace(0.2, 0.4, 50) + factor / 4), measurement([0.75 - factor / 4] * 4))
         for factor in (0.0, 1.0)
     ]
     assert choose(quarter, SelectSection(general_tolerance=0.25)).factor == 1.0
@@ -206,7 +230,7 @@ def test_questions_about_one_answer_are_one_observation():
         return Measurement("hand", "v", Role.DOMAIN, "m", names, answers, {"ndcg@10": values}, (1,) * 40, ((),) * 40)
 
     probe = measurement([0.5] * 4)
-    chosen = choose([Trial(0.0, 1, measured(base), probe), Trial(1.0, 1, measured(tuned), probe)], SelectSection())
+    chosen = choose([Trial(0.0, OWN, measured(base), probe), Trial(1.0, OWN, measured(tuned), probe)], SelectSection())
     assert chosen.candidates[1].domain_standard_error == pytest.approx(standard_error(tuned - base, answers))
     assert chosen.candidates[1].domain_standard_error != pytest.approx(standard_error(tuned - base, names))
 

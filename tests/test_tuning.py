@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -43,6 +44,7 @@ def job(tiny_model):
         "base_encoder": CachedEncoder("base", queries=expert, documents=expert, cache=MemoryCache()),
         "dataset": dataset,
         "questions": questions,
+        "scores": scores,
         "labels": label(dataset, questions, scores, section),
         "relabel": partial(label_rows, dataset, questions, scores, section),
         "unrelated": ("the size of my colour",),
@@ -57,7 +59,8 @@ def section(**changes):
 
 
 def run(job, folder, **changes):
-    settings = {key: changes.pop(key) for key in tuple(changes) if key in job or key == "index"}
+    settings = {key: changes.pop(key) for key in tuple(changes) if key in job or key in ("index", "others")}
+    job = {key: value for key, value in job.items() if key != "scores"}
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     return tuning.tune_and_choose(
@@ -144,6 +147,36 @@ def test_everything_is_tuned_on_again_only_where_wanted(refit, tunings, job, tmp
     monkeypatch.setattr(select, "choose", lambda trials, choice: Selection(1.0, 3, (), "all of the way"))
     run(job, tmp_path, choice=job["choice"].model_copy(update={"refit": refit}))
     assert tuned == tunings
+
+
+def test_other_labels_modes_and_steps_are_weighed(job, tmp_path, monkeypatch):
+    def pick(trials, choice):
+        found = choose(trials, choice)
+        last = len(found.candidates) - 1
+        kept = tuple(replace(item, chosen=number == last) for number, item in enumerate(found.candidates))
+        return Selection(1.0, kept[-1].step, kept, "the last")
+
+    def note(base, data, section, *arguments, **options):
+        given.append((data, section))
+        return tune(base, data, section, *arguments, **options)
+
+    given, choose, tune = [], select.choose, train.tune
+    monkeypatch.setattr(select, "choose", pick)
+    monkeypatch.setattr(train, "tune", note)
+    hard = partial(label_rows, job["dataset"], job["questions"], job["scores"], LabelSection(strategy="hard"))
+    choice = job["choice"].model_copy(update={"strategies": ("hard",), "modes": ("full",), "steps": (2,)})
+    model = run(job, tmp_path, choice=choice, others={"hard": hard})
+    assert (model.strategy, model.mode, model.steps, len(model.losses)) == ("hard", "full", 2, 2)
+    asked = [(item.factor, item.strategy, item.mode, item.step) for item in model.selection.candidates]
+    assert asked[:3] == [(0.0, "anchored", "query", 3), (1.0, "anchored", "query", 3), (1.0, "anchored", "query", 2)]
+    assert len(asked) == len(set(asked)) == 1 + 8
+    assert len(given) == 8 + 1
+    data, section = given[-1]
+    assert (section.mode, section.steps) == ("full", 2)
+    np.testing.assert_array_equal(data.targets, hard(np.arange(len(ASKED))).targets)
+    assert np.all(given[-2][0].targets.max(axis=1) == 1.0)
+    # Both sides were tuned: the kept model is no Router.
+    assert not any(name.startswith("0.sub_modules") for name in weights(tmp_path / "model"))
 
 
 def test_a_soup_is_the_average_of_its_seeds(job, tmp_path):

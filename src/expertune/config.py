@@ -216,13 +216,14 @@ Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-m
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
+Mode = Literal["query", "full"]
+
+
 class TrainSection(Section):
     """How the base model is tuned."""
 
     base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
-    mode: Literal["query", "full"] = Field(
-        default="query", description="query: documents keep the base's vectors; full: both move"
-    )
+    mode: Mode = Field(default="query", description="query: documents keep the base's vectors; full: both move")
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
     loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
     temperature: Positive = Field(default=0.1, description="student temperature")
@@ -259,6 +260,9 @@ class SelectSection(Section):
         default=0.75,
         description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
     )
+    steps: tuple[Count, ...] = Field(default=(), description="other numbers of steps to weigh; each is a tuning more")
+    strategies: tuple[Strategy, ...] = Field(default=(), description="other label strategies to weigh")
+    modes: tuple[Mode, ...] = Field(default=(), description="other modes to weigh")
     validation: Fraction = Field(
         default=0.2, description="share of training questions (and of answers) kept for choosing"
     )
@@ -304,10 +308,13 @@ class Config(Section):
         wants = "distribution" if self.train.loss in ("listwise", "symmetric") else "similarity"
         if self.label.form != wants:
             raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
-        if self.label.form == "similarity" and self.label.strategy in ("weighted", "anchored"):
-            raise ValueError(
-                f"label.strategy = '{self.label.strategy}' gives distributions: it needs train.loss = 'listwise'"
-            )
+        for key, strategies in (
+            ("label.strategy", (self.label.strategy,)),
+            ("select.strategies", self.select.strategies),
+        ):
+            for strategy in {"weighted", "anchored"}.intersection(strategies):
+                if self.label.form == "similarity":
+                    raise ValueError(f"{key} = '{strategy}' gives distributions: it needs train.loss = 'listwise'")
         if len(self.augment.shares) != len(self.augment.generators):
             raise ValueError(
                 f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expertune import data, models
+from expertune import data, models, select
 from expertune.augment import pieces_each, questions_each
 from expertune.config import AugmentSection, Config, PluginSpec
 from expertune.expansion import Expansion
@@ -95,13 +95,16 @@ def _training(config: Config, questions: int) -> tuple[int, str, float]:
     """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
     section, choice = config.train, config.select
     base, probe = PluginSpec(model=section.base), data.load_probe()
-    runs = 2 if choice.refit else 1
-    seen = section.steps * section.batch_size * runs
+    weighed = select.settings(config.label.strategy, section, choice)
+    steps = [setting.steps for setting in weighed] + [section.steps] * choice.refit
+    seen = sum(steps) * section.batch_size
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"] * (FULL_MODE if section.mode == "full" else 1.0)
     asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in probe.queries)
-    choosing = _embedding(base, len(choice.factors) * asked + _characters(item.text for item in probe.documents))
+    choosing = _embedding(
+        base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in probe.documents)
+    )
     seconds = LOADING + seen * SECONDS_PER_EXAMPLE * scale + choosing
-    return seen, f"questions in {section.steps * runs} steps", seconds
+    return seen, f"questions in {sum(steps)} steps", seconds
 
 
 def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> tuple[int, str, float]:

@@ -306,11 +306,12 @@ class Run:
         def known(rows: NDArray[np.int64]) -> Expansion:
             return whole.knowing(questions.items[int(row)] for row in rows)
 
-        def relabel(rows: NDArray[np.int64]) -> SoftLabels:
+        def relabel(strategy: str, rows: NDArray[np.int64]) -> SoftLabels:
             from expertune.labels import label_rows
 
             judged = expansion.as_if(scores, dataset.documents, whole, known(rows))
-            return label_rows(dataset, questions, judged, self.config.label, rows, base=self._base_name)
+            settings = self.config.label.model_copy(update={"strategy": strategy})
+            return label_rows(dataset, questions, judged, settings, rows, base=self._base_name)
 
         def index(rows: NDArray[np.int64]) -> tuple[Document, ...]:
             return known(rows).documents(dataset.documents)
@@ -329,7 +330,8 @@ class Run:
                 folder=folder / "model",
                 scratch=self.store.scratch(Stage.TRAIN, key),
                 report=self.report,
-                relabel=relabel,
+                relabel=partial(relabel, self.config.label.strategy),
+                others={strategy: partial(relabel, strategy) for strategy in choice.strategies},
                 index=index if self.config.data.expand else None,
             )
             artefacts.save(model, folder)

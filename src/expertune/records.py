@@ -210,6 +210,8 @@ class Candidate:
     """One point the selection looked at: values in [0, 1] on validation data only."""
 
     factor: float
+    strategy: str
+    mode: str
     step: int
     domain: float
     general: float
@@ -236,6 +238,7 @@ class TunedModel:
 
     folder: Path
     base: str
+    strategy: str
     mode: str
     selection: Selection
     steps: int

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.config import SelectSection
+from expertune.config import SelectSection, TrainSection
 from expertune.records import Candidate, Dataset, JudgedSet, Measurement, Query, Questions, Role, Selection
 from expertune.statistics import standard_error
 
@@ -54,11 +55,28 @@ def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """One way to tune that is weighed: on which labels, in which mode, for how many steps."""
+
+    strategy: str
+    mode: str
+    steps: int
+
+
+def settings(strategy: str, section: TrainSection, choice: SelectSection) -> tuple[Setting, ...]:
+    """Return every combination of what is to be weighed, the configured one first."""
+    strategies = dict.fromkeys((strategy, *choice.strategies))
+    modes = dict.fromkeys((section.mode, *choice.modes))
+    steps = dict.fromkeys((section.steps, *choice.steps))
+    return tuple(Setting(*each) for each in product(strategies, modes, steps))
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """One model that could be kept: its interpolation factor and step, measured on validation data."""
+    """One model that could be kept: how it was tuned and its interpolation factor, measured on validation data."""
 
     factor: float
-    step: int
+    setting: Setting
     domain: Measurement
     general: Measurement
 
@@ -67,12 +85,13 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     """Return the factor nearest to `section.prior` that is as good as the best allowed one.
 
     Allowed is what loses at most `section.general_tolerance` on the general probe, give or take a standard error: the
-    probe is small, and a limit without that forbids every fourth harmless model by chance. Of these the best in domain sets the
+    probe is small, and a limit without that forbids harmless models by chance. Of these the best in domain sets the
     mark, and of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
     the prior is kept. A prior of 0 prefers the base: then only a gain of more than that moves away from it. Questions
     of a single answer tell nothing: they keep the base.
 
-    `trials` hold every candidate, the base (factor 0) among them.
+    `trials` hold every candidate, the base (factor 0) among them. Where several settings were weighed, the first of
+    those whose factor is as near to the prior is kept: another one has to be better by two standard errors.
     """
     base = next(trial for trial in trials if trial.factor == 0.0)
     candidates = [_candidate(trial, base) for trial in trials]
@@ -84,16 +103,18 @@ def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     prior = section.prior if len(set(base.domain.clusters)) > 1 else 0.0
     near = [item for trial, item in allowed if _as_good(best_trial, trial)]
-    item = min(near, key=lambda candidate: (abs(candidate.factor - prior), candidate.factor, candidate.step))
+    item = min(near, key=lambda candidate: (abs(candidate.factor - prior), candidate.factor))
     if item.factor == 0.0:
         why = (
             f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
             f"validation questions (standard error {100 * best.domain_standard_error:.1f})"
         )
         return _selection(candidates, item, why)
+    several = len({trial.setting for trial in trials}) > 1
+    how = f" on {item.strategy} labels in {item.mode} mode, {item.step} steps" if several else ""
     why = (
-        f"factor {item.factor:g}, the nearest to {prior:g} that is as good as the best within two standard errors, "
-        f"gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
+        f"factor {item.factor:g}{how}, the nearest to {prior:g} that is as good as the best within two standard "
+        f"errors, gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
         f"{100 * item.domain_standard_error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
     )
     return _selection(candidates, item, why)
@@ -109,7 +130,9 @@ def _candidate(trial: Trial, base: Trial) -> Candidate:
     general, general_error = _difference(trial.general, base.general)
     return Candidate(
         factor=trial.factor,
-        step=trial.step,
+        strategy=trial.setting.strategy,
+        mode=trial.setting.mode,
+        step=trial.setting.steps,
         domain=trial.domain.mean(METRIC),
         general=trial.general.mean(METRIC),
         domain_difference=domain,

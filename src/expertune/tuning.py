@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,16 @@ from expertune.evaluate import measure
 from expertune.labels import led_to, share_equal_texts
 from expertune.models import ModelSource
 from expertune.records import (
+    Candidate,
     Dataset,
     Document,
     JudgedSet,
     Questions,
     Report,
-    Selection,
     SoftLabels,
     TunedModel,
 )
-from expertune.select import Fold, Trial
+from expertune.select import Setting, Trial
 
 VERSION = (train.VERSION, select.VERSION)
 """What a tuned and chosen model depends on beside its data and settings."""
@@ -73,14 +74,18 @@ def tune_and_choose(
     scratch: Path,
     report: Report,
     relabel: Relabel | None = None,
+    others: Mapping[str, Relabel] = MappingProxyType({}),
     index: Index | None = None,
 ) -> TunedModel:
     """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`.
 
     The model to choose by is tuned on targets that know nothing of the validation questions: `labels` learn the weights
     of the experts from all of the user's questions, `relabel` does so from the training fold alone. None is for labels
-    that learn nothing from questions. Likewise `index` tells what the documents say where they hold questions: those
-    of the validation would find themselves. None is for documents that are what `dataset` has.
+    that learn nothing from questions. `others` do the same for the label strategies that `choice` weighs beside this
+    one. Likewise `index` tells what the documents say where they hold questions: those of the validation would find
+    themselves. None is for documents that are what `dataset` has.
+
+    Where `choice` weighs several settings, each is tuned on the same part of the questions; one of them is kept.
 
     What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
     """
@@ -93,10 +98,6 @@ def tune_and_choose(
     given = training_data(whole, questions, labels, base_encoder, unrelated)
     texts = [document.text for document in partial.documents]
     same = texts == given.documents
-    # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
-    documents = base_encoder if section.mode == "query" else None
-    tuned = scratch / "choosing"
-    known = labels.targets[fold.train] if relabel is None else relabel(fold.train).targets
     columns = None if labels.columns is None else labels.columns[fold.train]
     active = given.active & led_to(hard[fold.train], dataset, columns)
     part = replace(
@@ -104,71 +105,98 @@ def tune_and_choose(
         questions=[given.questions[int(row)] for row in fold.train],
         documents=texts,
         document_vectors=given.document_vectors if same else base_encoder.encode_documents(texts),
-        targets=np.asarray(known),
+        targets=labels.targets[fold.train],
         # Answers that only questions of the other fold lead to are no negatives either.
         active=active,
         columns=columns,
         known=questions.known[fold.train],
     )
-    losses = _tune(base, part, section, tuned, report)
-    selection = _choose(base, tuned, documents, partial, questions, fold, probe, section, choice)
+    validation = select.validation_set(partial, questions, fold.validation)
+    relabels = {labels.strategy: relabel, **others}
+    own, *rest = select.settings(labels.strategy, section, choice)
+    tunings: dict[Setting, Tuning] = {}
+    trials: list[Trial] = []
+    for setting in (own, *rest):
+        learn = relabels[setting.strategy]
+        some = part if learn is None else replace(part, targets=np.asarray(learn(fold.train).targets))
+        name = "choosing" if setting == own else f"choosing-{setting.strategy}-{setting.mode}-{setting.steps}"
+        tunings[setting] = _tune(base, some, section, setting, scratch / name, report)
+        factors = {0.0, *choice.factors} if setting == own else {*choice.factors} - {0.0}
+        trials += _trials(base, tunings[setting].folder, base_encoder, validation, probe, setting, sorted(factors))
+    selection = select.choose(trials, choice)
+    kept = next((_setting(item) for item in selection.candidates if item.chosen), own)
+    tuned = tunings[kept]
     if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
-        tuned = scratch / "final"
-        losses = _tune(base, given, section, tuned, report)
+        learn = others.get(kept.strategy)
+        everything = given if learn is None else replace(given, targets=np.array(learn(rows).targets))
+        tuned = _tune(base, everything, section, kept, scratch / "final", report)
     original = train.load_encoder(base)
-    kept = train.interpolate(original, train.load_encoder(_local(tuned)), selection.factor)
-    train.assemble(kept, original if section.mode == "query" else None, folder)
+    model = train.interpolate(original, train.load_encoder(_local(tuned.folder)), selection.factor)
+    train.assemble(model, original if kept.mode == "query" else None, folder)
     return TunedModel(
         folder=Path(),
         base=base.name,
-        mode=section.mode,
+        strategy=kept.strategy,
+        mode=kept.mode,
         selection=selection,
-        steps=section.steps,
-        losses=losses,
+        steps=kept.steps,
+        losses=tuned.losses,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What one tuning left behind: its model and its losses."""
+
+    folder: Path
+    losses: tuple[float, ...]
+
+
 def _tune(
-    base: ModelSource, given: train.TrainingData, section: TrainSection, folder: Path, report: Report
-) -> tuple[float, ...]:
-    """Tune with each of `section.seeds` seeds, save the average of their weights and return their mean losses."""
+    base: ModelSource,
+    given: train.TrainingData,
+    section: TrainSection,
+    setting: Setting,
+    folder: Path,
+    report: Report,
+) -> Tuning:
+    """Tune as a setting says with each of `section.seeds` seeds; keep the average of their weights and losses."""
+    section = section.model_copy(update={"mode": setting.mode, "steps": setting.steps})
     if section.seeds == 1:
-        return train.tune(base, given, section, folder, report=report)
+        return Tuning(folder, train.tune(base, given, section, folder, report=report))
     members = [folder.with_name(f"{folder.name}-{number}") for number in range(section.seeds)]
     losses = [
         train.tune(base, given, section.model_copy(update={"seed": section.seed + number}), member, report=report)
         for number, member in enumerate(members)
     ]
     train.average([train.load_encoder(_local(member)) for member in members], folder)
-    return tuple(np.mean(losses, axis=0).tolist())
+    return Tuning(folder, tuple(np.mean(losses, axis=0).tolist()))
 
 
-def _choose(
+def _trials(
     base: ModelSource,
     tuned: Path,
-    documents: CachedEncoder | None,
-    dataset: Dataset,
-    questions: Questions,
-    fold: Fold,
+    base_encoder: CachedEncoder,
+    validation: JudgedSet,
     probe: JudgedSet,
-    section: TrainSection,
-    choice: SelectSection,
-) -> Selection:
-    validation = select.validation_set(dataset, questions, fold.validation)
+    setting: Setting,
+    factors: Sequence[float],
+) -> list[Trial]:
+    """Measure a tuned model at some factors between it and the base."""
+    # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
+    documents = base_encoder if setting.mode == "query" else None
     start, end = train.load_encoder(base), train.load_encoder(_local(tuned))
     trials = []
-    for factor in sorted({0.0, *choice.factors}):
+    for factor in factors:
         encoder = TrialEncoder(f"factor {factor:g}", train.interpolate(start, end, factor), documents)
-        trials.append(
-            Trial(
-                factor=factor,
-                step=section.steps,
-                domain=measure(encoder, validation, encoder.name),
-                general=measure(encoder, probe, encoder.name),
-            )
-        )
+        domain, general = (measure(encoder, judged, encoder.name) for judged in (validation, probe))
+        trials.append(Trial(factor=factor, setting=setting, domain=domain, general=general))
         gc.collect()
-    return select.choose(trials, choice)
+    return trials
+
+
+def _setting(item: Candidate) -> Setting:
+    return Setting(item.strategy, item.mode, item.step)
 
 
 def _local(folder: Path) -> ModelSource:

@@ -72,8 +72,9 @@ def frontier(candidates: Sequence[Candidate]) -> str:
         axes.grid(visible=True)
         axes.axhline(0, color=COLOUR["line"], linewidth=0.9)
         axes.axvline(0, color=COLOUR["line"], linewidth=0.9)
-        for step in dict.fromkeys(candidate.step for candidate in candidates):
-            path = sorted((item for item in candidates if item.step == step), key=lambda item: item.factor)
+        for setting in dict.fromkeys(map(_setting, candidates)):
+            own = (item for item in candidates if item.factor == 0 or _setting(item) == setting)
+            path = sorted(own, key=lambda item: item.factor)
             places = np.array([(item.general_difference, item.domain_difference) for item in path])
             axes.plot(100 * places[:, 0], 100 * places[:, 1], color=COLOUR["faint"], linewidth=1.5, zorder=1)
         for item in candidates:
@@ -183,6 +184,10 @@ def _coarser(density: Sequence[float], edges: Sequence[float]) -> tuple[Doubles,
     """Join neighbouring bins of equal width until about `BINS` are left: a hundred right answers fill no more."""
     joined = len(density) // BINS if len(density) >= BINS and len(density) % BINS == 0 else 1
     return np.asarray(density).reshape(-1, joined).mean(axis=1), np.asarray(edges)[::joined]
+
+
+def _setting(item: Candidate) -> tuple[str, str, int]:
+    return item.strategy, item.mode, item.step
 
 
 def _candidate(axes: Axes, item: Candidate) -> None:

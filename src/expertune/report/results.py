@@ -100,7 +100,7 @@ def results(
         "expertune": version("expertune"),
         "base": _base_name(model.base),
         "tuned": _tuned_path(model.folder, folder),
-        "training": {"mode": model.mode, "steps": model.steps, "strategy": labels.strategy},
+        "training": {"mode": model.mode, "steps": model.steps, "strategy": model.strategy},
         "questions": _questions(dataset, questions),
         "panel": _panel(scores, labels),
         "selection": _selection(model.selection),
