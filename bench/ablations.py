@@ -65,6 +65,7 @@ CHANGES = (
     Change("loss", "MarginMSE on soft-1", label=PAIRWISE, train={"loss": "margin-mse"}),
     *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "weighted")),
     *(Change("student temperature", f"{value:g}", train={"temperature": value}) for value in (0.05, 0.2)),
+    Change("perplexity of the panel's labels", "4", label={"perplexity": 4.0}),
     *(Change("hard mix", f"{value:g}", label={"hard_mix": value}) for value in (0.0, 0.6)),
     Change("round-trip filter", f"rank {KEPT} or better", questions="round trip"),
     Change("generated questions an answer", "0", questions="generated 0"),

@@ -61,6 +61,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "label.form": ("similarity", {"label.strategy": "soft-1"}, Stage.LABEL),
     "label.temperature": (0.5, {"label.strategy": "soft-1"}, Stage.LABEL),
     "label.sharpness": (2.0, {}, Stage.LABEL),
+    "label.perplexity": (3.0, {}, Stage.LABEL),
     "label.shrinkage": (5.0, {}, Stage.LABEL),
     "train.mode": ("full", {}, Stage.TRAIN),
     "train.loss": ("symmetric", {}, Stage.TRAIN),

@@ -61,6 +61,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "label.form": ("similarity", Stage.LABEL),
     "label.temperature": (0.5, Stage.LABEL),
     "label.sharpness": (2.0, Stage.LABEL),
+    "label.perplexity": (3.0, Stage.LABEL),
     "label.round_trip": (3, Stage.LABEL),
     "label.shrinkage": (1.0, Stage.LABEL),
     "train.base": ("base-2", Stage.LABEL),

@@ -485,6 +485,26 @@ def test_targets_of_candidates_are_those_of_the_same_columns_alone(strategy):
         np.testing.assert_allclose(targets[0, :2], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("strategy", ["soft-1", "weighted"])
+def test_every_question_gets_the_perplexity_that_is_asked_for(strategy):
+    values = np.random.default_rng(4).random((6, 8, 3)) * np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1])[:, None, None]
+    given = make(values)
+    made = label(*given, section(strategy=strategy, form="distribution", perplexity=3.0)).targets
+    # Of eight documents six have a question.
+    np.testing.assert_allclose(np.exp(stats.entropy(made, axis=1)), 3.0, rtol=1e-3)
+    usual = label(*given, section(strategy=strategy, form="distribution")).targets
+    assert [row.argsort().tolist() for row in made[:, :6]] == [row.argsort().tolist() for row in usual[:, :6]]
+
+
+def test_a_perplexity_that_cannot_be_had_is_approached():
+    """Two of three documents are equally best for the first question; the second has only three documents."""
+    values = np.array([[[0.9], [0.9], [0.1]], [[0.9], [0.5], [0.1]], [[0.2], [0.3], [0.9]]])
+    sharp = label(*make(values), section(form="distribution", perplexity=1.5)).targets
+    np.testing.assert_allclose(sharp[0], [0.5, 0.5, 0.0], atol=1e-6)
+    flat = label(*make(values), section(form="distribution", perplexity=5.0)).targets
+    np.testing.assert_allclose(flat, 1 / 3, atol=1e-3)
+
+
 # --- weights and what is said of them ---------------------------------------------------------------------------------
 
 

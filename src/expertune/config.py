@@ -206,6 +206,10 @@ class LabelSection(Section):
         default=0.05, description="teacher temperature where similarities become distributions"
     )
     sharpness: Positive = Field(default=1.0, description="factor on the sharpness that weighted and anchored learn")
+    perplexity: Annotated[float, Field(gt=1.0)] | None = Field(
+        default=None,
+        description="answers that share what the panel says of a question (exp of the entropy); default: as learned",
+    )
     round_trip: int = Field(
         default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off"
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
+from scipy.optimize import elementwise
 
 from expertune.config import LabelSection
 from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Scores, SoftLabels
@@ -49,10 +50,10 @@ def label(
             targets = (
                 _rows_to_one(hard)
                 if section.strategy == "hard"
-                else _softmax_over(targets / section.temperature, offered)
+                else _softmax_over(targets / section.temperature, offered, section.perplexity)
             )
     else:
-        soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, offered)
+        soft = _softmax_over(_merge(calibrated, weights) * sharpness * section.sharpness, offered, section.perplexity)
         mix = _hard_share(section, known, unbeaten=bool(unbeaten))
         targets = (np.float32(1.0) - mix) * soft + mix * _rows_to_one(hard)
     return SoftLabels(
@@ -332,11 +333,31 @@ def _rows_to_one(hard: FloatArray) -> FloatArray:
     return result
 
 
-def _softmax_over(logits: FloatArray, active: NDArray[np.bool_]) -> FloatArray:
-    """Return row distributions over the active columns; exactly 0 elsewhere."""
+def _softmax_over(logits: FloatArray, active: NDArray[np.bool_], perplexity: float | None) -> FloatArray:
+    """Return row distributions over the active columns, of one perplexity if it is given; exactly 0 elsewhere."""
     masked = np.where(active, logits, -np.inf)
+    if perplexity is not None:
+        masked = masked * _matching(masked, perplexity)[:, None]
     result: FloatArray = special.softmax(masked, axis=1).astype(np.float32)
     return result
+
+
+def _matching(logits: FloatArray, perplexity: float) -> FloatArray:
+    """Return the factor on each row's logits that gives its softmax a perplexity, `[Q]`; between exp(-9) and exp(9).
+
+    A row that cannot have it (fewer documents, or more that are equally best) gets the end that comes nearest.
+    """
+
+    def surplus(log_factor: Doubles, row: NDArray[np.int64]) -> Doubles:
+        shares = special.softmax(np.exp(log_factor)[..., None] * logits[row], axis=-1)
+        return np.asarray(special.entr(shares).sum(axis=-1) - np.log(perplexity))
+
+    rows = np.arange(len(logits))
+    low, high = np.full(len(rows), -9.0), np.full(len(rows), 9.0)
+    found = elementwise.find_root(surplus, (low, high), args=(rows,))
+    nearest = np.where(surplus(high, rows) > 0, high, low)
+    factors: FloatArray = np.exp(np.where(found.success, found.x, nearest)).astype(np.float32)
+    return factors
 
 
 def _warnings(scores: Scores) -> tuple[str, ...]:
