@@ -188,7 +188,9 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 folder=folder,
                 scratch=Path(scratch),
                 report=ignore_progress,
-                relabel=partial(labels.label_rows, dataset, questions, scores, label_section, base=base.name),
+                relabels={
+                    soft.strategy: partial(labels.label_rows, dataset, questions, scores, label_section, base=base.name)
+                },
             )
             yield "chosen", measurements(train.load_encoder(models.resolve(str(folder))))
     given = training_data(dataset, questions, soft, encoder, unrelated)

@@ -46,7 +46,7 @@ def job(tiny_model):
         "questions": questions,
         "scores": scores,
         "labels": label(dataset, questions, scores, section),
-        "relabel": partial(label_rows, dataset, questions, scores, section),
+        "relabels": {section.strategy: partial(label_rows, dataset, questions, scores, section)},
         "unrelated": ("the size of my colour",),
         "probe": reading.load_probe(),
         "choice": SelectSection(validation=0.4, factors=(0.0, 1.0), general_tolerance=1.0),
@@ -59,7 +59,7 @@ def section(**changes):
 
 
 def run(job, folder, **changes):
-    settings = {key: changes.pop(key) for key in tuple(changes) if key in job or key in ("index", "others")}
+    settings = {key: changes.pop(key) for key in tuple(changes) if key in job or key == "index"}
     job = {key: value for key, value in job.items() if key != "scores"}
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     choosing = given[0]
     rows = [[text for text, _ in ASKED].index(text) for text in choosing.questions]
     assert 0 < len(rows) < len(ASKED)
-    np.testing.assert_array_equal(choosing.targets, job["relabel"](np.array(rows)).targets)
+    np.testing.assert_array_equal(choosing.targets, job["relabels"]["anchored"](np.array(rows)).targets)
     assert not np.allclose(choosing.targets, job["labels"].targets[rows])
 
 
@@ -165,7 +165,7 @@ def test_other_labels_modes_and_steps_are_weighed(job, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "tune", note)
     hard = partial(label_rows, job["dataset"], job["questions"], job["scores"], LabelSection(strategy="hard"))
     choice = job["choice"].model_copy(update={"strategies": ("hard",), "modes": ("full",), "steps": (2,)})
-    model = run(job, tmp_path, choice=choice, others={"hard": hard})
+    model = run(job, tmp_path, choice=choice, relabels={**job["relabels"], "hard": hard})
     assert (model.strategy, model.mode, model.steps, len(model.losses)) == ("hard", "full", 2, 2)
     asked = [(item.factor, item.strategy, item.mode, item.step) for item in model.selection.candidates]
     assert asked[:3] == [(0.0, "anchored", "query", 3), (1.0, "anchored", "query", 3), (1.0, "anchored", "query", 2)]
@@ -194,8 +194,8 @@ def test_one_question_is_enough_to_end_with_the_base(job, tmp_path):
     dataset, questions = Dataset("one", job["dataset"].documents, items), Questions(items)
     scores = Scores(("a",), np.array([[[0.9], [0.1], [0.2], [0.3]]], np.float32))
     labels = label(dataset, questions, scores, LabelSection())
-    relabel = partial(label_rows, dataset, questions, scores, LabelSection())
-    model = run(job, tmp_path, dataset=dataset, questions=questions, labels=labels, relabel=relabel)
+    relabels = {"anchored": partial(label_rows, dataset, questions, scores, LabelSection())}
+    model = run(job, tmp_path, dataset=dataset, questions=questions, labels=labels, relabels=relabels)
     assert model.selection.factor == 0.0
     for name, value in train.load_encoder(job["base"]).state_dict().items():
         kept = weights(tmp_path / "model")

@@ -23,13 +23,18 @@ def expertune(task: Task) -> Outcome:
     started = time.perf_counter()
     section = task.config.train.model_copy(update={"seed": task.seed})
     labels = label(task.dataset, task.questions, task.scores, task.config.label)
+    strategies = (labels.strategy, *task.config.select.strategies)
+    weighed = {name: task.config.label.model_copy(update={"strategy": name}) for name in strategies}
     model = tuning.tune_and_choose(
         base=task.base,
         base_encoder=task.base_encoder,
         dataset=task.dataset,
         questions=task.questions,
         labels=labels,
-        relabel=partial(label_rows, task.dataset, task.questions, task.scores, task.config.label),
+        relabels={
+            name: partial(label_rows, task.dataset, task.questions, task.scores, changed)
+            for name, changed in weighed.items()
+        },
         unrelated=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
         probe=data.load_probe(),
         section=section,

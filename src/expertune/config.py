@@ -312,13 +312,14 @@ class Config(Section):
         wants = "distribution" if self.train.loss in ("listwise", "symmetric") else "similarity"
         if self.label.form != wants:
             raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
-        for key, strategies in (
-            ("label.strategy", (self.label.strategy,)),
-            ("select.strategies", self.select.strategies),
-        ):
-            for strategy in {"weighted", "anchored"}.intersection(strategies):
-                if self.label.form == "similarity":
-                    raise ValueError(f"{key} = '{strategy}' gives distributions: it needs train.loss = 'listwise'")
+        if self.label.form == "similarity":
+            for key, strategies in (
+                ("label.strategy", (self.label.strategy,)),
+                ("select.strategies", self.select.strategies),
+            ):
+                for strategy in strategies:
+                    if strategy in ("weighted", "anchored"):
+                        raise ValueError(f"{key} = '{strategy}' gives distributions: it needs train.loss = 'listwise'")
         if len(self.augment.shares) != len(self.augment.generators):
             raise ValueError(
                 f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"

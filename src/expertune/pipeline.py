@@ -330,8 +330,7 @@ class Run:
                 folder=folder / "model",
                 scratch=self.store.scratch(Stage.TRAIN, key),
                 report=self.report,
-                relabel=partial(relabel, self.config.label.strategy),
-                others={strategy: partial(relabel, strategy) for strategy in choice.strategies},
+                relabels={strategy: partial(relabel, strategy) for strategy in (labels.strategy, *choice.strategies)},
                 index=index if self.config.data.expand else None,
             )
             artefacts.save(model, folder)

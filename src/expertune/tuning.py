@@ -18,9 +18,9 @@ from expertune.evaluate import measure
 from expertune.labels import led_to, share_equal_texts
 from expertune.models import ModelSource
 from expertune.records import (
-    Candidate,
     Dataset,
     Document,
+    FloatArray,
     JudgedSet,
     Questions,
     Report,
@@ -73,17 +73,16 @@ def tune_and_choose(
     folder: Path,
     scratch: Path,
     report: Report,
-    relabel: Relabel | None = None,
-    others: Mapping[str, Relabel] = MappingProxyType({}),
+    relabels: Mapping[str, Relabel] = MappingProxyType({}),
     index: Index | None = None,
 ) -> TunedModel:
     """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`.
 
     The model to choose by is tuned on targets that know nothing of the validation questions: `labels` learn the weights
-    of the experts from all of the user's questions, `relabel` does so from the training fold alone. None is for labels
-    that learn nothing from questions. `others` do the same for the label strategies that `choice` weighs beside this
-    one. Likewise `index` tells what the documents say where they hold questions: those of the validation would find
-    themselves. None is for documents that are what `dataset` has.
+    of the experts from all of the user's questions, `relabels` do so from the training fold alone, for every strategy
+    that `choice` weighs. Only the own one may be left out, where its labels learn nothing from questions. Likewise
+    `index` tells what the documents say where they hold questions: those of the validation would find themselves. None
+    is for documents that are what `dataset` has.
 
     Where `choice` weighs several settings, each is tuned on the same part of the questions; one of them is kept.
 
@@ -105,30 +104,33 @@ def tune_and_choose(
         questions=[given.questions[int(row)] for row in fold.train],
         documents=texts,
         document_vectors=given.document_vectors if same else base_encoder.encode_documents(texts),
-        targets=labels.targets[fold.train],
+        targets=np.asarray(labels.targets[fold.train]),
         # Answers that only questions of the other fold lead to are no negatives either.
         active=active,
         columns=columns,
         known=questions.known[fold.train],
     )
     validation = select.validation_set(partial, questions, fold.validation)
-    relabels = {labels.strategy: relabel, **others}
+    learned: dict[str, FloatArray] = {}
     own, *rest = select.settings(labels.strategy, section, choice)
     tunings: dict[Setting, Tuning] = {}
     trials: list[Trial] = []
     for setting in (own, *rest):
-        learn = relabels[setting.strategy]
-        some = part if learn is None else replace(part, targets=np.asarray(learn(fold.train).targets))
+        if setting.strategy not in learned:
+            learn = relabels.get(setting.strategy)
+            learned[setting.strategy] = part.targets if learn is None else np.asarray(learn(fold.train).targets)
+        some = replace(part, targets=learned[setting.strategy])
         name = "choosing" if setting == own else f"choosing-{setting.strategy}-{setting.mode}-{setting.steps}"
         tunings[setting] = _tune(base, some, section, setting, scratch / name, report)
         factors = {0.0, *choice.factors} if setting == own else {*choice.factors} - {0.0}
         trials += _trials(base, tunings[setting].folder, base_encoder, validation, probe, setting, sorted(factors))
     selection = select.choose(trials, choice)
-    kept = next((_setting(item) for item in selection.candidates if item.chosen), own)
+    kept = next((trial.setting for trial, item in zip(trials, selection.candidates, strict=False) if item.chosen), own)
     tuned = tunings[kept]
     if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
-        learn = others.get(kept.strategy)
-        everything = given if learn is None else replace(given, targets=np.array(learn(rows).targets))
+        everything = given
+        if kept.strategy != labels.strategy:
+            everything = replace(given, targets=np.array(relabels[kept.strategy](rows).targets))
         tuned = _tune(base, everything, section, kept, scratch / "final", report)
     original = train.load_encoder(base)
     model = train.interpolate(original, train.load_encoder(_local(tuned.folder)), selection.factor)
@@ -193,10 +195,6 @@ def _trials(
         trials.append(Trial(factor=factor, setting=setting, domain=domain, general=general))
         gc.collect()
     return trials
-
-
-def _setting(item: Candidate) -> Setting:
-    return Setting(item.strategy, item.mode, item.step)
 
 
 def _local(folder: Path) -> ModelSource:

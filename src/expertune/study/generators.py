@@ -60,7 +60,7 @@ def study(lab: Lab) -> Study:
         columns=("group", "questions", "adds to the rest", "low", "high", "general", "alone", "low", "high", "general"),
         rows=tuple(_row(item) for item in found),
         figures={
-            "steps": _steps(lab),
+            "steps": lab.steps(STEPS),
             "seeds": len(lab.seeds(SEEDS)),
             "references": reference,
             "removed": dict(lab.questions.removed),
@@ -92,14 +92,10 @@ def groups(lab: Lab) -> list[Group]:
     return found
 
 
-def _steps(lab: Lab) -> int:
-    return min(STEPS, lab.config.train.steps)
-
-
 def _points(lab: Lab, rows: NDArray[np.int64]) -> list[Point]:
     """Tune on some questions, all of the way, with several seeds."""
     questions, labels = lab.labels(lab.config.label, rows=rows)
-    pieces = lab.repeated(questions, labels, seeds=lab.seeds(SEEDS), factors=(1.0,), steps=_steps(lab))
+    pieces = lab.repeated(questions, labels, seeds=lab.seeds(SEEDS), factors=(1.0,), steps=lab.steps(STEPS))
     return [piece.at(1.0) for piece in pieces]
 
 

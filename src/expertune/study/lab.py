@@ -108,6 +108,10 @@ class Lab:
         """Return the seeds to tune with."""
         return range(self._seeds or usual)
 
+    def steps(self, usual: int) -> int:
+        """Return how many steps a study of many tunings takes: never more than the config's."""
+        return min(usual, self.config.train.steps)
+
     @cached_property
     def basis(self) -> RunResult:
         """The run up to the experts' scores."""

@@ -57,7 +57,7 @@ def study(lab: Lab) -> Study:
             for item in found
         ),
         figures={
-            "steps": _steps(lab),
+            "steps": lab.steps(STEPS),
             "seeds": len(lab.seeds(SEEDS)),
             "base": {f"{item.dataset}/{item.split}": item.mean(METRIC) for item in lab.base.measurements},
             "sizes": found,
@@ -65,16 +65,12 @@ def study(lab: Lab) -> Study:
     )
 
 
-def _steps(lab: Lab) -> int:
-    return min(STEPS, lab.config.train.steps)
-
-
 def _reached(lab: Lab, pairs: NDArray[np.int64], size: int, *, augmented: bool) -> Reached:
     """Tune on as many subsets of one size as there are seeds."""
     pieces = []
     for seed in lab.seeds(SEEDS):
         questions, labels = lab.labels(lab.config.label, rows=_rows(lab, pairs, size, seed, augmented=augmented))
-        pieces += lab.repeated(questions, labels, seeds=[seed], steps=_steps(lab))
+        pieces += lab.repeated(questions, labels, seeds=[seed], steps=lab.steps(STEPS))
     full, half = ([piece.at(factor) for piece in pieces] for factor in (1.0, 0.5))
     return Reached(
         size, augmented, lab.gain(full, Role.DOMAIN), lab.gain(full, Role.GENERAL), lab.gain(half, Role.DOMAIN)
