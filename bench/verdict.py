@@ -166,7 +166,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     scores, label_section = judged_by(scores, tuning)
     soft = labels.label(dataset, questions, scores, label_section, base=base.name)
     section = TrainSection(steps=bench.steps, batch_size=bench.batch_size, seed=tuning.seed)
-    unrelated = data.anchor_texts()
+    sentences = data.anchor_texts()
 
     def measurements(model: Any) -> list[Measurement]:
         trial: Encoder = TrialEncoder("tuned", model, encoder)
@@ -181,7 +181,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 dataset=dataset,
                 questions=questions,
                 labels=soft,
-                unrelated=unrelated,
+                sentences=sentences,
                 probe=data.load_probe(),
                 section=section,
                 choice=SelectSection(),
@@ -193,7 +193,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 },
             )
             yield "chosen", measurements(train.load_encoder(models.resolve(str(folder))))
-    given = training_data(dataset, questions, soft, encoder, unrelated)
+    given = training_data(dataset, questions, soft, encoder, sentences, section)
     with tempfile.TemporaryDirectory() as scratch:
         train.tune(base, given, section, Path(scratch))
         start, end = train.load_encoder(base), train.load_encoder(models.resolve(scratch))

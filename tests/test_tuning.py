@@ -47,7 +47,7 @@ def job(tiny_model):
         "scores": scores,
         "labels": label(dataset, questions, scores, section),
         "relabels": {section.strategy: partial(label_rows, dataset, questions, scores, section)},
-        "unrelated": ("the size of my colour",),
+        "sentences": ("the size of my colour",),
         "probe": reading.load_probe(),
         "choice": SelectSection(validation=0.4, factors=(0.0, 1.0), general_tolerance=1.0),
         "report": ignore_progress,
@@ -87,6 +87,9 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     assert 0 < len(rows) < len(ASKED)
     np.testing.assert_array_equal(choosing.targets, job["relabels"]["anchored"](np.array(rows)).targets)
     assert not np.allclose(choosing.targets, job["labels"].targets[rows])
+    left = [job["questions"].items[row] for row in rows]
+    assert choosing.unrelated == tuning.held_texts(left, job["sentences"], section())
+    assert len(choosing.unrelated) == len(choosing.unrelated_vectors) > len(job["sentences"])
 
 
 def test_nothing_that_the_choice_looks_at_holds_a_validation_question(job, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def expertune(task: Task) -> Outcome:
             name: partial(label_rows, task.dataset, task.questions, task.scores, changed)
             for name, changed in weighed.items()
         },
-        unrelated=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
+        sentences=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
         probe=data.load_probe(),
         section=section,
         choice=task.config.select,

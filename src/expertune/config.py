@@ -245,6 +245,9 @@ class TrainSection(Section):
         default=10.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
     )
     anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
+    near_misses: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.5, description="share of your own questions with exchanged words among the texts that are held so"
+    )
     bf16: Literal["auto", "on", "off"] = Field(
         default="auto", description="bfloat16 autocast; auto: where the processor has it"
     )

@@ -289,7 +289,7 @@ class Run:
         from expertune import tuning
 
         section, choice = self.config.train, self.config.select
-        unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
+        sentences = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         base = self._base_expert()
         key = self._key(
             Stage.TRAIN,
@@ -298,7 +298,7 @@ class Run:
             section.model_dump(exclude={"anchor_texts", "report_to"}),
             choice,
             base.fingerprint,
-            unrelated,
+            sentences,
         )
 
         whole = self._expansion(dataset)
@@ -323,7 +323,7 @@ class Run:
                 dataset=dataset,
                 questions=questions,
                 labels=labels,
-                unrelated=unrelated,
+                sentences=sentences,
                 probe=data.load_probe(),
                 section=section,
                 choice=choice,

@@ -36,7 +36,7 @@ _LOSSES = "losses.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What one tuning sees: questions and their targets, documents, and unrelated sentences.
+    """What one tuning sees: questions and their targets, documents, and unrelated texts.
 
     `targets` is float32 `[Q, D]`, `active` `[D]`. With `columns` int64 `[Q, C]`, targets are `[Q, C]`, of these
     documents for each question. The vectors are the base's own, unit length:

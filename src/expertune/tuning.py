@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune import select, train
+from expertune.anchors import near_misses
 from expertune.config import SelectSection, TrainSection
 from expertune.encoders import CachedEncoder, TrialEncoder
 from expertune.evaluate import measure
@@ -22,6 +23,7 @@ from expertune.records import (
     Document,
     FloatArray,
     JudgedSet,
+    Question,
     Questions,
     Report,
     SoftLabels,
@@ -40,11 +42,16 @@ Index = Callable[[NDArray[np.int64]], tuple[Document, ...]]
 
 
 def training_data(
-    dataset: Dataset, questions: Questions, labels: SoftLabels, base_encoder: CachedEncoder, unrelated: Sequence[str]
+    dataset: Dataset,
+    questions: Questions,
+    labels: SoftLabels,
+    base_encoder: CachedEncoder,
+    sentences: Sequence[str],
+    section: TrainSection,
 ) -> train.TrainingData:
-    """Return what one tuning on all questions sees, with the base's vectors of documents and unrelated sentences."""
+    """Return what one tuning on all questions sees, with the base's vectors of documents and unrelated texts."""
     documents = [document.text for document in dataset.documents]
-    nothing = np.zeros((0, 1), np.float32)
+    unrelated = held_texts(questions.items, sentences, section)
     return train.TrainingData(
         questions=[item.text for item in questions.items],
         documents=documents,
@@ -53,10 +60,19 @@ def training_data(
         active=np.array(labels.active),
         document_vectors=base_encoder.encode_documents(documents),
         unrelated=unrelated,
-        unrelated_vectors=base_encoder.encode_queries(list(unrelated)) if unrelated else nothing,
+        unrelated_vectors=_base_vectors(unrelated, base_encoder),
         columns=None if labels.columns is None else np.array(labels.columns),
         known=questions.known,
     )
+
+
+def held_texts(items: Sequence[Question], sentences: Sequence[str], section: TrainSection) -> tuple[str, ...]:
+    """Return the texts that a tuning on some questions holds in place: the sentences, and near misses of them all."""
+    return (*sentences, *near_misses(items, sentences, section.near_misses, seed=section.seed))
+
+
+def _base_vectors(unrelated: Sequence[str], base_encoder: CachedEncoder) -> FloatArray:
+    return base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32)
 
 
 def tune_and_choose(
@@ -66,7 +82,7 @@ def tune_and_choose(
     dataset: Dataset,
     questions: Questions,
     labels: SoftLabels,
-    unrelated: Sequence[str],
+    sentences: Sequence[str],
     probe: JudgedSet,
     section: TrainSection,
     choice: SelectSection,
@@ -84,6 +100,8 @@ def tune_and_choose(
     `index` tells what the documents say where they hold questions: those of the validation would find themselves. None
     is for documents that are what `dataset` has.
 
+    `sentences` are unrelated to every answer; they and near misses of the questions are held in place.
+
     Where `choice` weighs several settings, each is tuned on the same part of the questions; one of them is kept.
 
     What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
@@ -94,11 +112,13 @@ def tune_and_choose(
     index = index or (lambda _: dataset.documents)
     # No document that is found in the validation holds a validation question, also where those are tuned on as well.
     whole, partial = (replace(dataset, documents=index(some)) for some in (rows, np.setdiff1d(rows, fold.validation)))
-    given = training_data(whole, questions, labels, base_encoder, unrelated)
+    given = training_data(whole, questions, labels, base_encoder, sentences, section)
     texts = [document.text for document in partial.documents]
     same = texts == given.documents
     columns = None if labels.columns is None else labels.columns[fold.train]
     active = given.active & led_to(hard[fold.train], dataset, columns)
+    # Made from a validation question, a near miss would hold what is to be measured.
+    unrelated = held_texts([questions.items[int(row)] for row in fold.train], sentences, section)
     part = replace(
         given,
         questions=[given.questions[int(row)] for row in fold.train],
@@ -109,6 +129,8 @@ def tune_and_choose(
         active=active,
         columns=columns,
         known=questions.known[fold.train],
+        unrelated=unrelated,
+        unrelated_vectors=_base_vectors(unrelated, base_encoder),
     )
     validation = select.validation_set(partial, questions, fold.validation)
     learned: dict[str, FloatArray] = {}

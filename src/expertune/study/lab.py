@@ -257,7 +257,7 @@ class Lab:
         factors: Sequence[float] = FACTORS,
     ) -> Piece:
         """Return the piece of one tuning with one seed, made now or found."""
-        unrelated = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
+        sentences = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
         section = section.model_copy(update={"seeds": 1})
         targets = np.ascontiguousarray(labels.targets)
         key = fingerprint(
@@ -269,14 +269,14 @@ class Lab:
             np.asarray(labels.active).tolist(),
             questions.known.tolist(),
             section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
-            unrelated,
+            tuning.held_texts(questions.items, sentences, section),
             models.resolve(section.base, offline=self.config.run.offline).fingerprint,
             data.judged_fingerprint(self.config.data),
             list(factors),
         )
 
         def make(folder: Path) -> None:
-            given = tuning.training_data(self.dataset, questions, labels, self.base_encoder, unrelated)
+            given = tuning.training_data(self.dataset, questions, labels, self.base_encoder, sentences, section)
             artefacts.save(
                 self._tuned(given, section, factors, self.store.scratch("study", key)),
                 folder,
