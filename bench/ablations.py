@@ -74,6 +74,7 @@ CHANGES = (
     Change("logit adjustment", "none", train={"logit_adjustment": 0.0}),
     *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
     *(Change("pull of unrelated sentences", f"{value:g}", train={"anchor_weight": value}) for value in (0.0, 5.0)),
+    *(Change("near misses among what is held", f"{value:g}", train={"near_misses": value}) for value in (0.0, 0.8)),
     Change("share of own questions", "as they come", train={"known_share": 0.0}),
     Change("experts", "the best alone", experts="best"),
     Change("experts", "one more that scores at random", experts="noise"),

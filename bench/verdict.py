@@ -9,7 +9,7 @@ chose by itself, and the tuned weights a quarter and all of the way, whatever se
 are measured once on every test question. Then each model is judged many times by the library's own verdict, from small
 test sets drawn out of one half of the questions; what is true is its mean difference to the base on the other half.
 
-Writes a line for each run to DIR/runs-STEPS-BATCH-CONFIDENCE.jsonl and the rates to bench/results/verdict.json.
+Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-CONFIDENCE.jsonl and the rates to bench/results/verdict.json.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ SIZES = (20, 50, 100, 200, 300)
 FORCED = (0.25, 1.0)
 METRIC = "ndcg@10"
 BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
+DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection, SelectSection)]
+"""What models are made by: those of other defaults are other models."""
+
 WORTH = 0.01
 """A tuning really helped if the hidden half shows at least this gain, with an interval that leaves out zero."""
 
@@ -145,7 +148,7 @@ class Bench:
         def make(folder: Path) -> None:
             artefacts.save(dict(measured_models(self, tuning, sets)), folder)
 
-        key = fingerprint(CHOICE, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
+        key = fingerprint(CHOICE, DEFAULTS, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
     def general(self) -> list[JudgedSet]:
@@ -410,7 +413,8 @@ def main() -> None:
     general = bench.general()
     base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
     section = EvaluateSection(confidence=given.confidence)
-    file = given.work / f"runs-{given.steps}-{given.batch_size}-{given.confidence:g}.jsonl"
+    made = fingerprint(CHOICE, DEFAULTS)[:8]
+    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.confidence:g}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     done = {line["key"] for line in lines}
     for tuning in list(tunings())[: given.most]:

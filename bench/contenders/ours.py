@@ -22,7 +22,7 @@ def expertune(task: Task) -> Outcome:
     """Label, tune and choose with the sections of the config."""
     started = time.perf_counter()
     section = task.config.train.model_copy(update={"seed": task.seed})
-    labels = label(task.dataset, task.questions, task.scores, task.config.label)
+    labels = label(task.dataset, task.questions, task.scores, task.config.label, base=task.base.name)
     strategies = (labels.strategy, *task.config.select.strategies)
     weighed = {name: task.config.label.model_copy(update={"strategy": name}) for name in strategies}
     model = tuning.tune_and_choose(
@@ -32,7 +32,7 @@ def expertune(task: Task) -> Outcome:
         questions=task.questions,
         labels=labels,
         relabels={
-            name: partial(label_rows, task.dataset, task.questions, task.scores, changed)
+            name: partial(label_rows, task.dataset, task.questions, task.scores, changed, base=task.base.name)
             for name, changed in weighed.items()
         },
         sentences=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
