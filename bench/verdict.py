@@ -9,7 +9,8 @@ chose by itself, and the tuned weights a quarter and all of the way, whatever se
 are measured once on every test question. Then each model is judged many times by the library's own verdict, from small
 test sets drawn out of one half of the questions; what is true is its mean difference to the base on the other half.
 
-Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-CONFIDENCE.jsonl and the rates to bench/results/verdict.json.
+Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-CONFIDENCE.jsonl, the rates to
+bench/results/verdict.json.
 """
 
 from __future__ import annotations
