@@ -188,11 +188,10 @@ def wanted_pieces(given: argparse.Namespace) -> Iterator[Piece]:
     ordered = sorted(given.contenders, key=lambda name: name != OURS)
     for name in given.sets:
         yield {"contender": "base", "set": name, "seed": 0, "later": False}
-        for later in (False, True) if given.later else (False,):
-            for contender in ordered:
-                for seed in given.seeds:
-                    called = " ".join([contender, *given.vary])
-                    yield {"contender": called, "set": name, "seed": seed, "later": later}
+        for contender in ordered:
+            for seed in given.seeds:
+                called = " ".join([contender, *given.vary])
+                yield {"contender": called, "set": name, "seed": seed, "later": given.later}
 
 
 def run_pieces(given: argparse.Namespace) -> None:
@@ -454,7 +453,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="*", default=(OURS, *PEERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1))
     parser.add_argument("--general", nargs="*", default=GENERAL, help="folders of --shared; scifact is slow to embed")
-    parser.add_argument("--later", action="store_true", help="measure the inductive case as well")
+    parser.add_argument("--later", action="store_true", help="measure the inductive case")
     parser.add_argument(
         "--vary", action="append", default=[], metavar="KEY=VALUE", help="change a default; names then say so"
     )

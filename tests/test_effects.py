@@ -73,7 +73,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "train.learning_rate": (1e-4, {}, Stage.TRAIN),
     "train.warmup": (0.9, {}, Stage.TRAIN),
     "train.anchor_weight": (0.0, {}, Stage.TRAIN),
-    "train.near_misses": (0.0, {}, Stage.TRAIN),
+    "train.near_misses": (0.5, {}, Stage.TRAIN),
     "train.seed": (1, {}, Stage.TRAIN),
     "train.seeds": (2, {}, Stage.TRAIN),
     "select.factors": ([0.0, 1.0], {}, Stage.TRAIN),

@@ -76,7 +76,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.learning_rate": (1e-3, Stage.TRAIN),
     "train.warmup": (0.5, Stage.TRAIN),
     "train.anchor_weight": (1.0, Stage.TRAIN),
-    "train.near_misses": (0.0, Stage.TRAIN),
+    "train.near_misses": (0.5, Stage.TRAIN),
     "train.anchor_texts": ("unrelated.txt", Stage.TRAIN),
     "train.bf16": ("off", Stage.TRAIN),
     "train.seed": (1, Stage.TRAIN),

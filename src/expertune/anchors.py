@@ -21,8 +21,8 @@ def near_misses(questions: Sequence[Question], sentences: Sequence[str], share: 
 
     "Can I return the *pillow*?" becomes "Can I return the *harvest*?": asked as people ask here, about nothing that an
     answer is about. Held in place, they teach a model that wording alone says nothing of the answer, so that questions
-    about other things, such as answers that are added later, are not drawn to the answers it was tuned on. Questions
-    without a telling word and pieces of answers are not used.
+    about other things, such as answers that are added later, are not drawn to the answers it was tuned on. A question
+    without a telling word is held as it is. Pieces of answers are not used: nobody asks like that.
 
     Args:
         questions: Those that are tuned on.
@@ -38,13 +38,12 @@ def near_misses(questions: Sequence[Question], sentences: Sequence[str], share: 
             answers[word.lower()].add(item.document_ids)
     most = max(1.0, TELLING * len({item.document_ids for item in asked}))
     telling = {word for word, of in answers.items() if len(of) <= most}
-    texts = [item.text for item in asked if any(word.lower() in telling for word in _WORD.findall(item.text))]
-    if not texts or not pool:
+    if not telling or not pool:
         return ()
     generator = np.random.default_rng(seed)
 
     def exchanged(found: re.Match[str]) -> str:
         return pool[generator.integers(len(pool))] if found.group().lower() in telling else found.group()
 
-    drawn = generator.integers(len(texts), size=round(share / (1.0 - share) * len(sentences)))
-    return tuple(_WORD.sub(exchanged, texts[row]) for row in drawn)
+    drawn = generator.integers(len(asked), size=round(share / (1.0 - share) * len(sentences)))
+    return tuple(_WORD.sub(exchanged, asked[row].text) for row in drawn)

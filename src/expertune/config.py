@@ -246,7 +246,7 @@ class TrainSection(Section):
     )
     anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
     near_misses: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        default=0.5, description="share of your own questions with exchanged words among the texts that are held so"
+        default=0.0, description="share of own questions with exchanged words among what is held; for later answers"
     )
     bf16: Literal["auto", "on", "off"] = Field(
         default="auto", description="bfloat16 autocast; auto: where the processor has it"
