@@ -324,7 +324,7 @@ class Collected:
     def row(self, contender: str) -> dict[str, Any]:
         """Return one contender's row of the table."""
         domain, general = self.strata(contender, ("seen", "unseen")), self.strata(contender, ("general",))
-        mine = self.of(contender).values()
+        mine = (self.of(contender) or self.of(contender, later=True)).values()
 
         def over(kinds: Sequence[str], *, later: bool = False) -> dict[str, float] | None:
             return interval(self.strata(contender, kinds, later=later).values())
@@ -394,17 +394,17 @@ def collect(given: argparse.Namespace) -> None:
 
 def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of docs/findings.md."""
-    heads = ("sets x seeds", "seen", "unseen", "general", f"{OURS} minus this, domain", "general", "seconds")
-    lines = [f"| | {' | '.join(heads)} |", "|---|---|--:|--:|--:|---|---|--:|"]
+    heads = ("sets x seeds", "seen", "unseen", "added later", "general", "worst set")
+    heads += (f"{OURS} minus this, domain", "general", "seconds", "MB")
+    lines = [f"| | {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|--:|---|---|--:|--:|"]
     for row in rows:
-        gains = [f"{found['gain']:+.1f}" if found else "-" for found in (row["seen"], row["unseen"])]
+        parts = [(row[key] or {}).get("gain") for key in ("seen", "unseen", "inductive")]
+        gains = ["-" if gain is None else f"{gain:+.1f}" for gain in (*parts, row["general"], row["worst_general"])]
         ahead = row["ours_minus_this"] or {}
         differences = [_signed(ahead[key], 1) if ahead.get(key) else "-" for key in ("domain", "general")]
         size = f"{len(row['sets'])} x {len(row['seeds'])}"
-        general = f"{row['general']:+.1f}"
-        lines.append(
-            f"| {row['name']} | {' | '.join((size, *gains, general, *differences))} | {row['seconds'] or 0:.0f} |"
-        )
+        cost = (f"{row['seconds'] or 0:.0f}", f"{row['peak_megabytes'] or 0:.0f}")
+        lines.append(f"| {row['name']} | {' | '.join((size, *gains, *differences, *cost))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -241,8 +241,8 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert theirs["worst_general"] == -10.0
     assert ours["inductive"] is None
     lines = quality.page_table([ours, theirs]).splitlines()
-    assert lines[2] == "| expertune | 1 x 1 | +20.0 | - | +0.0 | - | - | 1 |"
-    assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | -10.0 | +10.0 (")
+    assert lines[2] == "| expertune | 1 x 1 | +20.0 | - | - | +0.0 | +0.0 | - | - | 1 | 3 |"
+    assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | - | -10.0 | -10.0 | +10.0 (")
 
 
 @pytest.mark.parametrize(
@@ -265,3 +265,13 @@ def test_answers_without_a_training_question_are_left_out_of_the_inductive_case(
     assert all(item.document_ids != ("d4",) for item in questions.items)
     assert np.asarray(scores.values).shape == (len(questions.items), 4, 2)
     assert len(questions.items) == 16 - 2
+
+
+def test_a_contender_of_the_inductive_case_alone_has_a_row(quality):
+    """Such as ours with an option that is meant for answers added later."""
+    pieces = [piece("base", [0.5, 0.5]), piece("expertune changed", [0.7, 0.7], later=True)]
+    row = quality.Collected(pieces, {"shop": {"test_seen": "seen", "cranfield": "general"}}).row("expertune changed")
+    assert row["domain"] is None
+    assert row["inductive_seen"]["gain"] == 20.0
+    (line,) = quality.page_table([{**row, "ours_minus_this": None}]).splitlines()[2:]
+    assert line == "| expertune changed | 1 x 1 | - | - | - | - | - | - | - | 1 | 3 |"
