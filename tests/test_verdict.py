@@ -350,6 +350,12 @@ def test_signs_of_poor_labels_in_every_word():
         "The base ranks the user's own questions better (nDCG@10 50.0) than any other expert (weak: 40.0): the panel "
         "has little to teach it.",
     )
+    mixed_up = (
+        "Neither the base nor any expert finds the answers of the user's own questions (nDCG@10 24.0 at most): look "
+        "whether each stands beside its own question.",
+    )
+    assert signs(base=0.24, best=0.2) == signs(base=0.2, best=0.24) == signs(base=0.24, best=unknown) == mixed_up
+    assert signs(base=0.24, best=0.25) == signs(base=0.25, best=0.25) == ()
     assert signs(untraced=0.3) == (
         "No expert can trace 30% of the generated questions back to their answer (among its first 10): they may ask "
         "about something else.",

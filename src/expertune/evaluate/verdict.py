@@ -28,6 +28,12 @@ LEAST_KS = 0.2
 LEAST_AGREEMENT = 0.15
 """Mean rank correlation of two experts below which their mean is mostly noise."""
 
+LEAST_FOUND = 0.25
+"""nDCG@10 on the user's own questions that base or best expert reaches wherever answers belong to their questions.
+
+Shuffled answers end at chance: 0.22 with 21 answers, 0.06 with 77.
+"""
+
 MOST_UNTRACED = 0.25
 """Share of generated questions that no expert leads back to their answer, above which they are mostly noise too."""
 
@@ -245,7 +251,12 @@ def _label_signatures(panel: PanelEvidence) -> Iterable[str]:
             f"The experts disagree: two of them rank the answers to a question with a mean correlation of "
             f"{panel.agreement:.2f}, so that their common opinion is mostly chance."
         )
-    if panel.best < panel.base:
+    if panel.base < LEAST_FOUND and not panel.best >= LEAST_FOUND:
+        yield (
+            f"Neither the base nor any expert finds the answers of the user's own questions (nDCG@10 "
+            f"{_points(max(panel.base, panel.best))} at most): look whether each stands beside its own question."
+        )
+    elif panel.best < panel.base:
         yield (
             f"The base ranks the user's own questions better (nDCG@10 {_points(panel.base)}) than any other expert "
             f"({panel.best_expert}: {_points(panel.best)}): the panel has little to teach it."
