@@ -130,7 +130,9 @@ def tune_and_choose(
         columns=columns,
         known=questions.known[fold.train],
         unrelated=unrelated,
-        unrelated_vectors=_base_vectors(unrelated, base_encoder),
+        unrelated_vectors=(
+            given.unrelated_vectors if unrelated == given.unrelated else _base_vectors(unrelated, base_encoder)
+        ),
     )
     validation = select.validation_set(partial, questions, fold.validation)
     learned: dict[str, FloatArray] = {}
