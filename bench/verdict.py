@@ -9,7 +9,7 @@ chose by itself, and the tuned weights a quarter and all of the way, whatever se
 are measured once on every test question. Then each model is judged many times by the library's own verdict, from small
 test sets drawn out of one half of the questions; what is true is its mean difference to the base on the other half.
 
-Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-CONFIDENCE.jsonl, the rates to
+Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-SHIP_CONFIDENCE.jsonl, the rates to
 bench/results/verdict.json.
 """
 
@@ -374,6 +374,9 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "goals": {"ships_worse": 0.05, "keeps_base_though_it_helped": 0.2},
         **both(lines),
         "worse_of_shipped": rate(filter(shipped, lines), worse),
+        "keeps_base_though_it_helped_and_nothing_was_lost": rate(
+            (line for line in lines if helped(line) and line["truth"]["general"] >= -tolerance), kept_base
+        ),
         "keeps_base_though_it_helped_and_the_set_could_show_it": rate(
             filter(visible, filter(helped, lines)), kept_base
         ),
@@ -402,7 +405,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="questions a step")
     parser.add_argument("--draws", type=int, default=5, help="test sets of each size for each model")
     parser.add_argument(
-        "--confidence", type=float, default=EvaluateSection().confidence, help="of the verdict's intervals"
+        "--ship-confidence", type=float, default=EvaluateSection().ship_confidence, help="of the interval that ships"
     )
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
@@ -413,9 +416,9 @@ def main() -> None:
     sets = {domain: bench.judged(domain) for domain in DOMAINS}
     general = bench.general()
     base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
-    section = EvaluateSection(confidence=given.confidence)
+    section = EvaluateSection(ship_confidence=given.ship_confidence)
     made = fingerprint(CHOICE, DEFAULTS)[:8]
-    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.confidence:g}.jsonl"
+    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.ship_confidence:g}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     done = {line["key"] for line in lines}
     for tuning in list(tunings())[: given.most]:
@@ -433,10 +436,10 @@ def main() -> None:
     found = summary(lines)
     print(json.dumps(found, indent=1))
     if given.most is None:
-        names = ("steps", "batch_size", "draws", "confidence")
+        names = ("steps", "batch_size", "draws", "ship_confidence")
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
         kept = {"machine": machine(), "settings": settings, **found}
-        suffix = "" if section == EvaluateSection() else f"-{given.confidence:g}"
+        suffix = "" if section == EvaluateSection() else f"-{given.ship_confidence:g}"
         target = HERE / "results" / f"verdict{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

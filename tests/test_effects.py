@@ -117,6 +117,7 @@ ELSEWHERE = {
     "select.modes": "test_tuning.py::test_other_labels_modes_and_steps_are_weighed",
     "select.refit": "test_tuning.py::test_everything_is_tuned_on_again_only_where_wanted",
     "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
+    "evaluate.ship_confidence": "test_verdict.py::test_a_likely_gain_ships_and_is_not_called_evidence",
     "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",
     "evaluate.seed": "test_evaluate.py::test_every_key_of_the_section_matters",
     "evaluate.sts": "test_similarity.py::test_a_better_model_shows_with_its_interval",

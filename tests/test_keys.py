@@ -91,6 +91,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "select.general_tolerance": (0.5, Stage.TRAIN),
     "select.refit": (False, Stage.TRAIN),
     "evaluate.confidence": (0.9, Stage.EVALUATE),
+    "evaluate.ship_confidence": (0.6, Stage.EVALUATE),
     "evaluate.resamples": (100, Stage.EVALUATE),
     "evaluate.general_tolerance": (0.5, Stage.EVALUATE),
     "evaluate.seed": (1, Stage.EVALUATE),

@@ -231,6 +231,7 @@ def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
     ("ship", "domain", "general", "expected"),
     [
         (True, "better", "no evidence", "Ship it"),
+        (True, "no evidence", "no evidence", "Likely better"),
         (False, "no evidence", "no evidence", "No evidence"),
         (False, "no evidence", "worse", "Keep the base"),
         (False, "worse", "better", "Keep the base"),

@@ -109,6 +109,15 @@ def test_the_rates_by_hand(bench: ModuleType):
     json.dumps(found, allow_nan=False)
 
 
+def test_a_model_that_lost_elsewhere_is_rightly_held_back(bench: ModuleType):
+    lost = line("lost", 0.03, ship=False)
+    lost["truth"]["general"] = -0.02
+    found = bench.summary([line("good", 0.03, ship=True), lost])
+    assert found["keeps_base_though_it_helped"]["rate"] == pytest.approx(0.5)
+    assert found["keeps_base_though_it_helped_and_nothing_was_lost"]["rate"] == 0.0
+    assert found["ships_though_general_fell_by_more_than_the_tolerance"]["rate"] == 0.0
+
+
 def test_what_never_happened_still_has_an_interval(bench: ModuleType):
     lines = [line(f"w{n % 10}", -0.02, ship=False) for n in range(50)]
     found = bench.rate(lines, bench.shipped)

@@ -30,6 +30,8 @@ def near_misses(questions: Sequence[Question], sentences: Sequence[str], share: 
         share: In [0, 1), of near misses among near misses and sentences.
         seed: Of the questions and words drawn.
     """
+    if not share:
+        return ()
     pool = [word for sentence in sentences for word in _WORD.findall(sentence) if len(word) > 3]
     asked = [item for item in questions if not item.fragment]
     answers: dict[str, set[tuple[str, ...]]] = defaultdict(set)

@@ -283,6 +283,9 @@ class EvaluateSection(Section):
     """How base and tuned are measured."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="of intervals")
+    ship_confidence: Annotated[float, Field(ge=0.5, lt=1.0)] = Field(
+        default=0.8, description="of the intervals by which it ships or not"
+    )
     resamples: Count = Field(default=10_000, description="bootstrap and randomisation draws")
     general_tolerance: Fraction = Field(
         default=0.01, description="mean nDCG@10 loss on general sets that forbids shipping"

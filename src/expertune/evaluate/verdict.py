@@ -50,15 +50,27 @@ class _Pool:
     difference: float
     low: float
     high: float
+    likely_low: float
+    likely_high: float
     detectable: float
     questions: int
     each: tuple[float, ...]
 
     @property
     def outcome(self) -> str:
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no evidence"
+        """What was shown, at `confidence`."""
+        return _outcome(self.low, self.high)
+
+    @property
+    def likely(self) -> str:
+        """What to act on, at `ship_confidence`."""
+        return _outcome(self.likely_low, self.likely_high)
+
+
+def _outcome(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no evidence"
 
 
 def verdict(
@@ -72,16 +84,20 @@ def verdict(
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
 
-    Ship only if the pooled domain interval lies above zero, no domain split is significantly worse, general
-    sets have not significantly lost more than the tolerance on average, and none has significantly lost
-    three times as much. Significance of single sets is after Benjamini-Hochberg over the sets of their
-    role.
+    What was shown and what to do are two questions. Better or worse is said at `confidence`. To keep the base is no
+    safe choice but a decision as well, and mistaken wherever tuning helped; so it ships at `ship_confidence`, which
+    `bench/verdict.py` sets the two mistakes against each other with.
+
+    Ship only if the pooled domain interval lies above zero, general sets have not lost more than the tolerance on
+    average with an interval below zero (both at `ship_confidence`), no domain split is significantly worse, and no
+    general set has significantly lost three times the tolerance. Significance of single sets is at `confidence` after
+    Benjamini-Hochberg over the sets of their role.
 
     Args:
         comparisons: Of "tuned" with "base"; those of other metrics than nDCG@10 are ignored.
         measurements: Of the models "base" and "tuned" on the same sets.
         separations: Of the domain sets; only the tuned model's are read.
-        section: Confidence, resamples, tolerance and seed.
+        section: Both confidences, resamples, tolerance and seed.
         panel: What is known of the labels that were tuned on; it names signs of failure and decides nothing.
         indexing: Of the base on an index of question + answer with the base on one of answers; as `panel`.
     """
@@ -89,9 +105,8 @@ def verdict(
     general = _pool(measurements, Role.GENERAL, section)
     worse_splits = _significant_losses(comparisons, Role.DOMAIN, 0.0, section)
     worse_sets = _significant_losses(comparisons, Role.GENERAL, SINGLE_SET * section.general_tolerance, section)
-    general_lost = general is not None and general.high < 0 and -general.difference > section.general_tolerance
-    better = domain is not None and domain.outcome == "better"
-    ship = better and not (worse_splits or worse_sets or general_lost)
+    general_lost = general is not None and general.likely == "worse" and -general.difference > section.general_tolerance
+    ship = domain is not None and domain.likely == "better" and not (worse_splits or worse_sets or general_lost)
     return Verdict(
         domain=domain.outcome if domain else "no evidence",
         general=general.outcome if general else "no evidence",
@@ -139,8 +154,9 @@ def _pool(measurements: Sequence[Measurement], role: Role, section: EvaluateSect
     strata: list[tuple[NDArray[np.float64], tuple[str, ...]]] = [
         (tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs
     ]
-    interval = stratified_interval(
-        strata, confidence=section.confidence, resamples=section.resamples, seed=section.seed
+    interval, likely = (
+        stratified_interval(strata, confidence=confidence, resamples=section.resamples, seed=section.seed)
+        for confidence in (section.confidence, section.ship_confidence)
     )
     freedom = interval.clusters - len(strata)
     return _Pool(
@@ -149,6 +165,8 @@ def _pool(measurements: Sequence[Measurement], role: Role, section: EvaluateSect
         difference=interval.mean,
         low=interval.low,
         high=interval.high,
+        likely_low=likely.low,
+        likely_high=likely.high,
         detectable=detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence),
         questions=sum(len(base.query_ids) for base, _ in pairs),
         each=tuple(float(np.mean(differences)) for differences, _ in strata),
@@ -190,6 +208,11 @@ def _why(
             text += "the two models rank alike."
         else:
             text += f"the smallest difference these questions would have shown is {_points(domain.detectable)} points."
+        if ship:
+            text += (
+                f" But the {section.ship_confidence * 100:.3g} % interval ({_signed(domain.likely_low)} to "
+                f"{_signed(domain.likely_high)}) lies above zero, which is enough to choose by."
+            )
     if worse:
         named = " and ".join(
             f"{item.dataset}/{item.split} falls by {_points(-item.difference)} points" for item in worse

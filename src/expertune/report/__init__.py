@@ -152,10 +152,14 @@ def _context(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def banner(evaluation: Evaluation) -> str:
-    """Return the verdict in two words: "Ship it", "Keep the base" or, where nothing was shown, "No evidence"."""
+    """Return the verdict in two words.
+
+    "Ship it" where a gain was shown and "Likely better" where one is only likely; "Keep the base" or, where nothing was
+    shown, "No evidence" where it does not ship.
+    """
     verdict = evaluation.verdict
     if verdict.ship:
-        return "Ship it"
+        return "Ship it" if verdict.domain == "better" else "Likely better"
     return "No evidence" if verdict.domain == "no evidence" and verdict.general != "worse" else "Keep the base"
 
 
