@@ -59,7 +59,7 @@ def test_every_shown_key_carries_its_description_and_choices(tmp_path):
         for key in keys:
             assert kind.model_fields[key].description in text
     assert "one of: hard, soft-1" in text
-    assert "one of: query, full" in text
+    assert "one of: query, tied, full" in text
 
 
 def test_an_existing_config_is_never_touched(tmp_path):

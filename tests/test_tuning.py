@@ -182,14 +182,35 @@ def test_other_labels_modes_and_steps_are_weighed(job, tmp_path, monkeypatch):
     assert not any(name.startswith("0.sub_modules") for name in weights(tmp_path / "model"))
 
 
+def test_a_tied_model_is_the_query_encoder_for_both_sides(job, tmp_path, monkeypatch):
+    """The same tuning, weighed at no further price, and a plain model instead of a Router."""
+
+    def note(*arguments, **options):
+        made.append(arguments[3].name)
+        return tune(*arguments, **options)
+
+    made, tune = [], train.tune
+    monkeypatch.setattr(train, "tune", note)
+    weigh = job["choice"].model_copy(update={"modes": ("tied",)})
+    monkeypatch.setattr(select, "choose", lambda trials, _: Selection(1.0, 3, tuple(trials[:0]), "all of the way"))
+    run(job, tmp_path / "query", choice=weigh)
+    assert made == ["choosing-anchored-query-3", "choosing-anchored-query-3", "final"]
+    model = run(job, tmp_path / "tied", mode="tied")
+    assert model.mode == "tied"
+    plain, routed = weights(tmp_path / "tied" / "model"), weights(tmp_path / "query" / "model")
+    for name, value in plain.items():
+        torch.testing.assert_close(value, routed[f"0.sub_modules.query.{name}"], rtol=1e-5, atol=1e-6)
+
+
 def test_a_soup_is_the_average_of_its_seeds(job, tmp_path):
     for number in range(3):
         run(job, tmp_path / f"single-{number}", seed=number)
     run(job, tmp_path / "soup", seeds=3)
-    members = [weights(tmp_path / "soup" / "scratch" / f"choosing-{number}") for number in range(3)]
+    name = "choosing-anchored-query-3"
+    members = [weights(tmp_path / "soup" / "scratch" / f"{name}-{number}") for number in range(3)]
     assert not all(torch.equal(members[0][name], members[1][name]) for name in members[0])
-    for name, value in weights(tmp_path / "soup" / "scratch" / "choosing").items():
-        torch.testing.assert_close(value, sum(member[name] for member in members) / 3, rtol=1e-5, atol=1e-6)
+    for key, value in weights(tmp_path / "soup" / "scratch" / name).items():
+        torch.testing.assert_close(value, sum(member[key] for member in members) / 3, rtol=1e-5, atol=1e-6)
 
 
 def test_one_question_is_enough_to_end_with_the_base(job, tmp_path):

@@ -45,6 +45,6 @@ def expertune(task: Task) -> Outcome:
     )
     seconds = time.perf_counter() - started
     kept = train.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
-    documents = task.base_encoder if section.mode == "query" else None
+    documents = task.base_encoder if model.mode == "query" else None
     chosen = {"factor": model.selection.factor, "why": model.selection.why}
     return Outcome(TrialEncoder("expertune", kept, documents), chosen, 0.0, seconds)

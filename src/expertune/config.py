@@ -220,14 +220,22 @@ Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-m
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
-Mode = Literal["query", "full"]
+Mode = Literal["query", "tied", "full"]
+"""What is tuned, and what documents are encoded with afterwards.
+
+query: questions are tuned against the base's vectors of the documents, which stay as they are; tied: the same tuning,
+but the tuned encoder then serves both sides; full: documents are encoded, and move, in training as well.
+"""
 
 
 class TrainSection(Section):
     """How the base model is tuned."""
 
     base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
-    mode: Mode = Field(default="query", description="query: documents keep the base's vectors; full: both move")
+    mode: Mode = Field(
+        default="query",
+        description="query: documents keep the base's vectors; tied: tuned alike, then one encoder; full: both tuned",
+    )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
     loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
     temperature: Positive = Field(default=0.1, description="student temperature")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from expertune.config import TrainSection
+from expertune.config import Mode, TrainSection
 from expertune.records import Questions, Role, SoftLabels
 from expertune.statistics import Interval
 from expertune.study.lab import FACTORS, Lab
@@ -39,9 +40,8 @@ def study(lab: Lab) -> Study:
     for strategy in STRATEGIES:
         section = lab.config.label.model_copy(update={"strategy": strategy})
         found += _settings(lab, "labels", strategy, lab.labels(section), {})
-    other = "full" if lab.config.train.mode == "query" else "query"
-    found += _settings(lab, "mode", lab.config.train.mode, usual, {})
-    found += _settings(lab, "mode", other, usual, {"mode": other})
+    for mode in dict.fromkeys((lab.config.train.mode, *get_args(Mode))):
+        found += _settings(lab, "mode", mode, usual, {"mode": mode})
     own = [item for item in found if item.varied == "mode" and item.value == lab.config.train.mode]
     knee, front = knee_of(own), frontier(found)
     answers = [
