@@ -74,8 +74,8 @@ def tune(
     """Tune a copy of the base, save it as a plain SentenceTransformer in `folder` and return the logged losses.
 
     In query and tied mode documents have the base's vectors and only questions are encoded; in full mode both are. What
-    lies beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions of
-    a step are encoded in two halves.
+    lies beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions
+    of a step are encoded in two halves.
 
     In one of several processes (see processes.py), the others take their share of each batch.
 
