@@ -84,9 +84,9 @@ def verdict(
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
 
-    What was shown and what to do are two questions. Better or worse is said at `confidence`. To keep the base is no
-    safe choice but a decision as well, and mistaken wherever tuning helped; so it ships at `ship_confidence`, which
-    `bench/verdict.py` sets the two mistakes against each other with.
+    What was shown and what to do are two questions. Better or worse is said at `confidence`. To keep the base is a
+    decision as well, and a mistake where tuning helped; so shipping is decided at `ship_confidence`. How often either
+    mistake is made is measured by `bench/verdict.py`.
 
     Ship only if the pooled domain interval lies above zero, general sets have not lost more than the tolerance on
     average with an interval below zero (both at `ship_confidence`), no domain split is significantly worse, and no
