@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +349,11 @@ def kept_base(line: dict[str, Any]) -> bool:
     return not shipped(line)
 
 
+def forgot(line: dict[str, Any]) -> bool:
+    """Whether general ability, on sets that the verdict never sees, fell by more than the tolerance."""
+    return bool(line["truth"]["general"] < -EvaluateSection().general_tolerance)
+
+
 def visible(line: dict[str, Any]) -> bool:
     """Whether the test set could have shown the true gain, by what the verdict itself calls detectable."""
     return bool(line["said"]["detectable"] <= line["truth"]["difference"])
@@ -356,7 +361,6 @@ def visible(line: dict[str, Any]) -> bool:
 
 def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the two rates, over all runs and by what they depend on."""
-    tolerance = EvaluateSection().general_tolerance
 
     def both(some: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -374,15 +378,11 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "goals": {"ships_worse": 0.05, "keeps_base_though_it_helped": 0.2},
         **both(lines),
         "worse_of_shipped": rate(filter(shipped, lines), worse),
-        "keeps_base_though_it_helped_and_nothing_was_lost": rate(
-            (line for line in lines if helped(line) and line["truth"]["general"] >= -tolerance), kept_base
-        ),
+        "keeps_base_though_it_helped_and_nothing_was_lost": rate(filterfalse(forgot, filter(helped, lines)), kept_base),
         "keeps_base_though_it_helped_and_the_set_could_show_it": rate(
             filter(visible, filter(helped, lines)), kept_base
         ),
-        "ships_though_general_fell_by_more_than_the_tolerance": rate(
-            (line for line in lines if line["truth"]["general"] < -tolerance), shipped
-        ),
+        "ships_though_general_fell_by_more_than_the_tolerance": rate(filter(forgot, lines), shipped),
         "shipped_by_true_difference": {
             f"{low:+.2f} to {high:+.2f}": rate(
                 (line for line in lines if low <= line["truth"]["difference"] < high), shipped

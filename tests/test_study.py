@@ -19,7 +19,7 @@ from expertune.study.balance import Setting, frontier, knee_of
 from expertune.study.geometry import GROUPS, jackknife
 from expertune.study.lab import Lab
 from expertune.study.quality import EVERY, Panel, ndcg_rows
-from expertune.study.result import plain, read, spelled
+from expertune.study.result import plain, spelled
 from expertune.study.sizes import _rows
 from test_cli import FILES, _write
 
@@ -133,7 +133,7 @@ def test_what_is_not_finite_becomes_null():
         "a": [None, 3],
         "b": {"mean": 0.5, "low": 0.49, "high": 0.51},
     }
-    assert (spelled(interval(0.024)), read(interval(0.024)), read(interval(0.0))) == (
+    assert (spelled(interval(0.024)), interval(0.024).outcome, interval(0.0).outcome) == (
         "+2.4 (+1.4 to +3.4)",
         "better",
         "no evidence",

@@ -192,7 +192,7 @@ def test_a_tied_model_is_the_query_encoder_for_both_sides(job, tmp_path, monkeyp
     made, tune = [], train.tune
     monkeypatch.setattr(train, "tune", note)
     weigh = job["choice"].model_copy(update={"modes": ("tied",)})
-    monkeypatch.setattr(select, "choose", lambda trials, _: Selection(1.0, 3, tuple(trials[:0]), "all of the way"))
+    monkeypatch.setattr(select, "choose", lambda trials, _: Selection(1.0, 3, (), "all of the way"))
     run(job, tmp_path / "query", choice=weigh)
     assert made == ["choosing-anchored-query-3", "choosing-anchored-query-3", "final"]
     model = run(job, tmp_path / "tied", mode="tied")

@@ -48,6 +48,13 @@ class Interval:
     standard_error: float
     clusters: int
 
+    @property
+    def outcome(self) -> str:
+        """Say what it shows: "better", "worse" or, where it holds zero, "no evidence"."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "no evidence"
+
 
 @dataclass(frozen=True, slots=True)
 class _Totals:

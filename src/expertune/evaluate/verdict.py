@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from expertune.config import EvaluateSection
 from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation, Verdict
-from expertune.statistics import benjamini_hochberg, detectable_from, stratified_interval
+from expertune.statistics import Interval, benjamini_hochberg, detectable_from, stratified_interval
 
 METRIC = "ndcg@10"
 """The one metric that decides; choosing among several after the fact would be choosing the answer."""
@@ -43,34 +43,24 @@ SINGLE_SET = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The macro average over the sets of one role; `detectable` is what it would have shown (80 % power)."""
+    """The macro average over the sets of one role.
+
+    `shown` is its difference at `confidence`, `likely` the same at `ship_confidence`; `detectable` is what the sets
+    would have shown (80 % power).
+    """
 
     base: float
     tuned: float
-    difference: float
-    low: float
-    high: float
-    likely_low: float
-    likely_high: float
+    shown: Interval
+    likely: Interval
     detectable: float
     questions: int
     each: tuple[float, ...]
 
     @property
-    def outcome(self) -> str:
-        """What was shown, at `confidence`."""
-        return _outcome(self.low, self.high)
-
-    @property
-    def likely(self) -> str:
-        """What to act on, at `ship_confidence`."""
-        return _outcome(self.likely_low, self.likely_high)
-
-
-def _outcome(low: float, high: float) -> str:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "no evidence"
+    def difference(self) -> float:
+        """Tuned minus base."""
+        return self.shown.mean
 
 
 def verdict(
@@ -105,11 +95,13 @@ def verdict(
     general = _pool(measurements, Role.GENERAL, section)
     worse_splits = _significant_losses(comparisons, Role.DOMAIN, 0.0, section)
     worse_sets = _significant_losses(comparisons, Role.GENERAL, SINGLE_SET * section.general_tolerance, section)
-    general_lost = general is not None and general.likely == "worse" and -general.difference > section.general_tolerance
-    ship = domain is not None and domain.likely == "better" and not (worse_splits or worse_sets or general_lost)
+    general_lost = (
+        general is not None and general.likely.outcome == "worse" and -general.difference > section.general_tolerance
+    )
+    ship = domain is not None and domain.likely.outcome == "better" and not (worse_splits or worse_sets or general_lost)
     return Verdict(
-        domain=domain.outcome if domain else "no evidence",
-        general=general.outcome if general else "no evidence",
+        domain=domain.shown.outcome if domain else "no evidence",
+        general=general.shown.outcome if general else "no evidence",
         ship=ship,
         why=_why(domain, general, (*worse_splits, *worse_sets), general_lost, ship, section),
         signatures=(
@@ -154,20 +146,17 @@ def _pool(measurements: Sequence[Measurement], role: Role, section: EvaluateSect
     strata: list[tuple[NDArray[np.float64], tuple[str, ...]]] = [
         (tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs
     ]
-    interval, likely = (
+    shown, likely = (
         stratified_interval(strata, confidence=confidence, resamples=section.resamples, seed=section.seed)
         for confidence in (section.confidence, section.ship_confidence)
     )
-    freedom = interval.clusters - len(strata)
+    freedom = shown.clusters - len(strata)
     return _Pool(
         base=float(np.mean([base.mean(METRIC) for base, _ in pairs])),
         tuned=float(np.mean([tuned.mean(METRIC) for _, tuned in pairs])),
-        difference=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        likely_low=likely.low,
-        likely_high=likely.high,
-        detectable=detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence),
+        shown=shown,
+        likely=likely,
+        detectable=detectable_from(shown.standard_error, freedom, alpha=1 - section.confidence),
         questions=sum(len(base.query_ids) for base, _ in pairs),
         each=tuple(float(np.mean(differences)) for differences, _ in strata),
     )
@@ -194,15 +183,15 @@ def _why(
     if domain is None:
         return f"No held-out questions of the domain were given, so nothing can be said: {decision}."
     moves = "rises" if domain.difference > 0 else "falls"
-    if domain.outcome == "no evidence":
+    if domain.shown.outcome == "no evidence":
         moves = "goes"
     text = (
         f"Domain nDCG@10 {moves} from {_points(domain.base)} to {_points(domain.tuned)} "
-        f"({_signed(domain.difference)}, {section.confidence * 100:.3g} % interval {_signed(domain.low)} to "
-        f"{_signed(domain.high)}, {domain.questions} questions)"
+        f"({_signed(domain.difference)}, {section.confidence * 100:.3g} % interval {_signed(domain.shown.low)} to "
+        f"{_signed(domain.shown.high)}, {domain.questions} questions)"
     )
     text += f"; {_general(general, general_lost, section)}: {decision}."
-    if domain.outcome == "no evidence":
+    if domain.shown.outcome == "no evidence":
         text += " This is no evidence of a change: "
         if domain.detectable == 0.0:
             text += "the two models rank alike."
@@ -210,8 +199,8 @@ def _why(
             text += f"the smallest difference these questions would have shown is {_points(domain.detectable)} points."
         if ship:
             text += (
-                f" But the {section.ship_confidence * 100:.3g} % interval ({_signed(domain.likely_low)} to "
-                f"{_signed(domain.likely_high)}) lies above zero, which is enough to choose by."
+                f" But the {section.ship_confidence * 100:.3g} % interval ({_signed(domain.likely.low)} to "
+                f"{_signed(domain.likely.high)}) lies above zero, which is enough to choose by."
             )
     if worse:
         named = " and ".join(
@@ -225,13 +214,13 @@ def _general(general: _Pool | None, lost: bool, section: EvaluateSection) -> str
     if general is None:
         return "general ability was not measured"
     moves = "falls" if general.difference < 0 else "rises"
-    interval = f"{_signed(general.low)} to {_signed(general.high)}"
+    interval = f"{_signed(general.shown.low)} to {_signed(general.shown.high)}"
     text = f"general {moves} by {_points(abs(general.difference))} ({interval})"
     allowed = _points(section.general_tolerance)
     if lost:
         return f"{text}, more than the {allowed} allowed"
     # That no loss was shown says little where the sets are too small to show the loss that matters.
-    if general.low < -section.general_tolerance:
+    if general.shown.low < -section.general_tolerance:
         return f"{text}, which does not rule out a loss of more than {allowed}"
     return text
 
@@ -243,7 +232,7 @@ def _signatures(
     section: EvaluateSection,
 ) -> Iterable[str]:
     """Yield the known signs of a failed tuning, each as a sentence."""
-    if domain and general and domain.outcome == "worse" and general.difference > 0:
+    if domain and general and domain.shown.outcome == "worse" and general.difference > 0:
         yield (
             f"Held-out domain questions fall by {_points(-domain.difference)} points while general sets "
             f"rise by {_points(general.difference)}: the training questions are probably unlike real ones."

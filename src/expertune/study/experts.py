@@ -11,7 +11,7 @@ from expertune.records import Role
 from expertune.statistics import Interval, bootstrap_interval
 from expertune.study.lab import Lab
 from expertune.study.quality import EVERY, Floats, Panel
-from expertune.study.result import Study, points, read, spelled
+from expertune.study.result import Study, points, spelled
 
 FEW = 4
 TUNED = ("weighted", "anchored")
@@ -55,7 +55,7 @@ def study(lab: Lab) -> Study:
     answers = []
     answers.append(
         f"As retrievers of held-out questions {named[0]} experts (chosen on the user's own questions) differ from all "
-        f"{named[1]} by {spelled(cheap)} points of nDCG@10: {read(cheap)}."
+        f"{named[1]} by {spelled(cheap)} points of nDCG@10: {cheap.outcome}."
     )
     answers.append(
         f"Of the aggregations over all experts {best} ranks best ({points(float(np.nanmean(merged[best])))}), a plain "
@@ -64,7 +64,7 @@ def study(lab: Lab) -> Study:
     for strategy, interval in tuned["few_minus_all"].items():
         answers.append(
             f"Tuned on {strategy} labels, {named[0]} experts against {named[1]} change held-out nDCG@10 by "
-            f"{spelled(interval)}: {read(interval)}."
+            f"{spelled(interval)}: {interval.outcome}."
         )
     return Study(
         name="experts",

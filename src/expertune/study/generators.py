@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expertune.records import Role
 from expertune.statistics import Interval
 from expertune.study.lab import Lab, Point
-from expertune.study.result import Study, in_points, points, read, spelled
+from expertune.study.result import Study, in_points, points, spelled
 
 STEPS = 50
 """Fewer steps than a run takes: groups of questions are compared with each other, and there are many tunings."""
@@ -124,15 +124,15 @@ def _row(item: Added) -> tuple[str | int | float, ...]:
 
 def _answers(found: list[Added], whole: Interval, own: Interval) -> tuple[str, ...]:
     answers = [
-        f"All questions gain {spelled(whole)} points in the domain ({read(whole)}), the user's own alone "
-        f"{spelled(own)} ({read(own)})."
+        f"All questions gain {spelled(whole)} points in the domain ({whole.outcome}), the user's own alone "
+        f"{spelled(own)} ({own.outcome})."
     ]
     for by in dict.fromkeys(item.group.by for item in found):
         ranked = [item for item in found if item.group.by == by]
         best, last = ranked[0], ranked[-1]
         answers.append(
             f"Of the {by}s, leaving out {best.group.name} costs most: it adds {spelled(best.last)} points to the "
-            f"rest ({read(best.last)}); {last.group.name} adds least: {spelled(last.last)} ({read(last.last)})."
+            f"rest ({best.last.outcome}); {last.group.name} adds least: {spelled(last.last)} ({last.last.outcome})."
         )
     if not found:
         answers.append("There is one generator and one kind only, so nothing can be left out.")

@@ -12,7 +12,7 @@ from expertune.geometry import covariance_spectrum, geometry
 from expertune.records import FloatArray, JudgedSet, Role
 from expertune.statistics import Interval
 from expertune.study.lab import Lab, Point
-from expertune.study.result import Study, read
+from expertune.study.result import Study
 
 STRATEGIES: tuple[Strategy, ...] = ("hard", "soft-1", "soft-2", "weighted", "anchored")
 SHOWN = ("hard", "soft-1", "anchored")
@@ -194,4 +194,4 @@ def _linked(interval: Interval) -> str:
     return {
         "better": "rounder clouds go with gain",
         "worse": "narrower clouds go with gain",
-    }.get(read(interval), "no evidence that they go together")
+    }.get(interval.outcome, "no evidence that they go together")

@@ -7,7 +7,7 @@ import numpy as np
 from expertune.config import LabelSection, Strategy
 from expertune.records import Role, Separation
 from expertune.study.lab import Lab, Point
-from expertune.study.result import Study, in_points, points, read, spelled
+from expertune.study.result import Study, in_points, points, spelled
 
 EVERY: tuple[Strategy, ...] = (
     "hard",
@@ -72,8 +72,8 @@ def study(lab: Lab) -> Study:
         if name in against:
             domain, general = against[name]["domain"], against[name]["general"]
             answers.append(
-                f"{own} against {name}: {spelled(domain)} points in the domain ({read(domain)}), {spelled(general)} in "
-                f"general ({read(general)})."
+                f"{own} against {name}: {spelled(domain)} points in the domain ({domain.outcome}), "
+                f"{spelled(general)} in general ({general.outcome})."
             )
     over = {name: _over_sets(reached) for name, reached in (("base", [lab.base]), *made.items())}
     answers.append(

@@ -87,10 +87,3 @@ def in_points(interval: Interval) -> tuple[float, float, float]:
 def spelled(interval: Interval) -> str:
     """Write a difference and its interval in points: "+2.4 (+1.5 to +3.4)"."""
     return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-
-
-def read(interval: Interval) -> str:
-    """Say what an interval shows: "better", "worse" or "no evidence"."""
-    if interval.low > 0:
-        return "better"
-    return "worse" if interval.high < 0 else "no evidence"

@@ -11,7 +11,7 @@ from expertune.evaluate import METRIC
 from expertune.records import Role
 from expertune.statistics import Interval
 from expertune.study.lab import Lab
-from expertune.study.result import Study, in_points, points, read, spelled
+from expertune.study.result import Study, in_points, points, spelled
 
 SIZES = (5, 10, 26, 50, 100)
 STEPS = 40
@@ -44,7 +44,7 @@ def study(lab: Lab) -> Study:
             _smallest("With generated questions", [item for item in found if item.augmented]),
             _smallest("With the user's own questions only", [item for item in found if not item.augmented]),
             f"All {len(pairs)} pairs with generated questions: {spelled(everything.domain)}, "
-            f"{read(everything.domain)}.",
+            f"{everything.domain.outcome}.",
         ),
         columns=("pairs", "questions", "domain gain", "low", "high", "general gain"),
         rows=tuple(
