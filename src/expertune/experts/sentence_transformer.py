@@ -78,6 +78,12 @@ class SentenceTransformerExpert(CosineExpert):
         """Whose vectors these are: one for each precision."""
         return self._rounded if self._bfloat16 else self._exact
 
+    @property
+    def separate(self) -> bool:
+        """Whether questions and documents have an encoder each, as the folder's files say."""
+        modules = _json(Path(self._source.location) / "modules.json")
+        return any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or [])
+
     def settle(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> None:
         """Decide in which precision to compute, by a sample of the texts; what was found is kept in the cache."""
         if not self._undecided:
@@ -131,10 +137,7 @@ class SentenceTransformerExpert(CosineExpert):
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""
         folder = Path(self._source.location)
-        if not folder.is_dir():
-            return False
-        modules = _json(folder / "modules.json")
-        if any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or []):
+        if not folder.is_dir() or self.separate:
             return False
         own = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
         if any(own.values()) and None in (self._query_prompt, self._document_prompt):

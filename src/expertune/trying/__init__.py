@@ -98,8 +98,9 @@ def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBy
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
     documents = data.load_corpus(corpus)
     untouched = embedding_expert(name)
-    # A model tuned on the query side keeps its base's documents: they need not be encoded twice.
-    shared = section is not None and section.mode == "query" and section.base == name
+    # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
+    # say: selection may have chosen another mode than the config names.
+    shared = section is not None and section.base == name and getattr(tuned, "separate", False)
     cache = MemoryCache()
     return SideBySide(
         documents,
