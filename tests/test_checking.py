@@ -188,9 +188,9 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
-def test_every_setting_that_is_weighed_costs_a_tuning(faq, tiny_model):
+def test_every_setting_that_is_weighed_costs_a_tuning_but_tied_shares_that_of_query(faq, tiny_model):
     train = {"base": str(tiny_model), "steps": 10, "batch_size": 8}
-    weighed = {"steps": [20], "strategies": ["hard"], "modes": ["query"]}
+    weighed = {"steps": [20], "strategies": ["hard"], "modes": ["query", "tied"]}
     costs = checking.check(_values(faq, train=train, select=weighed)).costs
     (training,) = (cost for cost in costs if cost.stage == "train")
     assert training.items == 8 * (2 * (10 + 20) + 10)

@@ -338,6 +338,11 @@ class Config(Section):
             raise ValueError(
                 f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"
             )
+        if self.evaluate.ship_confidence > self.evaluate.confidence:
+            raise ValueError(
+                f"evaluate.ship_confidence = {self.evaluate.ship_confidence:g} is above evaluate.confidence = "
+                f"{self.evaluate.confidence:g}: what was shown to be better would not ship"
+            )
         return self
 
 

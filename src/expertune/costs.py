@@ -96,15 +96,16 @@ def _training(config: Config, questions: int) -> tuple[int, str, float]:
     section, choice = config.train, config.select
     base, probe = PluginSpec(model=section.base), data.load_probe()
     weighed = select.settings(config.label.strategy, section, choice)
-    steps = [setting.steps for setting in weighed] + [section.steps] * choice.refit
-    seen = sum(steps) * section.batch_size
-    scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"] * (FULL_MODE if section.mode == "full" else 1.0)
+    tunings = [*{setting.tuning: setting for setting in weighed}.values(), *weighed[:1] * choice.refit]
+    steps = sum(setting.steps for setting in tunings)
+    paid = sum(setting.steps * (FULL_MODE if setting.mode == "full" else 1.0) for setting in tunings)
+    scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
     asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in probe.queries)
     choosing = _embedding(
         base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in probe.documents)
     )
-    seconds = LOADING + seen * SECONDS_PER_EXAMPLE * scale + choosing
-    return seen, f"questions in {sum(steps)} steps", seconds
+    seconds = LOADING + paid * section.batch_size * SECONDS_PER_EXAMPLE * scale + choosing
+    return steps * section.batch_size, f"questions in {steps} steps", seconds
 
 
 def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> tuple[int, str, float]:

@@ -62,6 +62,11 @@ class Setting:
     mode: str
     steps: int
 
+    @property
+    def tuning(self) -> str:
+        """Name of its tuning: tied and query mode differ in what documents are encoded with, so they share one."""
+        return f"{self.strategy}-{'full' if self.mode == 'full' else 'query'}-{self.steps}"
+
 
 def settings(strategy: str, section: TrainSection, choice: SelectSection) -> tuple[Setting, ...]:
     """Return every combination of what is to be weighed, the configured one first."""

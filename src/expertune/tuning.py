@@ -144,10 +144,7 @@ def tune_and_choose(
             learn = relabels.get(setting.strategy)
             learned[setting.strategy] = part.targets if learn is None else np.asarray(learn(fold.train).targets)
         some = replace(part, targets=learned[setting.strategy])
-        # Tied and query mode differ in what documents are encoded with, not in the tuning: they share one.
-        encoded = "full" if setting.mode == "full" else "query"
-        name = f"choosing-{setting.strategy}-{encoded}-{setting.steps}"
-        tunings[setting] = _tune(base, some, section, setting, scratch / name, report)
+        tunings[setting] = _tune(base, some, section, setting, scratch / f"choosing-{setting.tuning}", report)
         factors = {0.0, *choice.factors} if setting == own else {*choice.factors} - {0.0}
         trials += _trials(base, tunings[setting].folder, base_encoder, validation, probe, setting, sorted(factors))
     selection = select.choose(trials, choice)
