@@ -283,7 +283,7 @@ def _refused_without_hint(result: Result) -> str:
 
 
 def test_options_are_checked_like_the_file(tmp_path):
-    assert "train.steps" in _refused_without_hint(_call("run", "--set", "train.steps=0"))
+    assert "train.steps" in _refused_without_hint(_call("run", "--set", "train.steps=-1"))
     assert "--set train.steps=50" in _refused(_call("run", "--set", "train.steps"), "section.key=value")
 
 

@@ -245,7 +245,9 @@ class TrainSection(Section):
     known_share: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
     )
-    steps: Count = Field(default=50, description="optimiser steps")
+    steps: int = Field(
+        default=0, ge=0, le=1_000_000_000, description="optimiser steps; 0: four passes over the questions, 50 to 200"
+    )
     batch_size: Count = Field(default=64, description="questions a step")
     learning_rate: Positive = Field(default=4e-4, description="peak, with linear decay")
     warmup: Fraction = Field(default=0.1, description="share of steps that warm up")

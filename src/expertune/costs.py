@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expertune import data, models, select
+from expertune import data, models, select, train
 from expertune.augment import pieces_each, questions_each
 from expertune.config import AugmentSection, Config, PluginSpec
 from expertune.expansion import Expansion
@@ -93,7 +93,7 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float
 
 def _training(config: Config, questions: int) -> tuple[int, str, float]:
     """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
-    section, choice = config.train, config.select
+    section, choice = train.planned(config.train, questions), config.select
     base, probe = PluginSpec(model=section.base), data.load_probe()
     weighed = select.settings(config.label.strategy, section, choice)
     tunings = [*{setting.tuning: setting for setting in weighed}.values(), *weighed[:1] * choice.refit]

@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 VERSION = 3
 """Raise when the same data and settings give other weights, so that no older tuning is reused."""
 
+PASSES, FEWEST, MOST = 4, 50, 200
+"""How often each question is tuned on, and the least and most steps for it, where a config sets no steps.
+
+Measured on three development sets (docs/performance.md). Raise VERSION with them: keys hold only what a config sets.
+"""
+
 _WEIGHTS = "weights.safetensors"
 _LOSSES = "losses.json"
 
@@ -63,6 +69,12 @@ def load_encoder(source: ModelSource) -> SentenceTransformer:
     return SentenceTransformer(source.location, device=None, local_files_only=local, trust_remote_code=False)
 
 
+def planned(section: TrainSection, questions: int) -> TrainSection:
+    """Return the section with its optimiser steps: those it sets, else PASSES over so many questions."""
+    steps = math.ceil(PASSES * questions / section.batch_size)
+    return section if section.steps else section.model_copy(update={"steps": min(max(steps, FEWEST), MOST)})
+
+
 def tune(
     base: ModelSource,
     data: TrainingData,
@@ -83,6 +95,7 @@ def tune(
         TrainingError: the loss stopped being a number, memory runs out with halves too, or a batch cannot be shared.
     """
     _check(section, data)
+    section = planned(section, len(data.questions))
     part = folder.with_name(f"{folder.name}.part")
     if (folder / _LOSSES).exists():
         return tuple(json.loads((folder / _LOSSES).read_text(encoding="utf-8")))

@@ -106,6 +106,8 @@ def tune_and_choose(
 
     What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
     """
+    # Both tunings take as many steps: how far to go would else be chosen for another one.
+    section = train.planned(section, len(questions.items))
     hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
     fold = select.fold(questions, choice, seed=section.seed)
     rows = np.arange(len(questions.items))

@@ -46,6 +46,9 @@ from expertune.store import fingerprint
 VERSION = 1
 """Raise when what a piece holds or how it is tuned changes its meaning."""
 
+STEPS = 50
+"""Optimiser steps of a study whose config sets none: it compares many tunings with each other."""
+
 FACTORS = (0.25, 0.5, 0.75, 1.0)
 """Where pieces are measured, from base (0) to tuned (1): the same for all studies, so that they share pieces."""
 
@@ -98,7 +101,8 @@ class Lab:
     """
 
     def __init__(self, config: Config, report: Report, *, seeds: int = 0) -> None:
-        self.config = config
+        steps = config.train.steps or STEPS
+        self.config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
         self.report = report
         self._seeds = seeds
         self._run = Run(config, report)
