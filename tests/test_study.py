@@ -203,6 +203,14 @@ def test_the_base_gains_nothing_over_itself_and_sets_count_the_same(config):
     assert len(clusters) == len(values)
 
 
+def test_a_study_takes_fewer_steps_than_a_run_where_the_config_sets_none(config):
+    from expertune.study.lab import STEPS
+
+    unset = config.model_copy(update={"train": config.train.model_copy(update={"steps": 0})})
+    assert Lab(unset, lambda _: None).config.train.steps == STEPS
+    assert Lab(config, lambda _: None).config.train.steps == config.train.steps
+
+
 def test_a_panel_of_one_is_that_expert_whatever_the_aggregation(config):
     panel = Panel(Lab(config, lambda _: None), config.label)
     alone = {name: panel.held_out([0], name) for name in EVERY}

@@ -300,6 +300,12 @@ def test_interpolation_goes_from_base_to_tuned(base, data, tmp_path):
             torch.testing.assert_close(mixed[name], value + factor * (end.state_dict()[name] - value))
 
 
+@pytest.mark.parametrize(("questions", "steps"), [(1, 50), (800, 50), (801, 51), (2291, 144), (3200, 200), (5455, 200)])
+def test_steps_follow_the_number_of_questions_where_none_are_set(questions, steps):
+    assert train.planned(TrainSection(batch_size=64), questions).steps == steps
+    assert train.planned(TrainSection(batch_size=64, steps=7), questions).steps == 7
+
+
 def test_a_saved_query_side_model_answers_like_its_two_halves(base, data, tmp_path):
     from sentence_transformers import SentenceTransformer
 

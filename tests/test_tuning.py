@@ -92,6 +92,23 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     assert len(choosing.unrelated) == len(choosing.unrelated_vectors) > len(job["sentences"])
 
 
+def test_both_tunings_take_the_steps_that_all_questions_ask_for(job, tmp_path, monkeypatch):
+    taken = []
+
+    def note(base, data, section, *arguments, **options):
+        taken.append((len(data.questions), section.steps))
+        return tune(base, data, section, *arguments, **options)
+
+    tune = train.tune
+    monkeypatch.setattr(train, "tune", note)
+    monkeypatch.setattr(train, "FEWEST", 2)
+    monkeypatch.setattr(select, "choose", lambda trials, choice: Selection(1.0, 3, (), "all of the way"))
+    model = run(job, tmp_path, steps=0)
+    part, whole = taken
+    assert part[0] < whole[0] == len(ASKED)
+    assert part[1] == whole[1] == model.steps == train.PASSES * len(ASKED) / 4
+
+
 def test_nothing_that_the_choice_looks_at_holds_a_validation_question(job, tmp_path, monkeypatch):
     """Neither the documents tuned towards, nor those that are found; the model that is kept is tuned on all."""
     given, found = [], []
