@@ -203,10 +203,7 @@ def run_pieces(given: argparse.Namespace) -> None:
         done = read_pieces(file)
         prepared = json.loads((given.runs / f"{piece['set']}.json").read_text(encoding="utf-8"))
         ours = piece["contender"].startswith(OURS)
-        measured = sorted(name for name, kind in prepared["kinds"].items())
-        keys = prepared["keys"][" ".join(given.vary)]
-        what = "" if piece["contender"] == "base" else keys["ours" if ours else "questions"]
-        piece["key"] = "|".join([what, *measured])
+        piece["key"] = "|".join([made_of(piece["contender"], prepared), *sorted(prepared["kinds"])])
         if any(_same(piece, other) and other["seed"] == piece["seed"] for other in done):
             continue
         like = [other for other in done if _same(piece, other) and not ours]
@@ -223,6 +220,12 @@ def run_pieces(given: argparse.Namespace) -> None:
             pieces.write(line)
         made = json.loads(line)
         print(f"  {time.perf_counter() - started:.0f} s in all, chosen {made['chosen']}", flush=True)
+
+
+def made_of(contender: str, prepared: Mapping[str, Any]) -> str:
+    """Return the fingerprint of what a contender is made of now: the training questions, and ours of its settings."""
+    name, _, vary = contender.partition(" ")
+    return "" if name == "base" else str(prepared["keys"].get(vary, {}).get("ours" if name == OURS else "questions"))
 
 
 def read_pieces(file: Path) -> list[Piece]:
@@ -368,7 +371,13 @@ def collect(given: argparse.Namespace) -> None:
     pieces = read_pieces(given.runs / "pieces.jsonl")
     prepared = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(given.runs.glob("*.json"))}
     kinds = {name: made["kinds"] for name, made in prepared.items()}
-    found = Collected([piece for piece in pieces if piece["set"] in kinds], kinds)
+    # Pieces of other questions, or of earlier defaults, are of another contender that has the same name.
+    pieces = [
+        piece
+        for piece in pieces
+        if piece["set"] in kinds and piece["key"].split("|")[0] == made_of(piece["contender"], prepared[piece["set"]])
+    ]
+    found = Collected(pieces, kinds)
     names = [name for name in dict.fromkeys(piece["contender"] for piece in pieces) if name != "base"]
     rows = [found.row(name) for name in sorted(names, key=lambda name: (not name.startswith(OURS), name))]
     for row in rows:

@@ -182,7 +182,7 @@ def test_seeds_that_differ_widen_the_interval_and_sets_count_the_same(quality):
     assert quality.interval([]) is None
 
 
-def piece(name, values, *, general=0.5, seed=0, later=False):
+def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
     measured = {
         "test_seen": {"values": values},
         "cranfield": {"values": [general, general]},
@@ -202,7 +202,7 @@ def piece(name, values, *, general=0.5, seed=0, later=False):
         "set": "shop",
         "seed": seed,
         "later": later,
-        "key": "k",
+        "key": f"{'' if name == 'base' else made}|cranfield|test_seen",
         "measured": measured,
         **rest,
     }
@@ -216,10 +216,13 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
         piece("expertune", [0.7, 0.7]),
         piece("mnrl", [0.6, 0.6], general=0.4),
         piece("mnrl", [0.8, 0.8], general=0.4, seed=1),
+        piece("expertune", [0.9, 0.9], seed=1, made="earlier defaults"),
     ]
     (tmp_path / "pieces.jsonl").write_text("\n".join(map(json.dumps, pieces)), encoding="utf-8")
     kinds = {"test_seen": "seen", "cranfield": "general"}
-    (tmp_path / "shop.json").write_text(json.dumps({"kinds": kinds, "counts": {}, "seconds": {}}), encoding="utf-8")
+    keys = {"": {"ours": "k", "questions": "k"}}
+    prepared = {"kinds": kinds, "keys": keys, "counts": {}, "seconds": {}}
+    (tmp_path / "shop.json").write_text(json.dumps(prepared), encoding="utf-8")
     quality.collect(Namespace(runs=tmp_path, result=tmp_path / "made.json"))
     made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
     ours, theirs = made["contenders"]

@@ -270,11 +270,11 @@ class SelectSection(Section):
     """What validation data may choose."""
 
     factors: tuple[Fraction, ...] = Field(
-        default=(0.0, 0.25, 0.5, 0.75, 1.0),
+        default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         description="interpolation factors between base (0) and tuned (1) to weigh",
     )
     prior: Fraction = Field(
-        default=0.75,
+        default=0.6,
         description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
     )
     steps: tuple[Count, ...] = Field(default=(), description="other numbers of steps to weigh; each is a tuning more")
