@@ -300,7 +300,9 @@ def test_interpolation_goes_from_base_to_tuned(base, data, tmp_path):
             torch.testing.assert_close(mixed[name], value + factor * (end.state_dict()[name] - value))
 
 
-@pytest.mark.parametrize(("questions", "steps"), [(1, 50), (800, 50), (801, 51), (2291, 144), (3200, 200), (5455, 200)])
+@pytest.mark.parametrize(
+    ("questions", "steps"), [(1, 50), (1600, 50), (1601, 51), (2291, 72), (6400, 200), (9999, 200)]
+)
 def test_steps_follow_the_number_of_questions_where_none_are_set(questions, steps):
     assert train.planned(TrainSection(batch_size=64), questions).steps == steps
     assert train.planned(TrainSection(batch_size=64, steps=7), questions).steps == 7

@@ -246,7 +246,7 @@ class TrainSection(Section):
         default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
     )
     steps: int = Field(
-        default=0, ge=0, le=1_000_000_000, description="optimiser steps; 0: four passes over the questions, 50 to 200"
+        default=0, ge=0, le=1_000_000_000, description="optimiser steps; 0: two passes over the questions, 50 to 200"
     )
     batch_size: Count = Field(default=64, description="questions a step")
     learning_rate: Positive = Field(default=4e-4, description="peak, with linear decay")
@@ -270,11 +270,11 @@ class SelectSection(Section):
     """What validation data may choose."""
 
     factors: tuple[Fraction, ...] = Field(
-        default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        default=(0.0, 0.25, 0.5, 0.75, 1.0),
         description="interpolation factors between base (0) and tuned (1) to weigh",
     )
     prior: Fraction = Field(
-        default=0.6,
+        default=0.75,
         description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
     )
     steps: tuple[Count, ...] = Field(default=(), description="other numbers of steps to weigh; each is a tuning more")
