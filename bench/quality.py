@@ -222,10 +222,13 @@ def run_pieces(given: argparse.Namespace) -> None:
         print(f"  {time.perf_counter() - started:.0f} s in all, chosen {made['chosen']}", flush=True)
 
 
-def made_of(contender: str, prepared: Mapping[str, Any]) -> str:
-    """Return the fingerprint of what a contender is made of now: the training questions, and ours of its settings."""
+def made_of(contender: str, prepared: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint of what a contender is made of now: the training questions, and ours of its settings.
+
+    None: the set was never prepared with what the contender's name says is varied.
+    """
     name, _, vary = contender.partition(" ")
-    return "" if name == "base" else str(prepared["keys"].get(vary, {}).get("ours" if name == OURS else "questions"))
+    return "" if name == "base" else prepared["keys"].get(vary, {}).get("ours" if name == OURS else "questions")
 
 
 def read_pieces(file: Path) -> list[Piece]:

@@ -106,9 +106,9 @@ def test_another_setting_is_kept_only_where_it_is_better_by_two_standard_errors(
     other = Setting("hard", "full", 50)
     own = [trial(0.0, 0.0), trial(0.75, 0.10), trial(1.0, 0.10)]
     near = trial(0.75, 0.101, noise=0.05, setting=other)
-    little = choose([*own, trial(0.5, 0.10, setting=other), near], SelectSection(prior=0.75))
+    little = choose([*own, trial(0.5, 0.10, setting=other), near], SelectSection())
     assert [item.chosen for item in little.candidates] == [False, True, False, False, False]
-    much = choose([*own, trial(0.5, 0.10, setting=other), trial(0.75, 0.2, setting=other)], SelectSection(prior=0.75))
+    much = choose([*own, trial(0.5, 0.10, setting=other), trial(0.75, 0.2, setting=other)], SelectSection())
     assert [item.chosen for item in much.candidates] == [False, False, False, False, True]
     assert much.why.startswith("factor 0.75 on hard labels in full mode, 50 steps, the nearest to 0.75")
     assert (much.candidates[4].strategy, much.candidates[4].mode, much.candidates[4].step) == ("hard", "full", 50)
@@ -172,7 +172,7 @@ def test_the_base_must_be_among_the_trials():
 
 def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     trials = [trial(0.0, 0.0), trial(0.5, 0.05, general=-0.004), trial(1.0, 0.10, general=-0.008)]
-    chosen = choose(trials, SelectSection(prior=0.75))
+    chosen = choose(trials, SelectSection())
     (base, half, whole) = chosen.candidates
     assert [item.factor for item in chosen.candidates] == [0.0, 0.5, 1.0]
     assert {item.step for item in chosen.candidates} == {100} == {chosen.step}

@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-import torch
 from sentence_transformers import SentenceTransformer
 
 from expertune.errors import ConfigError, DataError, ModelUnavailableError
@@ -26,6 +25,7 @@ from expertune.report.page import policy_hash
 from expertune.train import assemble
 from expertune.trying import SHOWN, SideBySide, side_by_side
 from expertune.trying.server import LONGEST, PageServer
+from test_export import moved
 
 HOSTILE = "<script>alert(1)</script> & \"quotes\" 'too'"
 DOCUMENTS = tuple(
@@ -266,11 +266,8 @@ def test_the_files_say_what_documents_are_encoded_with(tiny_model: Path, corpus:
     run = corpus.parent
     # The config's mode is query, but where selection weighs modes, one encoder may have been chosen for both sides.
     (run / "config.toml").write_text(f'[train]\nbase = "{tiny_model}"\nmode = "query"\n', encoding="utf-8")
-    base, tuned = (SentenceTransformer(str(tiny_model), device="cpu") for _ in range(2))
-    with torch.no_grad():
-        for value in tuned.parameters():
-            value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(3)))
-    assemble(tuned, base if separate else None, run / "model")
+    base = SentenceTransformer(str(tiny_model), device="cpu")
+    assemble(moved(tiny_model, "everything"), base if separate else None, run / "model")
     first = side_by_side(str(run / "model"), corpus).ask("pay by card").tuned[0]
     assert (first.document.text == "pay by card" and round(first.score, 4) == 1.0) is same
 

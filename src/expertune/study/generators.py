@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from expertune.records import Role
 from expertune.statistics import Interval
-from expertune.study.lab import Lab, Point
+from expertune.study.lab import STEPS, Lab, Point
 from expertune.study.result import Study, in_points, points, spelled
-
-STEPS = 50
-"""Fewer steps than a run takes: groups of questions are compared with each other, and there are many tunings."""
 
 SEEDS = 2
 
