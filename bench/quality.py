@@ -6,7 +6,12 @@
     python bench/quality.py --table                                  # only collect what there is
 
 A piece is one contender on one set with one seed, in a process of its own; it becomes one line of
-runs/quality/pieces.jsonl. The table goes to bench/results/quality.json as well. Gains are nDCG@10 x 100 over the base.
+bench/results/quality/pieces.jsonl, which is kept with the code: another machine goes on from there. The table goes to
+bench/results/quality.json. Gains are nDCG@10 x 100 over the base.
+
+A piece belongs to the recipe that it was made with: data, generators, experts, and for ours its settings. The same
+recipe writes almost the same questions on every machine, not quite: rounding decides between words that are nearly as
+likely. Where the pieces of a set were made with several such lists, the table says so.
 
 Every peer is tuned over a small grid on our validation fold, for the first of its seeds; the other seeds take that
 choice. One training of a peer may take as long as `--budget`; by default as long as ours took on that set, which is why
@@ -43,6 +48,7 @@ PEERS = (
 OURS = "expertune"
 METRIC = "ndcg@10"
 BUDGET = 150.0
+PIECES = HERE / "results" / "quality"
 RESULT = HERE / "results" / "quality.json"
 PAGE = ROOT / "docs" / "findings.md"
 BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
@@ -74,8 +80,8 @@ def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
 
 
 def write_prepared(given: argparse.Namespace, name: str) -> None:
-    """Write what all pieces of a set share: a key of the training questions, seconds of the stages, kinds of splits."""
-    from expertune import tuning
+    """Write what all pieces of a set share: keys of the recipe, seconds of the stages, kinds of splits."""
+    from expertune import data, tuning
     from expertune.records import Role
     from expertune.store import fingerprint
 
@@ -84,12 +90,12 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     kinds = {
         _name(judged): kind(judged, labelled) if judged.role is Role.DOMAIN else "general" for judged in result.judged
     }
-    file = given.runs / f"{name}.json"
+    file = given.pieces / f"{name}.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
-    sections = config.model_dump(mode="json", include={"label", "train", "select"})
-    questions = fingerprint([[item.text, item.document_ids] for item in result.questions.items])
-    ours = fingerprint(questions, config.score.model_dump(mode="json"), sections, *tuning.VERSION)
+    sections = config.model_dump(mode="json", include={"augment", "score", "label", "train", "select"})
+    questions = fingerprint(data.fingerprint(config.data), sections.pop("augment"))
+    ours = fingerprint(questions, sections, *tuning.VERSION)
     prepared = {
         "kinds": kinds,
         "keys": {**before.get("keys", {}), " ".join(given.vary): {"questions": questions, "ours": ours}},
@@ -122,7 +128,8 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     from expertune.encoders import CachedEncoder
     from expertune.evaluate import measure
     from expertune.score import load_experts
-    from expertune.store import Store
+    from expertune.store import Store, fingerprint
+    from expertune.train import use_bf16
 
     config, result = prepare(given, wanted["set"])
     dataset, questions, scores = result.dataset, result.questions, result.scores
@@ -149,10 +156,14 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
         for judged in result.judged:
             found = measure(outcome.encoder, judged, wanted["contender"])
             values = [round(float(value), 5) for value in found.values[METRIC]]
-            clusters = {"clusters": list(found.clusters)} if wanted["contender"] == "base" else {}
+            # Numbers for the answers' ids: nothing of the data goes into the results.
+            numbers = np.unique(found.clusters, return_inverse=True)[1].tolist()
+            clusters = {"clusters": numbers} if wanted["contender"] == "base" else {}
             measured[_name(judged)] = {"values": values, **clusters}
     line = {
         **{key: wanted[key] for key in ("contender", "set", "seed", "later", "key")},
+        "questions": fingerprint([[item.text, item.document_ids] for item in result.questions.items])[:16],
+        "bf16": use_bf16("auto"),
         "chosen": dict(outcome.chosen),
         "searched": wanted["chosen"] is None,
         "seconds": round(outcome.seconds, 1),
@@ -196,12 +207,12 @@ def wanted_pieces(given: argparse.Namespace) -> Iterator[Piece]:
 
 def run_pieces(given: argparse.Namespace) -> None:
     """Run what is not there yet, each in a fresh process."""
-    file = given.runs / "pieces.jsonl"
+    file = given.pieces / "pieces.jsonl"
     for name in given.sets:
         _child(given, ["--prepare", name])
     for piece in wanted_pieces(given):
         done = read_pieces(file)
-        prepared = json.loads((given.runs / f"{piece['set']}.json").read_text(encoding="utf-8"))
+        prepared = json.loads((given.pieces / f"{piece['set']}.json").read_text(encoding="utf-8"))
         ours = piece["contender"].startswith(OURS)
         piece["key"] = "|".join([made_of(piece["contender"], prepared), *sorted(prepared["kinds"])])
         if any(_same(piece, other) and other["seed"] == piece["seed"] for other in done):
@@ -223,7 +234,7 @@ def run_pieces(given: argparse.Namespace) -> None:
 
 
 def made_of(contender: str, prepared: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of what a contender is made of now: the training questions, and ours of its settings.
+    """Return the fingerprint of what a contender is made of now: the recipe of the questions, and ours of its settings.
 
     None: the set was never prepared with what the contender's name says is varied.
     """
@@ -245,7 +256,16 @@ def _same(piece: Piece, other: Piece) -> bool:
 
 def _child(given: argparse.Namespace, arguments: Sequence[str], *, fatal: bool = True) -> bool:
     command = [sys.executable, str(HERE / "quality.py"), *arguments, "--threads", str(given.threads)]
-    command += ["--shared", str(given.shared), "--runs", str(given.runs), "--general", *given.general]
+    command += [
+        "--shared",
+        str(given.shared),
+        "--runs",
+        str(given.runs),
+        "--pieces",
+        str(given.pieces),
+        "--general",
+        *given.general,
+    ]
     for change in given.vary:
         command += ["--vary", change]
     failed = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode
@@ -371,16 +391,19 @@ class Collected:
 
 def collect(given: argparse.Namespace) -> None:
     """Write bench/results/quality.json and print the table."""
-    pieces = read_pieces(given.runs / "pieces.jsonl")
-    prepared = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(given.runs.glob("*.json"))}
+    pieces = read_pieces(given.pieces / "pieces.jsonl")
+    prepared = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(given.pieces.glob("*.json"))}
     kinds = {name: made["kinds"] for name, made in prepared.items()}
-    # Pieces of other questions, or of earlier defaults, are of another contender that has the same name.
+    # Pieces of another recipe, or of earlier defaults, are of another contender that has the same name.
     pieces = [
         piece
         for piece in pieces
         if piece["set"] in kinds and piece["key"].split("|")[0] == made_of(piece["contender"], prepared[piece["set"]])
     ]
     found = Collected(pieces, kinds)
+    lists = {name: len({piece["questions"] for piece in pieces if piece["set"] == name}) for name in kinds}
+    for name in (name for name, count in lists.items() if count > 1):
+        print(f"{name}: pieces with {lists[name]} lists of training questions, written on different machines")
     names = [name for name in dict.fromkeys(piece["contender"] for piece in pieces) if name != "base"]
     rows = [found.row(name) for name in sorted(names, key=lambda name: (not name.startswith(OURS), name))]
     for row in rows:
@@ -395,7 +418,10 @@ def collect(given: argparse.Namespace) -> None:
         "metric": "nDCG@10 x 100, gain over the base",
         "machine": machine(),
         "base": base,
-        "preparation": {name: {key: made[key] for key in ("counts", "seconds")} for name, made in prepared.items()},
+        "preparation": {
+            name: {**{key: made[key] for key in ("counts", "seconds")}, "lists_of_questions": lists[name]}
+            for name, made in prepared.items()
+        },
         "contenders": rows,
     }
     given.result.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -473,13 +499,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality")
+    parser.add_argument("--pieces", type=Path, default=PIECES, help="where finished pieces are kept")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--prepare", metavar="SET", help=argparse.SUPPRESS)
     parser.add_argument("--piece", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--into", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    given.runs.mkdir(parents=True, exist_ok=True)
+    given.pieces.mkdir(parents=True, exist_ok=True)
     if given.prepare:
         return write_prepared(given, given.prepare)
     if given.piece:

@@ -189,7 +189,7 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
     }
     if name == "base":
         for part in measured.values():
-            part["clusters"] = [str(i) for i in range(len(part["values"]))]
+            part["clusters"] = list(range(len(part["values"])))
     rest = {
         "chosen": {},
         "searched": True,
@@ -203,6 +203,7 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
         "seed": seed,
         "later": later,
         "key": f"{'' if name == 'base' else made}|cranfield|test_seen",
+        "questions": "texts",
         "measured": measured,
         **rest,
     }
@@ -223,7 +224,7 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     keys = {"": {"ours": "k", "questions": "k"}}
     prepared = {"kinds": kinds, "keys": keys, "counts": {}, "seconds": {}}
     (tmp_path / "shop.json").write_text(json.dumps(prepared), encoding="utf-8")
-    quality.collect(Namespace(runs=tmp_path, result=tmp_path / "made.json"))
+    quality.collect(Namespace(pieces=tmp_path, result=tmp_path / "made.json"))
     made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
     ours, theirs = made["contenders"]
     assert (ours["name"], ours["domain"], ours["general"], ours["on_front"]) == (
