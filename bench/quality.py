@@ -87,9 +87,12 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
 
     config, result = prepare(given, name)
     labelled = result.dataset.labelled_ids
-    kinds = {
-        _name(judged): kind(judged, labelled) if judged.role is Role.DOMAIN else "general" for judged in result.judged
-    }
+
+    def kind_of(judged: Any) -> str:
+        if judged.role is Role.DOMAIN:
+            return kind(judged, labelled)
+        return "general" if judged.dataset in GENERAL else "further"
+
     file = given.pieces / f"{name}.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
@@ -97,7 +100,7 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     questions = fingerprint(data.fingerprint(config.data), sections.pop("augment"))
     ours = fingerprint(questions, sections, *tuning.VERSION)
     prepared = {
-        "kinds": kinds,
+        "kinds": {**before.get("kinds", {}), **{_name(judged): kind_of(judged) for judged in result.judged}},
         "keys": {**before.get("keys", {}), " ".join(given.vary): {"questions": questions, "ours": ours}},
         "counts": {"documents": len(result.dataset.documents), "questions": len(result.questions.items)},
         "seconds": {**before.get("seconds", {}), **fresh},
@@ -214,8 +217,10 @@ def run_pieces(given: argparse.Namespace) -> None:
         done = read_pieces(file)
         prepared = json.loads((given.pieces / f"{piece['set']}.json").read_text(encoding="utf-8"))
         ours = piece["contender"].startswith(OURS)
-        piece["key"] = "|".join([made_of(piece["contender"], prepared), *sorted(prepared["kinds"])])
-        if any(_same(piece, other) and other["seed"] == piece["seed"] for other in done):
+        piece["key"] = made_of(piece["contender"], prepared)
+        wanted = {split for split, kind in prepared["kinds"].items() if kind in ("seen", "unseen")} | {*given.general}
+        same = (other for other in done if _same(piece, other) and other["seed"] == piece["seed"])
+        if any(wanted <= other["measured"].keys() for other in same):
             continue
         like = [other for other in done if _same(piece, other) and not ours]
         piece["chosen"] = like[0]["chosen"] if like else None
@@ -333,17 +338,23 @@ class Collected:
         groups: dict[str, list[Stratum]] = {}
         for name in dict.fromkeys(key[0] for key in mine):
             base = self.base[name]
-            seeds = [key[1] for key in mine if key[0] == name and (than == "base" or key in theirs)]
             for split, kind in self.kinds[name].items():
-                everybody = [base, *(mine[name, seed]["measured"] for seed in seeds)]
-                everybody += [theirs[name, seed]["measured"] for seed in seeds] if than != "base" else []
-                if kind not in kinds or not seeds or not all(split in measured for measured in everybody):
+                if kind not in kinds or split not in base:
+                    continue
+                seeds = [
+                    key[1]
+                    for key, piece in mine.items()
+                    if key[0] == name
+                    and split in piece["measured"]
+                    and (than == "base" or (key in theirs and split in theirs[key]["measured"]))
+                ]
+                if not seeds:
                     continue
                 own = np.array([mine[name, seed]["measured"][split]["values"] for seed in seeds])
                 other = [
                     (base if than == "base" else theirs[name, seed]["measured"])[split]["values"] for seed in seeds
                 ]
-                label = split if kind == "general" else f"{name}/{split}"
+                label = split if kind in ("general", "further") else f"{name}/{split}"
                 groups.setdefault(name, []).append((label, own - np.array(other), base[split]["clusters"]))
         return groups
 
@@ -355,10 +366,9 @@ class Collected:
         def over(kinds: Sequence[str], *, later: bool = False) -> dict[str, float] | None:
             return interval(self.strata(contender, kinds, later=later).values())
 
-        sets = {stratum[0] for group in general.values() for stratum in group}
-        each = {
-            name: interval([[s for s in group if s[0] == name] for group in general.values()]) for name in sorted(sets)
-        }
+        everywhere = self.strata(contender, ("general", "further")).values()
+        sets = {stratum[0] for group in everywhere for stratum in group}
+        each = {name: interval([[s for s in group if s[0] == name] for group in everywhere]) for name in sorted(sets)}
         splits = {s[0]: {"seeds": len(s[1]), **interval([[s]])} for group in domain.values() for s in group}  # type: ignore[dict-item]
         pooled, general_pooled = interval(domain.values()), interval(general.values())
         return {
@@ -398,7 +408,7 @@ def collect(given: argparse.Namespace) -> None:
     pieces = [
         piece
         for piece in pieces
-        if piece["set"] in kinds and piece["key"].split("|")[0] == made_of(piece["contender"], prepared[piece["set"]])
+        if piece["set"] in kinds and piece["key"] == made_of(piece["contender"], prepared[piece["set"]])
     ]
     found = Collected(pieces, kinds)
     lists = {name: len({piece["questions"] for piece in pieces if piece["set"] == name}) for name in kinds}
@@ -490,7 +500,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--contenders", nargs="*", default=(OURS, *PEERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1))
-    parser.add_argument("--general", nargs="*", default=GENERAL, help="folders of --shared; scifact is slow to embed")
+    parser.add_argument("--general", nargs="*", default=GENERAL, help="folders of --shared, to measure on")
     parser.add_argument("--later", action="store_true", help="measure the inductive case")
     parser.add_argument(
         "--vary", action="append", default=[], metavar="KEY=VALUE", help="change a default; names then say so"

@@ -202,7 +202,7 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
         "set": "shop",
         "seed": seed,
         "later": later,
-        "key": f"{'' if name == 'base' else made}|cranfield|test_seen",
+        "key": "" if name == "base" else made,
         "questions": "texts",
         "measured": measured,
         **rest,
