@@ -224,7 +224,7 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     keys = {"": {"ours": "k", "questions": "k"}}
     prepared = {"kinds": kinds, "keys": keys, "counts": {}, "seconds": {}}
     (tmp_path / "shop.json").write_text(json.dumps(prepared), encoding="utf-8")
-    quality.collect(Namespace(pieces=tmp_path, result=tmp_path / "made.json"))
+    quality.collect(Namespace(pieces=tmp_path, sets=["shop"], result=tmp_path / "made.json"))
     made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
     ours, theirs = made["contenders"]
     assert (ours["name"], ours["domain"], ours["general"], ours["on_front"]) == (
