@@ -64,6 +64,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "label.perplexity": (3.0, {}, Stage.LABEL),
     "label.shrinkage": (5.0, {}, Stage.LABEL),
     "train.mode": ("full", {}, Stage.TRAIN),
+    "train.frozen": (0.0, {}, Stage.TRAIN),
     "train.loss": ("symmetric", {}, Stage.TRAIN),
     "train.temperature": (0.5, {}, Stage.TRAIN),
     "train.logit_adjustment": (0.0, {}, Stage.TRAIN),

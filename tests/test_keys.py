@@ -66,6 +66,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "label.shrinkage": (1.0, Stage.LABEL),
     "train.base": ("base-2", Stage.LABEL),
     "train.mode": ("full", Stage.TRAIN),
+    "train.frozen": (0.0, Stage.TRAIN),
     "train.lora_rank": (4, Stage.TRAIN),
     "train.loss": ("symmetric", Stage.TRAIN),
     "train.temperature": (0.5, Stage.TRAIN),

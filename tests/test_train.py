@@ -106,6 +106,20 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(base, data, tmp_p
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("changes", [{}, {"mode": "full"}, {"lora_rank": 4}], ids=str)
+def test_embeddings_and_lower_layers_stay_the_bases(base, data, tmp_path, changes):
+    train.tune(base, data, section(**changes), tmp_path / "half")
+    train.tune(base, data, section(frozen=0.0, **changes), tmp_path / "none")
+    before = train.load_encoder(base).state_dict()
+
+    def moved(folder):
+        return {name for name, value in weights(folder).items() if not torch.equal(value, before[name])}
+
+    half, everything = moved(tmp_path / "half"), moved(tmp_path / "none")
+    assert half == {name for name in everything if "layer.1." in name}
+    assert any("layer.0." in name for name in everything)
+
+
 def test_a_tuning_that_is_done_is_not_done_again(base, data, tmp_path):
     first = train.tune(base, data, section(), tmp_path / "tuned")
     again = train.tune(base, data, section(), tmp_path / "tuned", report=lambda _: pytest.fail("trained again"))

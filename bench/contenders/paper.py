@@ -32,7 +32,12 @@ def paper(strategy: str) -> Contender:
             nonlocal steps
             given = _given(task, strategy, rows)
             section = TrainSection(
-                mode="full", loss="pairwise", anchor_weight=0.0, seed=task.seed, learning_rate=point["learning_rate"]
+                mode="full",
+                frozen=0.0,
+                loss="pairwise",
+                anchor_weight=0.0,
+                seed=task.seed,
+                learning_rate=point["learning_rate"],
             )
             steps = steps or point.get("steps") or affordable(STEPS, task, _seconds_a_step(task, given, section))
             folder = _fresh(task)

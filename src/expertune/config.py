@@ -236,7 +236,10 @@ class TrainSection(Section):
         default="query",
         description="query: documents keep the base's vectors; tied: tuned alike, then one encoder; full: both tuned",
     )
-    lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: all weights are tuned")
+    frozen: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.5, description="share of the layers that stay the base's, from the embeddings up; 0: all are tuned"
+    )
+    lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: weights are tuned themselves")
     loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
     temperature: Positive = Field(default=0.1, description="student temperature")
     logit_adjustment: float = Field(

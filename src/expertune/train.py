@@ -161,6 +161,7 @@ def _train(
     model = load_encoder(base)
     if section.lora_rank:
         _add_adapters(model, section.lora_rank)
+    _freeze(model, section.frozen)
     rows = _training_rows(data, section)
     anchored = section.anchor_weight > 0 and len(data.unrelated) > 0
     order = (
@@ -404,6 +405,22 @@ def _add_adapters(model: Any, rank: int) -> None:
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
     model[0].model = get_peft_model(model[0].model, config)
+
+
+def _freeze(model: Any, share: float) -> None:
+    """Keep the embeddings and the lower `share` of the layers as they are: they hold the language, not the task.
+
+    What no gradient passes is not computed backwards either. A model without layers is tuned as a whole.
+    """
+    from torch.nn import ModuleList
+
+    layers = max((part for part in model.modules() if isinstance(part, ModuleList)), key=len, default=())
+    if not share or not layers:
+        return
+    upper = {id(weight) for layer in layers[round(share * len(layers)) :] for weight in layer.parameters()}
+    for weight in model[0].parameters():
+        if id(weight) not in upper:
+            weight.requires_grad_(False)
 
 
 def _merge_adapters(model: Any) -> None:
