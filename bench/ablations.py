@@ -75,6 +75,7 @@ CHANGES = (
     *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
     *(Change("pull of unrelated sentences", f"{value:g}", train={"anchor_weight": value}) for value in (0.0, 5.0)),
     Change("near misses among what is held", "half", train={"near_misses": 0.5}),
+    Change("share of the layers that stay", "0", train={"frozen": 0.0}),
     Change("share of own questions", "as they come", train={"known_share": 0.0}),
     Change("experts", "the best alone", experts="best"),
     Change("experts", "one more that scores at random", experts="noise"),

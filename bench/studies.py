@@ -10,7 +10,7 @@ and a study that was killed goes on after its last finished tuning.
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +40,10 @@ def main() -> None:
         command += ["--set", change]
     subprocess.run(command, cwd=ROOT, check=True)
     target = HERE / "results" / f"study-{given.study}-{given.on}.json"
-    shutil.copyfile(out / f"study-{given.study}.json", target)
+    found = json.loads((out / f"study-{given.study}.json").read_text(encoding="utf-8"))
+    if not shop:
+        found["figures"].pop("most_disagreed", None)  # texts of the shared data, which stay where they are
+    target.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"kept as {target.relative_to(ROOT)}")
 
 
