@@ -249,6 +249,17 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | - | -10.0 | -10.0 | +10.0 (")
 
 
+def test_further_general_sets_count_for_the_worst_and_not_for_the_mean(quality):
+    """Ours is measured on more of them than peers, for whom every set is embedded anew."""
+    base, ours = piece("base", [0.5, 0.5]), piece("expertune", [0.7, 0.7])
+    base["measured"]["npl"] = {"values": [0.5, 0.7], "clusters": [0, 1]}
+    ours["measured"]["npl"] = {"values": [0.4, 0.6]}
+    kinds = {"test_seen": "seen", "cranfield": "general", "npl": "further"}
+    row = quality.Collected([base, ours, piece("expertune", [0.7, 0.7], seed=1)], {"shop": kinds}).row("expertune")
+    assert row["general"] == 0.0
+    assert row["worst_general"] == row["general_sets"]["npl"]["gain"] == -10.0
+
+
 @pytest.mark.parametrize(
     ("split", "labelled", "kind"),
     [
