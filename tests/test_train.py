@@ -120,6 +120,21 @@ def test_embeddings_and_lower_layers_stay_the_bases(base, data, tmp_path, change
     assert any("layer.0." in name for name in everything)
 
 
+def test_layers_are_found_where_each_holds_a_longer_list_and_where_there_are_none():
+    def linear():
+        return torch.nn.Linear(1, 1)
+
+    layers = [torch.nn.ModuleDict({"experts": torch.nn.ModuleList([linear() for _ in range(9)])}) for _ in range(4)]
+    model = [torch.nn.ModuleDict({"embeddings": linear(), "layers": torch.nn.ModuleList(layers)})]
+    train._freeze(model, 0.99)  # the last one is always tuned
+    free = {name for name, weight in model[0].named_parameters() if weight.requires_grad}
+    assert {name[:8] for name in free} == {"layers.3"}
+    assert len(free) == 18
+    plain = [linear()]
+    train._freeze(plain, 0.75)
+    assert all(weight.requires_grad for weight in plain[0].parameters())
+
+
 def test_a_tuning_that_is_done_is_not_done_again(base, data, tmp_path):
     first = train.tune(base, data, section(), tmp_path / "tuned")
     again = train.tune(base, data, section(), tmp_path / "tuned", report=lambda _: pytest.fail("trained again"))

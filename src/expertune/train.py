@@ -414,10 +414,13 @@ def _freeze(model: Any, share: float) -> None:
     """
     from torch.nn import ModuleList
 
-    layers = max((part for part in model.modules() if isinstance(part, ModuleList)), key=len, default=())
+    lists = {name: part for name, part in model[0].named_modules() if isinstance(part, ModuleList)}
+    # A layer may hold a longer list itself: its experts.
+    outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+    layers = max(outer, key=len, default=())
     if not share or not layers:
         return
-    upper = {id(weight) for layer in layers[round(share * len(layers)) :] for weight in layer.parameters()}
+    upper = {id(weight) for layer in layers[math.floor(share * len(layers)) :] for weight in layer.parameters()}
     for weight in model[0].parameters():
         if id(weight) not in upper:
             weight.requires_grad_(False)
