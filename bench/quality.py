@@ -4,7 +4,7 @@
     python bench/quality.py --sets stackfaq --contenders expertune mnrl --seeds 0 1
     python bench/quality.py --contenders expertune --vary label.hard_mix=1.0  # one default changed, for ablations
     python bench/quality.py --table                                  # only collect what there is
-    python bench/quality.py --table --sets stackfaq --result bench/results/quality-stackfaq.json
+    python bench/quality.py --table --sets stackfaq --result stackfaq.json  # what there is of one set alone
 
 A piece is one contender on one set with one seed, in a process of its own; it becomes one line of
 bench/results/quality/pieces.jsonl, which is kept with the code: another machine goes on from there. The table goes to
@@ -52,7 +52,7 @@ BUDGET = 150.0
 PIECES = HERE / "results" / "quality"
 RESULT = HERE / "results" / "quality.json"
 PAGE = ROOT / "docs" / "findings.md"
-BEGIN, END = "<!-- {}:begin -->", "<!-- {}:end -->"
+BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
 RESAMPLES = 4000
 
 Piece = dict[str, Any]
@@ -410,8 +410,7 @@ def collect(given: argparse.Namespace) -> None:
     pieces = [
         piece
         for piece in pieces
-        if piece["set"] in {*given.sets} & {*kinds}
-        and piece["key"] == made_of(piece["contender"], prepared[piece["set"]])
+        if piece["set"] in kinds and piece["key"] == made_of(piece["contender"], prepared[piece["set"]])
     ]
     found = Collected(pieces, kinds)
     lists = {name: len({piece["questions"] for piece in pieces if piece["set"] == name}) for name in kinds}
@@ -439,8 +438,8 @@ def collect(given: argparse.Namespace) -> None:
     }
     given.result.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print_table(rows)
-    if given.result.parent == RESULT.parent:
-        put(PAGE, *(mark.format(given.result.stem) for mark in (BEGIN, END)), page_table(rows))
+    if given.result == RESULT:
+        put(PAGE, BEGIN, END, page_table(rows))
 
 
 def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -513,7 +512,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality")
     parser.add_argument("--pieces", type=Path, default=PIECES, help="where finished pieces are kept")
-    parser.add_argument("--result", type=Path, default=RESULT, help="findings.md shows it between marks of its name")
+    parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--prepare", metavar="SET", help=argparse.SUPPRESS)
     parser.add_argument("--piece", type=json.loads, help=argparse.SUPPRESS)
