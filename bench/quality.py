@@ -10,9 +10,9 @@ A piece is one contender on one set with one seed, in a process of its own; it b
 bench/results/quality/pieces.jsonl, which is kept with the code: another machine goes on from there. The table goes to
 bench/results/quality.json. Gains are nDCG@10 x 100 over the base.
 
-A piece belongs to the recipe that it was made with: data, generators, experts, and for ours its settings. The same
-recipe writes almost the same questions on every machine, not quite: rounding decides between words that are nearly as
-likely. Where the pieces of a set were made with several such lists, the table says so.
+A piece belongs to the recipe that it was made with: data and how questions are written, for ours experts and settings
+too. The same recipe writes almost the same questions on every machine, not quite: rounding decides between words that
+are nearly as likely. Where the pieces of a set were made with several such lists, the table says so.
 
 Every peer is tuned over a small grid on our validation fold, for the first of its seeds; the other seeds take that
 choice. One training of a peer may take as long as `--budget`; by default as long as ours took on that set, which is why
@@ -160,10 +160,10 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
         for judged in result.judged:
             found = measure(outcome.encoder, judged, wanted["contender"])
             values = [round(float(value), 5) for value in found.values[METRIC]]
-            # Numbers for the answers' ids: nothing of the data goes into the results.
-            numbers = np.unique(found.clusters, return_inverse=True)[1].tolist()
-            clusters = {"clusters": numbers} if wanted["contender"] == "base" else {}
-            measured[_name(judged)] = {"values": values, **clusters}
+            part = measured[_name(judged)] = {"values": values}
+            if wanted["contender"] == "base":
+                # Numbers for the answers' ids: nothing of the data goes into the results.
+                part["clusters"] = np.unique(found.clusters, return_inverse=True)[1].tolist()
     line = {
         **{key: wanted[key] for key in ("contender", "set", "seed", "later", "key")},
         "questions": fingerprint([[item.text, item.document_ids] for item in result.questions.items])[:16],
