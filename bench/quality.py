@@ -81,7 +81,7 @@ def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
 
 
 def write_prepared(given: argparse.Namespace, name: str) -> None:
-    """Write what all pieces of a set share: keys of the recipe, seconds of the stages, kinds of splits."""
+    """Write what all pieces of a set share: kinds of splits, and for each recipe its keys and the stages' seconds."""
     from expertune import data, tuning
     from expertune.records import Role
     from expertune.store import fingerprint
@@ -100,11 +100,17 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     sections = config.model_dump(mode="json", include={"augment", "score", "label", "train", "select"})
     questions = fingerprint(data.fingerprint(config.data), sections.pop("augment"))
     ours = fingerprint(questions, sections, *tuning.VERSION)
+    vary = " ".join(given.vary)
+    recipes = before.get("recipes", {})
+    recipe = {
+        "questions": questions,
+        "ours": ours,
+        "counts": {"documents": len(result.dataset.documents), "questions": len(result.questions.items)},
+        "seconds": {**recipes.get(vary, {}).get("seconds", {}), **fresh},
+    }
     prepared = {
         "kinds": {**before.get("kinds", {}), **{_name(judged): kind_of(judged) for judged in result.judged}},
-        "keys": {**before.get("keys", {}), " ".join(given.vary): {"questions": questions, "ours": ours}},
-        "counts": {"documents": len(result.dataset.documents), "questions": len(result.questions.items)},
-        "seconds": {**before.get("seconds", {}), **fresh},
+        "recipes": {**recipes, vary: recipe},
     }
     file.write_text(json.dumps(prepared) + "\n", encoding="utf-8")
 
@@ -245,7 +251,7 @@ def made_of(contender: str, prepared: Mapping[str, Any]) -> str | None:
     None: the set was never prepared with what the contender's name says is varied.
     """
     name, _, vary = contender.partition(" ")
-    return "" if name == "base" else prepared["keys"].get(vary, {}).get("ours" if name == OURS else "questions")
+    return "" if name == "base" else prepared["recipes"].get(vary, {}).get("ours" if name == OURS else "questions")
 
 
 def read_pieces(file: Path) -> list[Piece]:
@@ -400,6 +406,16 @@ class Collected:
         }
 
 
+def lists_of_questions(pieces: Iterable[Piece], recipes: Mapping[str, Any]) -> int:
+    """Return how many lists of training questions the pieces of one set had, all by the recipe of the default."""
+    lists = set()
+    for piece in pieces:
+        name, _, vary = piece["contender"].partition(" ")
+        if name != "base" and recipes[vary]["questions"] == recipes[""]["questions"]:
+            lists.add(piece["questions"])
+    return len(lists)
+
+
 def collect(given: argparse.Namespace) -> None:
     """Write bench/results/quality.json and print the table."""
     pieces = read_pieces(given.pieces / "pieces.jsonl")
@@ -413,7 +429,10 @@ def collect(given: argparse.Namespace) -> None:
         if piece["set"] in kinds and piece["key"] == made_of(piece["contender"], prepared[piece["set"]])
     ]
     found = Collected(pieces, kinds)
-    lists = {name: len({piece["questions"] for piece in pieces if piece["set"] == name}) for name in kinds}
+    lists = {
+        name: lists_of_questions((piece for piece in pieces if piece["set"] == name), made["recipes"])
+        for name, made in prepared.items()
+    }
     for name in (name for name, count in lists.items() if count > 1):
         print(f"{name}: pieces with {lists[name]} lists of training questions, written on different machines")
     names = [name for name in dict.fromkeys(piece["contender"] for piece in pieces) if name != "base"]
@@ -431,7 +450,10 @@ def collect(given: argparse.Namespace) -> None:
         "machine": machine(),
         "base": base,
         "preparation": {
-            name: {**{key: made[key] for key in ("counts", "seconds")}, "lists_of_questions": lists[name]}
+            name: {
+                **{key: made["recipes"][""][key] for key in ("counts", "seconds")},
+                "lists_of_questions": lists[name],
+            }
             for name, made in prepared.items()
         },
         "contenders": rows,

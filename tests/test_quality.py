@@ -209,6 +209,16 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
     }
 
 
+def test_lists_of_questions_are_told_apart_within_one_recipe(quality):
+    recipes = {
+        vary: {"questions": made} for vary, made in (("", "k"), ("train.frozen=0", "k"), ("augment.most=9", "v"))
+    }
+    pieces = [piece("base", []), *(piece(f"expertune {vary}".strip(), []) for vary in recipes)]
+    for made, item in zip(("base", "here", "there", "fewer"), pieces, strict=True):
+        item["questions"] = made
+    assert quality.lists_of_questions(pieces, recipes) == 2
+
+
 def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     import json
 
@@ -221,8 +231,8 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     ]
     (tmp_path / "pieces.jsonl").write_text("\n".join(map(json.dumps, pieces)), encoding="utf-8")
     kinds = {"test_seen": "seen", "cranfield": "general"}
-    keys = {"": {"ours": "k", "questions": "k"}}
-    prepared = {"kinds": kinds, "keys": keys, "counts": {}, "seconds": {}}
+    recipe = {"ours": "k", "questions": "k", "counts": {}, "seconds": {}}
+    prepared = {"kinds": kinds, "recipes": {"": recipe}}
     (tmp_path / "shop.json").write_text(json.dumps(prepared), encoding="utf-8")
     quality.collect(Namespace(pieces=tmp_path, sets=["shop"], result=tmp_path / "made.json"))
     made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
