@@ -407,13 +407,13 @@ class Collected:
 
 
 def lists_of_questions(pieces: Iterable[Piece], recipes: Mapping[str, Any]) -> int:
-    """Return how many lists of training questions the pieces of one set had, all by the recipe of the default."""
-    lists = set()
+    """Return how many lists of training questions the pieces of one set had, where they should have had one."""
+    lists: dict[str, set[str]] = {}
     for piece in pieces:
         name, _, vary = piece["contender"].partition(" ")
-        if name != "base" and recipes[vary]["questions"] == recipes[""]["questions"]:
-            lists.add(piece["questions"])
-    return len(lists)
+        if name != "base":
+            lists.setdefault(recipes[vary]["questions"], set()).add(piece["questions"])
+    return max(map(len, lists.values()), default=0)
 
 
 def collect(given: argparse.Namespace) -> None:
@@ -451,7 +451,10 @@ def collect(given: argparse.Namespace) -> None:
         "base": base,
         "preparation": {
             name: {
-                **{key: made["recipes"][""][key] for key in ("counts", "seconds")},
+                "recipes": {
+                    vary: {key: recipe[key] for key in ("counts", "seconds")}
+                    for vary, recipe in made["recipes"].items()
+                },
                 "lists_of_questions": lists[name],
             }
             for name, made in prepared.items()
