@@ -452,7 +452,7 @@ def collect(given: argparse.Namespace) -> None:
         "preparation": {
             name: {
                 "recipes": {
-                    vary: {key: recipe[key] for key in ("counts", "seconds")}
+                    vary or "default": {key: recipe[key] for key in ("counts", "seconds")}
                     for vary, recipe in made["recipes"].items()
                 },
                 "lists_of_questions": lists[name],
