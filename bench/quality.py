@@ -250,8 +250,16 @@ def made_of(contender: str, prepared: Mapping[str, Any]) -> str | None:
 
     None: the set was never prepared with what the contender's name says is varied.
     """
-    name, _, vary = contender.partition(" ")
-    return "" if name == "base" else prepared["recipes"].get(vary, {}).get("ours" if name == OURS else "questions")
+    if contender == "base":
+        return ""
+    recipe = recipe_of(contender, prepared)
+    return recipe and recipe["ours" if contender.split()[0] == OURS else "questions"]
+
+
+def recipe_of(contender: str, prepared: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how a set was prepared with what the contender's name says is varied; None: it never was."""
+    found: dict[str, Any] | None = prepared["recipes"].get(contender.partition(" ")[2])
+    return found
 
 
 def read_pieces(file: Path) -> list[Piece]:
@@ -406,13 +414,13 @@ class Collected:
         }
 
 
-def lists_of_questions(pieces: Iterable[Piece], recipes: Mapping[str, Any]) -> int:
+def lists_of_questions(pieces: Iterable[Piece], prepared: Mapping[str, Any]) -> int:
     """Return how many lists of training questions the pieces of one set had, where they should have had one."""
     lists: dict[str, set[str]] = {}
     for piece in pieces:
-        name, _, vary = piece["contender"].partition(" ")
-        if name != "base":
-            lists.setdefault(recipes[vary]["questions"], set()).add(piece["questions"])
+        recipe = recipe_of(piece["contender"], prepared)
+        if piece["contender"] != "base" and recipe:
+            lists.setdefault(recipe["questions"], set()).add(piece["questions"])
     return max(map(len, lists.values()), default=0)
 
 
@@ -430,7 +438,7 @@ def collect(given: argparse.Namespace) -> None:
     ]
     found = Collected(pieces, kinds)
     lists = {
-        name: lists_of_questions((piece for piece in pieces if piece["set"] == name), made["recipes"])
+        name: lists_of_questions((piece for piece in pieces if piece["set"] == name), made)
         for name, made in prepared.items()
     }
     for name in (name for name, count in lists.items() if count > 1):

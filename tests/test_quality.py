@@ -216,7 +216,7 @@ def test_lists_of_questions_are_told_apart_within_one_recipe(quality):
     pieces = [piece("base", []), *(piece(f"expertune {vary}".strip(), []) for vary in recipes)]
     for made, item in zip(("base", "here", "there", "fewer"), pieces, strict=True):
         item["questions"] = made
-    assert quality.lists_of_questions(pieces, recipes) == 2
+    assert quality.lists_of_questions(pieces, {"recipes": recipes}) == 2
 
 
 def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
