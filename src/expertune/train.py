@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raise when the same data and settings give other weights, so that no older tuning is reused."""
 
 PASSES, FEWEST, MOST = 2, 50, 200
