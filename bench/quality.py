@@ -406,12 +406,17 @@ class Collected:
             "chosen": {f"{p['set']}/{p['seed']}": p["chosen"] for p in mine},
         }
 
-    def ours_minus(self, contender: str) -> dict[str, Any]:
-        """Return how far ours is ahead on the sets and seeds that both have."""
+    def ahead(self, first: str, second: str, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+        """Return how far the first is ahead of the second on the sets and seeds that both have."""
         return {
-            "domain": interval(self.strata(OURS, ("seen", "unseen"), than=contender).values()),
-            "general": interval(self.strata(OURS, ("general",), than=contender).values()),
+            name: interval(self.strata(first, kinds, than=second).values(), resamples=resamples)
+            for name, kinds in (("domain", ("seen", "unseen")), ("general", ("general",)))
         }
+
+    def beats(self, first: str, second: str) -> bool:
+        """Tell whether the first is at least as good in the domain and in general, where both were measured."""
+        gains = [found and found["gain"] for found in self.ahead(first, second, resamples=1).values()]
+        return None not in gains and min(gains) >= 0 < max(gains)
 
 
 def lists_of_questions(pieces: Iterable[Piece], prepared: Mapping[str, Any]) -> int:
@@ -446,8 +451,8 @@ def collect(given: argparse.Namespace) -> None:
     names = [name for name in dict.fromkeys(piece["contender"] for piece in pieces) if name != "base"]
     rows = [found.row(name) for name in sorted(names, key=lambda name: (not name.startswith(OURS), name))]
     for row in rows:
-        row["ours_minus_this"] = found.ours_minus(row["name"]) if row["name"] != OURS else None
-        row["on_front"] = not any(_beats(other, row) for other in rows)
+        row["ours_minus_this"] = found.ahead(OURS, row["name"]) if row["name"] != OURS else None
+        row["on_front"] = not any(found.beats(other["name"], row["name"]) for other in rows)
     base = {
         name: {split: round(100 * float(np.mean(part["values"])), 2) for split, part in measured.items()}
         for name, measured in found.base.items()
@@ -515,13 +520,6 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 def _signed(found: Mapping[str, float], digits: int = 2) -> str:
     gain, low, high = (f"{found[key]:+.{digits}f}" for key in ("gain", "low", "high"))
     return f"{gain} ({low} to {high})"
-
-
-def _beats(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    keys = ("domain", "general")
-    if any(row[key] is None for row in (first, second) for key in keys):
-        return False
-    return all(first[key] >= second[key] for key in keys) and any(first[key] > second[key] for key in keys)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -259,6 +259,23 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | - | -10.0 | -10.0 | +10.0 (")
 
 
+def test_the_front_compares_what_both_were_measured_on(quality):
+    """A peer is not ahead because it was measured on easier sets, or with luckier seeds."""
+    pieces = [
+        piece("base", [0.5, 0.5]),
+        piece("expertune", [0.7, 0.7]),
+        piece("expertune", [0.5, 0.5], seed=1),
+        piece("mnrl", [0.69, 0.69]),
+        piece("gist", [0.69, 0.69], general=0.6),
+    ]
+    found = quality.Collected(pieces, {"shop": {"test_seen": "seen", "cranfield": "general"}})
+    assert found.row("mnrl")["domain"] > found.row("expertune")["domain"]
+    assert found.beats("expertune", "mnrl")
+    assert not found.beats("mnrl", "expertune")
+    assert not found.beats("expertune", "gist")
+    assert not found.beats("mnrl", "mnrl")
+
+
 def test_further_general_sets_count_for_the_worst_and_not_for_the_mean(quality):
     """Ours is measured on more of them than peers, for whom every set is embedded anew."""
     base, ours = piece("base", [0.5, 0.5]), piece("expertune", [0.7, 0.7])
