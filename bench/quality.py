@@ -414,7 +414,7 @@ class Collected:
         }
 
     def beats(self, first: str, second: str) -> bool:
-        """Tell whether the first is at least as good in the domain and in general, where both were measured."""
+        """Tell whether the first is ahead in the domain or in general and behind in neither, where both have pieces."""
         gains = [found and found["gain"] for found in self.ahead(first, second, resamples=1).values()]
         return None not in gains and min(gains) >= 0 < max(gains)
 
