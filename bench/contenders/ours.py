@@ -7,6 +7,7 @@ from functools import partial
 
 from contenders.task import Outcome, Task
 from expertune import data, train, tuning
+from expertune.config import keeps_documents
 from expertune.encoders import TrialEncoder
 from expertune.labels import label, label_rows
 from expertune.models import ModelSource
@@ -45,6 +46,6 @@ def expertune(task: Task) -> Outcome:
     )
     seconds = time.perf_counter() - started
     kept = train.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
-    documents = task.base_encoder if model.mode == "query" else None
+    documents = task.base_encoder if keeps_documents(model.mode) else None
     chosen = {"factor": model.selection.factor, "why": model.selection.why}
     return Outcome(TrialEncoder("expertune", kept, documents), chosen, 0.0, seconds)

@@ -228,6 +228,11 @@ but the tuned encoder then serves both sides; full: documents are encoded, and m
 """
 
 
+def keeps_documents(mode: str) -> bool:
+    """Tell whether documents keep the base's vectors in this mode, so that an index made with the base stays valid."""
+    return mode == "query"
+
+
 class TrainSection(Section):
     """How the base model is tuned."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from expertune import data, models, select, train
 from expertune.augment import pieces_each, questions_each
-from expertune.config import AugmentSection, Config, PluginSpec
+from expertune.config import AugmentSection, Config, PluginSpec, keeps_documents
 from expertune.expansion import Expansion
 from expertune.records import Dataset, JudgedSet
 
@@ -114,7 +114,7 @@ def _training(config: Config, questions: int) -> tuple[int, str, float]:
 
 def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> tuple[int, str, float]:
     """Return texts, what to call them, and seconds; documents that keep the base's vectors are embedded once."""
-    times = 1 if config.train.mode == "query" else 2
+    times = 1 if keeps_documents(config.train.mode) else 2
     documents = [document.text for item in judged for document in item.documents]
     queries = [query.text for item in judged for query in item.queries]
     characters = times * _characters(documents) + 2 * _characters(queries)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from expertune import artefacts, checking, cleaning, cluster, config, data, expansion, leaks, models
-from expertune.config import Config, PluginSpec
+from expertune.config import Config, PluginSpec, keeps_documents
 from expertune.errors import DataError, StoreError
 from expertune.expansion import Expansion
 from expertune.records import (
@@ -499,7 +499,7 @@ class Run:
         base, tuned = self._base_expert(), embedding_expert(str(model.folder))
         return {
             "base": self._encoder("base", base, base),
-            "tuned": self._encoder("tuned", tuned, base if model.mode == "query" else tuned),
+            "tuned": self._encoder("tuned", tuned, base if keeps_documents(model.mode) else tuned),
         }
 
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from expertune import select, train
 from expertune.anchors import near_misses
-from expertune.config import SelectSection, TrainSection
+from expertune.config import SelectSection, TrainSection, keeps_documents
 from expertune.encoders import CachedEncoder, TrialEncoder
 from expertune.evaluate import measure
 from expertune.labels import led_to, share_equal_texts
@@ -159,7 +159,7 @@ def tune_and_choose(
         tuned = _tune(base, everything, section, kept, scratch / "final", report)
     original = train.load_encoder(base)
     model = train.interpolate(original, train.load_encoder(_local(tuned.folder)), selection.factor)
-    train.assemble(model, original if kept.mode == "query" else None, folder)
+    train.assemble(model, original if keeps_documents(kept.mode) else None, folder)
     return TunedModel(
         folder=Path(),
         base=base.name,
@@ -211,7 +211,7 @@ def _trials(
 ) -> list[Trial]:
     """Measure a tuned model at some factors between it and the base."""
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
-    documents = base_encoder if setting.mode == "query" else None
+    documents = base_encoder if keeps_documents(setting.mode) else None
     start, end = train.load_encoder(base), train.load_encoder(_local(tuned))
     trials = []
     for factor in factors:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune import artefacts, data, models, train, tuning
-from expertune.config import Config, LabelSection, PluginSpec, TrainSection
+from expertune.config import Config, LabelSection, PluginSpec, TrainSection, keeps_documents
 from expertune.encoders import CachedEncoder, TrialEncoder, embedding_expert
 from expertune.errors import ConfigError
 from expertune.evaluate import METRIC, Remembering, measure, separation
@@ -319,7 +319,7 @@ class Lab:
         seconds = time.perf_counter() - started
         start = train.load_encoder(source)
         end = train.load_encoder(ModelSource(name="tuned", location=str(folder), fingerprint=""))
-        documents = self.base_encoder if section.mode == "query" else None
+        documents = self.base_encoder if keeps_documents(section.mode) else None
         points = [
             self._point(
                 TrialEncoder(
