@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,7 @@ class Collected:
             "choosing_seconds": _mean(piece["choosing_seconds"] for piece in mine if piece["searched"]),
             "peak_megabytes": max((piece["peak_megabytes"] for piece in mine), default=None),
             "sets": sorted({piece["set"] for piece in mine}),
+            "seeds_of_a_set": dict(sorted(Counter(piece["set"] for piece in mine).items())),
             "seeds": sorted({piece["seed"] for piece in mine}),
             "chosen": {f"{p['set']}/{p['seed']}": p["chosen"] for p in mine},
         }
@@ -495,7 +497,7 @@ def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
         gains = ["-" if gain is None else f"{gain:+.1f}" for gain in (*parts, row["general"], row["worst_general"])]
         ahead = row["ours_minus_this"] or {}
         differences = [_signed(ahead[key], 1) if ahead.get(key) else "-" for key in ("domain", "general")]
-        size = f"{len(row['sets'])} x {len(row['seeds'])}"
+        size = _size(row)
         cost = (f"{row['seconds'] or 0:.0f}", f"{row['peak_megabytes'] or 0:.0f}")
         lines.append(f"| {row['name']} | {' | '.join((size, *gains, *differences, *cost))} |")
     return "\n".join(lines) + "\n"
@@ -513,13 +515,20 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
             row["worst_general"],
         ]
         cells = "".join(f"{value:+10.2f}" if value is not None else f"{'-':>10}" for value in values)
-        size = f"{len(row['sets'])} x {len(row['seeds'])}"
+        size = _size(row)
         front = " front" if row["on_front"] else ""
         print(f"{row['name']:26}{cells}{row['seconds'] or 0:9.0f}{row['peak_megabytes'] or 0:7.0f}  {size}{front}")
         ahead = row["ours_minus_this"]
         if ahead and ahead["domain"]:
             parts = [f"{key} {_signed(ahead[key])}" for key in ("domain", "general") if ahead[key]]
             print(f"{'':26}  ours is ahead by: {', '.join(parts)}")
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    """Say how many sets and seeds a row is of; seeds of a set may be more on some than on others."""
+    each = row["seeds_of_a_set"].values()
+    fewest, most = min(each, default=0), max(each, default=0)
+    return f"{len(each)} x {fewest}" + (f" to {most}" if most > fewest else "")
 
 
 def _signed(found: Mapping[str, float], digits: int = 2) -> str:
