@@ -308,7 +308,7 @@ def gain(groups: Iterable[Sequence[Stratum]]) -> float | None:
     return round(100 * float(np.mean(means)), 3) if means else None
 
 
-def interval(groups: Iterable[Sequence[Stratum]], *, resamples: int = RESAMPLES) -> dict[str, float] | None:
+def interval(groups: Iterable[Sequence[Stratum]]) -> dict[str, float] | None:
     """Return the plain mean over all strata with a 95 % paired bootstrap interval over queries and seeds.
 
     Each group is one data set: its strata share the resampled seeds. Queries are resampled by answer; strata with the
@@ -320,16 +320,16 @@ def interval(groups: Iterable[Sequence[Stratum]], *, resamples: int = RESAMPLES)
         return None
     generator = np.random.default_rng(0)
     drawn: dict[str, NDArray[np.int64]] = {}
-    replicates = np.zeros(resamples)
+    replicates = np.zeros(RESAMPLES)
     for group in groups:
         seeds = len(group[0][1])
-        shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+        shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
         for name, values, clusters in group:
             _, of = np.unique(np.asarray(clusters), return_inverse=True)
             sizes = np.bincount(of).astype(np.float64)
             sums = np.stack([np.bincount(of, weights=row) for row in values])
             if name not in drawn:
-                drawn[name] = generator.integers(0, len(sizes), (resamples, len(sizes)))
+                drawn[name] = generator.integers(0, len(sizes), (RESAMPLES, len(sizes)))
             chosen = drawn[name]
             totals = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
             replicates += totals / sizes[chosen].sum(axis=1) / count
@@ -494,7 +494,7 @@ def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| | {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|--:|---|---|--:|--:|"]
     for row in rows:
         parts = [(row[key] or {}).get("gain") for key in ("seen", "unseen", "inductive")]
-        gains = ["-" if gain is None else f"{gain:+.1f}" for gain in (*parts, row["general"], row["worst_general"])]
+        gains = ["-" if value is None else f"{value:+.1f}" for value in (*parts, row["general"], row["worst_general"])]
         ahead = row["ours_minus_this"] or {}
         differences = [_signed(ahead[key], 1) if ahead.get(key) else "-" for key in ("domain", "general")]
         size = _size(row)

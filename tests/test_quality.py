@@ -254,6 +254,8 @@ def test_the_table_holds_gains_differences_and_the_front(quality, tmp_path):
     assert theirs["ours_minus_this"]["domain"]["gain"] == 10.0
     assert theirs["worst_general"] == -10.0
     assert ours["inductive"] is None
+    uneven = {**theirs, "seeds_of_a_set": {"one": 2, "other": 3}}
+    assert quality.page_table([uneven]).splitlines()[2].startswith("| mnrl | 2 x 2 to 3 |")
     lines = quality.page_table([ours, theirs]).splitlines()
     assert lines[2] == "| expertune | 1 x 1 | +20.0 | - | - | +0.0 | +0.0 | - | - | 1 | 3 |"
     assert lines[3].startswith("| mnrl | 1 x 2 | +20.0 | - | - | -10.0 | -10.0 | +10.0 (")
