@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.augment import round_trip
-from expertune.config import PluginSpec, from_mapping
-from expertune.labels import label
-from expertune.overrides import assignment, overlaid
+from expertune.augment.stage import round_trip
+from expertune.commands.study.lab import FACTORS, Lab, Piece
+from expertune.commands.study.result import plain
+from expertune.config import PluginSpec, assignment, from_mapping, overlaid
+from expertune.label.stage import label
 from expertune.records import Questions, Role, SoftLabels, ignore_progress
-from expertune.study.lab import FACTORS, Lab, Piece
-from expertune.study.result import plain
 from main_job import GENERAL, machine
 from pages import put
 from weak_expert import joined

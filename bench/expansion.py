@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from expertune.config import EvaluateSection, from_mapping
-from expertune.encoders import CachedEncoder, embedding_expert
-from expertune.evaluate import METRIC, Remembering, compare, measure
-from expertune.expansion import Expansion
-from expertune.pipeline import Run, Stage
+from expertune.data.expansion import Expansion
+from expertune.evaluate.stage import METRIC, Remembering, compare, measure
+from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.pipeline.run import Run, Stage
 from expertune.records import Role
 
 HERE = Path(__file__).parent

@@ -16,12 +16,13 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from expertune import benchmarks, data
+from expertune import data
 from expertune.config import DataSection
-from expertune.encoders import CachedEncoder, embedding_expert
-from expertune.evaluate import measure
+from expertune.evaluate import benchmarks
+from expertune.evaluate.stage import measure
+from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.pipeline.store import SqliteItems
 from expertune.records import JudgedSet, Role
-from expertune.store import SqliteItems
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

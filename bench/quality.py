@@ -68,9 +68,8 @@ Stratum = tuple[str, NDArray[np.float64], Sequence[str]]
 
 def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
     """Run expertune over a set up to the labels, or take that from the shared store; return config and result."""
-    from expertune.config import from_mapping
-    from expertune.overrides import assignment, overlaid
-    from expertune.pipeline import Run, Stage
+    from expertune.config import assignment, from_mapping, overlaid
+    from expertune.pipeline.run import Run, Stage
 
     values = {
         "run": {"out": str(given.runs / name), "store": str(given.runs / "store"), "threads": given.threads},
@@ -85,9 +84,10 @@ def prepare(given: argparse.Namespace, name: str) -> tuple[Any, Any]:
 
 def write_prepared(given: argparse.Namespace, name: str) -> None:
     """Write what all pieces of a set share: kinds of splits, and for each recipe its keys and the stages' seconds."""
-    from expertune import data, tuning
+    from expertune import data
+    from expertune.pipeline.store import fingerprint
     from expertune.records import Role
-    from expertune.store import fingerprint
+    from expertune.train import tuning
 
     config, result = prepare(given, name)
     labelled = result.dataset.labelled_ids
@@ -138,11 +138,11 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     from contenders.task import Task
     from expertune import models
     from expertune.config import PluginSpec
-    from expertune.encoders import CachedEncoder
-    from expertune.evaluate import measure
-    from expertune.score import load_experts
-    from expertune.store import Store, fingerprint
-    from expertune.train import use_bf16
+    from expertune.evaluate.stage import measure
+    from expertune.models.encoders import CachedEncoder
+    from expertune.pipeline.store import Store, fingerprint
+    from expertune.score.stage import load_experts
+    from expertune.train.trainer import use_bf16
 
     config, result = prepare(given, wanted["set"])
     dataset, questions, scores = result.dataset, result.questions, result.scores

@@ -62,13 +62,13 @@ class StandIn:
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> np.ndarray:  # noqa: ARG002
         """Return unit vectors `[len(texts), 384]`."""
-        from expertune.score import unit_rows
+        from expertune.models.embed import unit_rows
 
         return unit_rows(np.asarray(self._words.transform(texts) @ self._directions, dtype=np.float32))
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> np.ndarray:
         """Return cosines."""
-        from expertune.score import cosine
+        from expertune.models.embed import cosine
 
         return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))
 
@@ -84,7 +84,7 @@ class StandIn:
 def panel(count: int) -> list[Any]:
     from expertune import models
     from expertune.config import PluginSpec
-    from expertune.score import load_experts
+    from expertune.score.stage import load_experts
 
     static = [PluginSpec(model="wordllama-256")] if models.installed(models.find("wordllama-256")) else []
     specs = [PluginSpec(use="bm25"), *static, PluginSpec(use="latent"), PluginSpec(use="ngrams")]
@@ -145,8 +145,8 @@ def watched(stage: str, found: dict[str, Any]) -> Iterator[None]:
 
 def measure_point(given: dict[str, Any]) -> dict[str, Any]:
     from expertune.config import LabelSection, ScoreSection
-    from expertune.labels import label
-    from expertune.score import score
+    from expertune.label.stage import label
+    from expertune.score.stage import score
 
     found: dict[str, Any] = {}
     wanted = given.get("stages") or ["augment", "score", "label", "train", "evaluate"]
@@ -158,7 +158,7 @@ def measure_point(given: dict[str, Any]) -> dict[str, Any]:
     experts = panel(given["experts"])
     section = ScoreSection()
     with tempfile.TemporaryDirectory() as folder:
-        from expertune.store import Store
+        from expertune.pipeline.store import Store
 
         cache = Store(Path(folder)).items
         with watched("score", found):
@@ -179,7 +179,7 @@ def measure_point(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def augmented(dataset: Any, questions: int) -> None:
-    from expertune.augment import augment, load_generators
+    from expertune.augment.stage import augment, load_generators
     from expertune.config import AugmentSection, PluginSpec
 
     spec = PluginSpec(use="template")
@@ -189,14 +189,15 @@ def augmented(dataset: Any, questions: int) -> None:
 
 def train_some(dataset: Any, questions: Any, labels: Any, found: dict[str, Any]) -> None:
     """Tune the default base, where it is installed, for a few steps."""
-    from expertune import models, train
+    from expertune import models
     from expertune.config import TrainSection
+    from expertune.train import trainer
 
     base = TrainSection().base
     if not models.installed(models.find(base)):
         found["train"] = {"seconds": None, "peak_megabytes": 0, "why": f"{base} is not installed"}
         return
-    data = train.TrainingData(
+    data = trainer.TrainingData(
         questions=[item.text for item in questions.items],
         documents=[item.text for item in dataset.documents],
         targets=np.asarray(labels.targets),
@@ -207,11 +208,11 @@ def train_some(dataset: Any, questions: Any, labels: Any, found: dict[str, Any])
         columns=labels.columns,
     )
     with tempfile.TemporaryDirectory() as folder, watched("train", found):
-        train.tune(models.resolve(base), data, TrainSection(steps=STEPS), Path(folder) / "tuned")
+        trainer.tune(models.resolve(base), data, TrainSection(steps=STEPS), Path(folder) / "tuned")
 
 
 def evaluated(dataset: Any, questions: Any) -> None:
-    from expertune.evaluate import measure
+    from expertune.evaluate.stage import measure
     from expertune.records import JudgedSet, Query, Role
 
     items = questions.items[:MOST_QUERIES]
@@ -226,15 +227,16 @@ def evaluated(dataset: Any, questions: Any) -> None:
 
 def measure_workers(given: dict[str, Any]) -> dict[str, Any]:
     """Embed with a real model over Ray; the first calls, which start processes and load the model, are not counted."""
-    from expertune import cluster
     from expertune.config import ClusterSection, PluginSpec
-    from expertune.score import embed_texts, load_experts
+    from expertune.models import ray
+    from expertune.models.embed import embed_texts
+    from expertune.score.stage import load_experts
 
     spec = PluginSpec(model=given["model"])
     (expert,) = load_experts([spec], offline=True)
     own = texts(given["texts"], given["data"])
     section = ClusterSection(engine="ray", workers=given["workers"])
-    with cluster.spread([expert], [functools.partial(worker, spec)], section, threads=1) as (remote,):
+    with ray.spread([expert], [functools.partial(worker, spec)], section, threads=1) as (remote,):
         list(remote.each("embed", [["warm"]] * 4 * given["workers"], is_query=False))
         start = time.perf_counter()
         vectors = embed_texts(remote, own, is_query=False)
@@ -246,7 +248,7 @@ def measure_workers(given: dict[str, Any]) -> dict[str, Any]:
 def worker(spec: Any) -> Any:
     import torch
 
-    from expertune.score import load_experts
+    from expertune.score.stage import load_experts
 
     torch.set_num_threads(1)
     return load_experts([spec], offline=True)[0]

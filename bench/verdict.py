@@ -31,17 +31,21 @@ from typing import Any
 import numpy as np
 from transformers.utils import logging
 
-from expertune import artefacts, data, labels, models, train
+from expertune import data, models
 from expertune.config import DataSection, EvaluateSection, LabelSection, PluginSpec, SelectSection, TrainSection
-from expertune.encoders import CachedEncoder, TrialEncoder, embedding_expert
-from expertune.evaluate import METRICS, compare, measure, verdict
 from expertune.evaluate.ranking import Encoder
+from expertune.evaluate.stage import METRICS, compare, measure
+from expertune.evaluate.statistics import bootstrap_interval
+from expertune.evaluate.verdict import verdict
+from expertune.label import stage
+from expertune.models.encoders import CachedEncoder, TrialEncoder, embedding_expert
+from expertune.pipeline import artefacts
+from expertune.pipeline.store import Store, fingerprint
 from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores, ignore_progress
-from expertune.score import load_experts, score
-from expertune.statistics import bootstrap_interval
-from expertune.store import Store, fingerprint
-from expertune.tuning import VERSION as CHOICE
-from expertune.tuning import training_data, tune_and_choose
+from expertune.score.stage import load_experts, score
+from expertune.train import trainer
+from expertune.train.tuning import VERSION as CHOICE
+from expertune.train.tuning import training_data, tune_and_choose
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -168,7 +172,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     experts = load_experts([PluginSpec.model_validate(_spec(name)) for name in PANEL], offline=True)
     scores = score(dataset, questions, experts, cache=bench.store.items)
     scores, label_section = judged_by(scores, tuning)
-    soft = labels.label(dataset, questions, scores, label_section, base=base.name)
+    soft = stage.label(dataset, questions, scores, label_section, base=base.name)
     section = TrainSection(steps=bench.steps, batch_size=bench.batch_size, seed=tuning.seed)
     sentences = data.anchor_texts()
 
@@ -193,16 +197,16 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 scratch=Path(scratch),
                 report=ignore_progress,
                 relabels={
-                    soft.strategy: partial(labels.label_rows, dataset, questions, scores, label_section, base=base.name)
+                    soft.strategy: partial(stage.label_rows, dataset, questions, scores, label_section, base=base.name)
                 },
             )
-            yield "chosen", measurements(train.load_encoder(models.resolve(str(folder))))
+            yield "chosen", measurements(trainer.load_encoder(models.resolve(str(folder))))
     given = training_data(dataset, questions, soft, encoder, sentences, section)
     with tempfile.TemporaryDirectory() as scratch:
-        train.tune(base, given, section, Path(scratch))
-        start, end = train.load_encoder(base), train.load_encoder(models.resolve(scratch))
+        trainer.tune(base, given, section, Path(scratch))
+        start, end = trainer.load_encoder(base), trainer.load_encoder(models.resolve(scratch))
         for factor in FORCED:
-            yield f"factor {factor:g}", measurements(train.interpolate(start, end, factor))
+            yield f"factor {factor:g}", measurements(trainer.interpolate(start, end, factor))
 
 
 def _spec(name: str) -> dict[str, str]:

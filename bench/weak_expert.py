@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.config import PluginSpec, Strategy, from_mapping
-from expertune.labels import label
-from expertune.overrides import assignment, overlaid
-from expertune.pipeline import Run, RunResult, Stage
+from expertune.config import PluginSpec, Strategy, assignment, from_mapping, overlaid
+from expertune.label.stage import label
+from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import Scores
 
 HERE = Path(__file__).parent

@@ -21,12 +21,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from expertune import config, overrides
-from expertune.cleaning import Draft, fault, near_copies, tidy
+from expertune import config
+from expertune.augment.filters import Draft, fault, near_copies, tidy
 from expertune.config import DataSection
 from expertune.data import beir, pairs, readers
+from expertune.data.wording import likeness, normalise
 from expertune.errors import ExpertuneError
-from expertune.wording import likeness, normalise
 from test_malformed import CORPUS, content
 
 TOKENS = [
@@ -106,7 +106,7 @@ def _config(data: bytes) -> None:
 
 
 def _assignment(data: bytes) -> None:
-    config.from_mapping(overrides.overlaid({}, [overrides.assignment(_text(data))]))
+    config.from_mapping(config.overlaid({}, [config.assignment(_text(data))]))
 
 
 def _wording(data: bytes) -> None:

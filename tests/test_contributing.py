@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expertune import registry
-from expertune.augment import Generator, Request
+from expertune.augment.stage import Generator, Request
 from expertune.config import Config, PluginSpec, from_mapping
+from expertune.models import registry
+from expertune.models.contract import Expert
 from expertune.records import Dataset, Document, Question, Questions
-from expertune.score import Expert, load_experts, score
+from expertune.score.stage import load_experts, score
 
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 

@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import write_tiny_model
-from expertune import cli, models
+from expertune import models
+from expertune.commands import cli
 from expertune.config import from_mapping
 
 ROOT = Path(__file__).parents[1]
@@ -132,5 +133,5 @@ def test_the_site_builds_without_a_warning(tmp_path: Path):
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     reference = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
-    assert 'id="expertune.pipeline.Run"' in reference
+    assert 'id="expertune.pipeline.run.Run"' in reference
     assert "OverlapExpert" in (tmp_path / "site" / "how-to" / "own-expert" / "index.html").read_text(encoding="utf-8")

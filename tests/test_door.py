@@ -36,7 +36,7 @@ def test_every_public_name_resolves_and_is_listed():
 
 def test_names_are_the_objects_of_their_modules():
     from expertune.errors import ExpertuneError
-    from expertune.pipeline import Run
+    from expertune.pipeline.run import Run
 
     assert expertune.Run is Run
     assert expertune.ExpertuneError is ExpertuneError

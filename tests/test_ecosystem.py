@@ -14,7 +14,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from conftest import WORDS, write_tiny_model
-from expertune.train import assemble
+from expertune.train.trainer import assemble
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "ecosystem"
 LIBRARIES = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expertune import config, overrides
+from expertune import config
 from expertune.errors import ConfigError, ExpertuneError
 from fuzz import TARGETS, fuzz
 
@@ -36,11 +36,11 @@ def test_any_bytes_give_an_error_of_ours_or_none(target, data):
 @given(st.sampled_from(config.known_keys()), values)
 def test_any_value_of_any_key_is_taken_or_named(key, value):
     with suppress(ConfigError):
-        config.from_mapping(overrides.overlaid({}, [(key, value)]))
+        config.from_mapping(config.overlaid({}, [(key, value)]))
 
 
 @pytest.mark.parametrize("key", config.known_keys())
 def test_nothing_fits_every_key(key):
     """An object of a foreign kind is refused under every key, by its name."""
     with pytest.raises(ConfigError, match=key.partition(".")[0]):
-        config.from_mapping(overrides.overlaid({}, [(key, object())]))
+        config.from_mapping(config.overlaid({}, [(key, object())]))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from expertune import cli, models
+from expertune import models
+from expertune.commands import cli
 from expertune.config import read
 
 PAPER = Path(__file__).parents[1] / "examples" / "paper.toml"

@@ -199,7 +199,7 @@ def test_the_version_is_stated_once():
 HEAVY = ("torch", "transformers", "sentence_transformers", "sklearn", "pandas", "matplotlib", "onnxruntime")
 
 
-@pytest.mark.parametrize("module", ["expertune", "expertune.config", "expertune.cli"])
+@pytest.mark.parametrize("module", ["expertune", "expertune.config", "expertune.commands.cli"])
 def test_importing_is_light_and_silent(module: str):
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)

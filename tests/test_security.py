@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from expertune import config
-from expertune.cli import app
+from expertune.commands.cli import app
 from expertune.errors import DataError, ExpertuneError
-from expertune.pipeline import Run, RunResult
+from expertune.pipeline.run import Run, RunResult
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contenders.task import Outcome, Settings, Task, best_of
-from expertune.evaluate import Encoder
+from expertune.evaluate.stage import Encoder
+from expertune.models.embed import unit_rows
 from expertune.records import FloatArray
-from expertune.score import unit_rows
 
 GRID: Sequence[Settings] = [
     {"learning_rate": rate, "epochs": epochs} for rate in (2e-5, 1e-4, 1e-3) for epochs in (1, 4, 16)

@@ -6,12 +6,13 @@ import time
 from functools import partial
 
 from contenders.task import Outcome, Task
-from expertune import data, train, tuning
+from expertune import data
 from expertune.config import keeps_documents
-from expertune.encoders import TrialEncoder
-from expertune.labels import label, label_rows
+from expertune.label.stage import label, label_rows
 from expertune.models import ModelSource
+from expertune.models.encoders import TrialEncoder
 from expertune.records import ignore_progress
+from expertune.train import trainer, tuning
 
 
 def base(task: Task) -> Outcome:
@@ -45,7 +46,7 @@ def expertune(task: Task) -> Outcome:
         report=ignore_progress,
     )
     seconds = time.perf_counter() - started
-    kept = train.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
+    kept = trainer.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
     documents = task.base_encoder if keeps_documents(model.mode) else None
     chosen = {"factor": model.selection.factor, "why": model.selection.why}
     return Outcome(TrialEncoder("expertune", kept, documents), chosen, 0.0, seconds)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contenders.task import Contender, Outcome, Settings, Task, affordable, best_of
-from expertune import train
 from expertune.config import LabelSection, TrainSection
-from expertune.encoders import TrialEncoder
-from expertune.labels import label
+from expertune.label.stage import label
 from expertune.models import ModelSource
+from expertune.models.encoders import TrialEncoder
 from expertune.records import Progress, Questions, Scores
+from expertune.train import trainer
 
 GRID: Sequence[Settings] = [{"learning_rate": rate} for rate in (1e-5, 2e-5, 5e-5)]
 STEPS = 100
@@ -41,8 +41,8 @@ def paper(strategy: str) -> Contender:
             )
             steps = steps or point.get("steps") or affordable(STEPS, task, _seconds_a_step(task, given, section))
             folder = _fresh(task)
-            train.tune(task.base, given, section.model_copy(update={"steps": steps}), folder)
-            return TrialEncoder("paper", train.load_encoder(_local(folder)), None)
+            trainer.tune(task.base, given, section.model_copy(update={"steps": steps}), folder)
+            return TrialEncoder("paper", trainer.load_encoder(_local(folder)), None)
 
         outcome = best_of(task, GRID, fit)
         return Outcome(outcome.encoder, {**outcome.chosen, "steps": steps}, outcome.choosing_seconds, outcome.seconds)
@@ -50,12 +50,12 @@ def paper(strategy: str) -> Contender:
     return run
 
 
-def _given(task: Task, strategy: str, rows: NDArray[np.int64]) -> train.TrainingData:
+def _given(task: Task, strategy: str, rows: NDArray[np.int64]) -> trainer.TrainingData:
     questions = Questions(tuple(task.questions.items[int(row)] for row in rows))
     scores = Scores(task.scores.experts, np.asarray(task.scores.values)[rows])
     section = LabelSection.model_validate({"strategy": strategy, "form": "similarity"})
     labels = label(task.dataset, questions, scores, section)
-    return train.TrainingData(
+    return trainer.TrainingData(
         questions=[item.text for item in questions.items],
         documents=task.documents,
         targets=labels.targets,
@@ -66,13 +66,13 @@ def _given(task: Task, strategy: str, rows: NDArray[np.int64]) -> train.Training
     )
 
 
-def _seconds_a_step(task: Task, given: train.TrainingData, section: TrainSection) -> float:
+def _seconds_a_step(task: Task, given: trainer.TrainingData, section: TrainSection) -> float:
     moments: list[float] = []
 
     def watch(_: Progress) -> None:
         moments.append(time.perf_counter())
 
-    train.tune(task.base, given, section.model_copy(update={"steps": 4}), _fresh(task), report=watch)
+    trainer.tune(task.base, given, section.model_copy(update={"steps": 4}), _fresh(task), report=watch)
     return (moments[-1] - moments[0]) / (len(moments) - 1)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contenders.task import Contender, Outcome, Settings, Task, affordable, best_of
-from expertune import train
-from expertune.encoders import TrialEncoder
+from expertune.models.encoders import TrialEncoder
+from expertune.train import trainer
 
 Columns = dict[str, list[Any]]
 RATES: Sequence[Settings] = [
@@ -85,7 +85,7 @@ def _train(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     set_seed(task.seed)
-    model = train.load_encoder(task.base)
+    model = trainer.load_encoder(task.base)
     rows = Dataset.from_dict(columns)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(task.scratch / "trainer"),
@@ -93,7 +93,7 @@ def _train(
         per_device_train_batch_size=min(recipe.batch_size, len(rows)),
         learning_rate=point["learning_rate"],
         warmup_steps=steps // 10,
-        bf16=train.use_bf16("auto"),
+        bf16=trainer.use_bf16("auto"),
         use_cpu=not torch.cuda.is_available(),
         # In-batch negatives: the documentation asks for batches without repeated texts.
         batch_sampler=BatchSamplers.NO_DUPLICATES if recipe.in_batch else BatchSamplers.BATCH_SAMPLER,
@@ -104,12 +104,12 @@ def _train(
         report_to="none",
         disable_tqdm=True,
     )
-    trainer = SentenceTransformerTrainer(
+    fitting = SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=rows, loss=recipe.loss(model, task), callbacks=list(callbacks)
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    trainer.train()
+    fitting.remove_callback(PrinterCallback)
+    fitting.remove_callback(ProgressCallback)
+    fitting.train()
     return model.eval()
 
 
@@ -212,7 +212,7 @@ def _mnrl(model: Any, _: Task) -> Any:
 def _gist(model: Any, task: Task) -> Any:
     from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
 
-    return CachedGISTEmbedLoss(model, guide=train.load_encoder(task.base), mini_batch_size=32)
+    return CachedGISTEmbedLoss(model, guide=trainer.load_encoder(task.base), mini_batch_size=32)
 
 
 def _cosent(model: Any, _: Task) -> Any:

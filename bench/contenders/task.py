@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune import select
 from expertune.config import Config
-from expertune.encoders import CachedEncoder
-from expertune.evaluate import Encoder, measure
+from expertune.evaluate.stage import Encoder, measure
 from expertune.models import ModelSource
+from expertune.models.encoders import CachedEncoder
 from expertune.records import Dataset, FloatArray, Questions, Scores
+from expertune.train import select
 
 Settings = Mapping[str, Any]
 Fit = Callable[[Settings, NDArray[np.int64]], Encoder]
@@ -60,7 +60,7 @@ class Task:
     @property
     def teacher(self) -> FloatArray:
         """Scores `[Q, D]` of the expert that ranks the user's own questions best: a peer's single teacher."""
-        from expertune.labels import label
+        from expertune.label.stage import label
 
         panel = label(self.dataset, self.questions, self.scores, self.config.label).panel
         best = int(np.nanargmax([expert.ndcg for expert in panel]))

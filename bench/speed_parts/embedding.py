@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from expertune.hardware import computes_bfloat16
+from expertune.models.hardware import computes_bfloat16
 from speed_parts import operations, texts
 from speed_parts.measuring import Ratio, Row, Section, in_turn, peak, rates, ratio
 
@@ -89,7 +89,7 @@ def _measure(
 
 def _quality(runs: dict[str, Callable[[], Any]], asked: int) -> dict[str, dict[str, float]]:
     """Return how like each of ours ranks to plain encode."""
-    from expertune.experts.precision import rank_correlation
+    from expertune.score.experts.precision import rank_correlation
 
     exact = runs["plain"]()
     kept = {}
@@ -108,8 +108,8 @@ def encoders(model: str, precisions: Iterable[str] = ("fp32", "bf16")) -> tuple[
     """Return the library's model, and our expert in some precisions."""
     from sentence_transformers import SentenceTransformer
 
-    from expertune.experts.sentence_transformer import SentenceTransformerExpert
     from expertune.models import resolve
+    from expertune.score.experts.sentence_transformer import SentenceTransformerExpert
 
     source = resolve(model)
     plain = SentenceTransformer(source.location, local_files_only=True, device="cpu")

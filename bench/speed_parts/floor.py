@@ -27,7 +27,7 @@ def run(given: Namespace) -> Section:
     Each stage is divided by the peak of the precision it computes in: bfloat16 where the hardware has it, but for
     evaluation, which stays in float32.
     """
-    from expertune.hardware import computes_bfloat16
+    from expertune.models.hardware import computes_bfloat16
 
     if given.run is None:
         raise SystemExit("profile: name the folder of a finished run with --run, for example runs/bench-shop")
@@ -65,7 +65,7 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     """Return the operations of the stages that are made of matrix products."""
     from expertune import config as configs
     from expertune import data, models
-    from expertune.losses import ANCHOR_STRIDE
+    from expertune.train.losses import ANCHOR_STRIDE
 
     config = configs.read(given.run / "config.toml")
     dataset = data.load(config.data)
@@ -104,7 +104,8 @@ def _writing(given: Namespace, written: int) -> float:
     """Return the operations of reading prompts and writing questions, as if the small packaged model did all."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from expertune import language_models, models
+    from expertune import models
+    from expertune.models import language_models
 
     source = models.resolve(generation.MODEL)
     folder = language_models.unpacked(Path(source.location), source.fingerprint, place="bench")

@@ -18,8 +18,9 @@ MODEL = "smollm2-135m-instruct"
 
 def run(given: Namespace) -> Section:
     """Measure the small packaged model on the prompts that augmentation would send."""
-    from expertune import language_models, models
-    from expertune.generators.decoding import Writer
+    from expertune import models
+    from expertune.augment.generators.decoding import Writer
+    from expertune.models import language_models
 
     source = models.resolve(MODEL)
     tokenizer, model = language_models.load(source, dtype="auto", place="bench")
@@ -77,10 +78,10 @@ def run(given: Namespace) -> Section:
 
 def prompts(given: Namespace) -> list[Any]:
     """Return the prompts of every default kind for some answers of the shop, as augmentation asks for them."""
-    from expertune.augment import Request
+    from expertune.augment.generators import base
+    from expertune.augment.generators import prompts as wording
+    from expertune.augment.stage import Request
     from expertune.config import AugmentSection
-    from expertune.generators import base
-    from expertune.generators import prompts as wording
 
     documents = texts.drawn(texts.read(given.shop, "corpus"), given.answers)
     kinds = AugmentSection().kinds

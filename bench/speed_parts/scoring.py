@@ -16,8 +16,10 @@ BATCH = 32
 def run(given: Namespace) -> Section:
     """Measure the default panel on a part of one set; say what that makes of the whole set."""
     from expertune.config import ScoreSection
-    from expertune.records import Dataset, Document, MemoryCache, Question, Questions
-    from expertune.score import EmbeddingExpert, load_experts, score
+    from expertune.models.cache import MemoryCache
+    from expertune.models.contract import EmbeddingExpert
+    from expertune.records import Dataset, Document, Question, Questions
+    from expertune.score.stage import load_experts, score
 
     folder = next((path for path in given.data if path.name == "stackfaq"), given.data[0])
     every = texts.read(folder, "queries"), texts.read(folder, "corpus")
@@ -84,7 +86,7 @@ class _Fresh:
     """A cache that remembers decisions and, within one turn, vectors."""
 
     def __init__(self, decisions: Any) -> None:
-        from expertune.records import MemoryCache
+        from expertune.models.cache import MemoryCache
 
         self._decisions, self._vectors = decisions, MemoryCache()
 

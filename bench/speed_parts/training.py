@@ -23,7 +23,7 @@ def run(given: Namespace) -> Section:
     from expertune import data
     from expertune.config import TrainSection
     from expertune.models import resolve
-    from expertune.train import load_encoder, use_bf16
+    from expertune.train.trainer import load_encoder, use_bf16
 
     section = TrainSection()
     folder = next((path for path in given.data if path.name == "stackfaq"), given.data[0])
@@ -82,7 +82,7 @@ def _matrix_loss(
     """Return the listwise loss with all documents of the matrix: vectors that stay, or encoded with gradients."""
     from torch.nn import functional
 
-    from expertune.losses import MatrixLoss
+    from expertune.train.losses import MatrixLoss
 
     targets = torch.softmax(torch.randn(len(asked), len(documents), generator=torch.Generator().manual_seed(0)), dim=1)
     with torch.no_grad():

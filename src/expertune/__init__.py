@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from expertune.config import Config
     from expertune.data import load_frame
     from expertune.errors import ExpertuneError
-    from expertune.pipeline import Run, RunResult, Stage
+    from expertune.pipeline.run import Run, RunResult, Stage
     from expertune.records import Comparison, Dataset, Evaluation, JudgedSet, Progress
 
     __version__: str
@@ -43,9 +43,9 @@ _HOMES = {
     "ExpertuneError": "errors",
     "JudgedSet": "records",
     "Progress": "records",
-    "Run": "pipeline",
-    "RunResult": "pipeline",
-    "Stage": "pipeline",
+    "Run": "pipeline.run",
+    "RunResult": "pipeline.run",
+    "Stage": "pipeline.run",
     "load_frame": "data",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -329,6 +329,57 @@ class PanelEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far K experts agree over a sample of questions; NaN where it cannot be told.
+
+    `alpha` is Krippendorff's alpha at interval level and `icc` is ICC(2,k) (two-way random, absolute
+    agreement, mean of k raters; Shrout & Fleiss 1979), both on z-scores per expert and at most 1.
+    `kendall_w` in [0, 1] is the mean over questions, corrected for ties. `spearman` `[K, K]` in [-1, 1] is
+    the mean over questions of rank correlations over documents. `jaccard` `[K, K]` in [0, 1] is the mean
+    overlap of the experts' `top` best documents.
+
+    `questions` are the indices (into the scores' questions) that were looked at; `disagreement[i]` is, for
+    question `questions[i]`, the standard deviation over experts of a document's rank, averaged over the
+    documents that any expert ranks among its `top`. `most_disagreed` names the questions with the largest,
+    worst first.
+    """
+
+    experts: tuple[str, ...]
+    alpha: float
+    kendall_w: float
+    icc: float
+    spearman: NDArray[np.float64]
+    jaccard: NDArray[np.float64]
+    questions: tuple[int, ...]
+    disagreement: NDArray[np.float64]
+    most_disagreed: tuple[int, ...]
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Measures of one cloud of n vectors in d dimensions; NaN where a cloud does not determine them.
+
+    `mean_cosine` in [-1, 1] is the anisotropy: the mean cosine of random distinct pairs, near 0 for an
+    isotropic cloud. `iso_score` in [0, 1] is 1 where all dimensions are used alike and 0 where one is
+    (Rudman et al. 2022). `effective_rank` in [1, d] is the exponential of the entropy of the covariance
+    spectrum (Roy & Vetterli 2007). `top_share` in [1 / d, 1] is the share of the variance along the first
+    principal direction. `uniformity` in [-8, 0] is log mean exp(-2 |x - y|^2), lower is more uniform;
+    `alignment` in [0, 4] is the mean squared distance of matching pairs, lower is better (both Wang & Isola
+    2020), None where no pairs were given.
+    """
+
+    vectors: int
+    dimensions: int
+    mean_cosine: float
+    iso_score: float
+    effective_rank: float
+    top_share: float
+    uniformity: float
+    alignment: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkScore:
     """What `mteb` measured for one model on one split and subset of one task.
 
@@ -459,38 +510,6 @@ Report = Callable[[Progress], None]
 
 def ignore_progress(_: Progress) -> None:
     """Drop a progress event: the default where nobody watches."""
-
-
-class ItemCache(Protocol):
-    """What a stage may remember item by item, so that a killed run goes on inside the stage.
-
-    `space` names who made the value (a model's fingerprint plus its prompt); `key` names the item (a hash of
-    its text). Values are bytes. Writing is atomic per call.
-    """
-
-    def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the known values among `keys`."""
-        ...
-
-    def write(self, space: str, values: Mapping[str, bytes]) -> None:
-        """Store values; an existing key keeps its value."""
-        ...
-
-
-class MemoryCache:
-    """An item cache that lasts as long as the object: for tests and one-off calls."""
-
-    def __init__(self) -> None:
-        self._values: dict[tuple[str, str], bytes] = {}
-
-    def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the known values among `keys`."""
-        return {key: self._values[space, key] for key in keys if (space, key) in self._values}
-
-    def write(self, space: str, values: Mapping[str, bytes]) -> None:
-        """Store values; an existing key keeps its value."""
-        for key, value in values.items():
-            self._values.setdefault((space, key), value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,9 @@ def write_data(folder: Path) -> Path:
 
 # A server that has imported the heavy libraries forks each run, so that sixty runs do not import torch sixty times.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["expertune.pipeline", "expertune.tuning", "expertune.report", "sentence_transformers"])
+_FORKS.set_forkserver_preload(
+    ["expertune.pipeline.run", "expertune.train.tuning", "expertune.report", "sentence_transformers"]
+)
 
 
 class Started:
@@ -188,22 +190,25 @@ def _child(task: Task, printed: Path, events: Path, moment: int, pause: float, w
     faulthandler.enable()
     os.chdir(task.folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from expertune import score
+    from expertune.models import embed
 
     # Vectors depend in their last bits on what is embedded together: runs that are compared need chunks of one size.
-    score._CHUNK = 32
+    embed.CHUNK = 32
     if watch:
         _watch(os.open(events, os.O_WRONLY | os.O_CREAT | os.O_APPEND), moment, pause)
-    from expertune.cli import app
+    from expertune.commands.cli import app
 
     app(task.arguments)
 
 
 def _watch(log: int, moment: int, pause: float) -> None:
     """Write down what the run does, and kill it at the given moment (counted from 1)."""
-    from expertune import augment, checkpoints, registry, score, terminal
-    from expertune.experts.sentence_transformer import SentenceTransformerExpert
-    from expertune.generators.template import TemplateGenerator
+    from expertune.augment import stage as augment_stage
+    from expertune.augment.generators.template import TemplateGenerator
+    from expertune.commands import terminal
+    from expertune.models import embed, registry
+    from expertune.score.experts.sentence_transformer import SentenceTransformerExpert
+    from expertune.train import checkpoints
 
     home, passed = str(Path.cwd()), 0
 
@@ -242,14 +247,14 @@ def _watch(log: int, moment: int, pause: float) -> None:
             pass_moment("embed")
             for text in texts:
                 key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-                tell("item", score._space(self, is_query=is_query), key)
+                tell("item", embed._space(self, is_query=is_query), key)
             return super().embed(texts, is_query=is_query)
 
     class CountedGenerator(TemplateGenerator):
         def generate(self, requests: Sequence[Any], *, seed: int) -> list[str]:
             pass_moment("generate")
             for request in requests:
-                tell("item", f"{self.fingerprint}|seed={seed}", augment._key(request))
+                tell("item", f"{self.fingerprint}|seed={seed}", augment_stage._key(request))
             return super().generate(requests, seed=seed)
 
         batch_size = property(lambda self: 4, lambda self, value: None)

@@ -18,10 +18,10 @@ from expertune.data.beir import Corpus, Judgement, answers, companions, read_cor
 from expertune.data.layout import Layout, find, split_of_general
 from expertune.data.pairs import Asked, Side, merge, pair_up, read_pairs, refuse_leaks
 from expertune.data.readers import READERS, frame_table, read_bytes, read_text
-from expertune.data.scored import read_scored_pairs
+from expertune.data.sentence_pairs import read_scored_pairs
+from expertune.data.wording import normalise
 from expertune.errors import DataError
 from expertune.records import Dataset, Document, JudgedSet, Query, Question, Role
-from expertune.wording import normalise
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expertune.data.readers import Problems, Row, id_field, read_jsonl, read_lines, require, text_field
+from expertune.data.wording import visible
 from expertune.errors import DataError
 from expertune.records import Document, Query
-from expertune.wording import visible
 
 
 @dataclass(frozen=True, slots=True)

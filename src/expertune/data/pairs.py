@@ -9,8 +9,8 @@ from itertools import count
 from expertune.config import DataSection
 from expertune.data.beir import Corpus
 from expertune.data.readers import Problems, Table, id_field, require, text_field
+from expertune.data.wording import normalise
 from expertune.records import Document
-from expertune.wording import normalise
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expertune.data.wording import visible
 from expertune.errors import DataError
-from expertune.wording import visible
 
 if TYPE_CHECKING:
     from pandas import DataFrame

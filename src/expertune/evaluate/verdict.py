@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.config import EvaluateSection
+from expertune.evaluate.statistics import Interval, benjamini_hochberg, detectable_from, stratified_interval
 from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation, Verdict
-from expertune.statistics import Interval, benjamini_hochberg, detectable_from, stratified_interval
 
 METRIC = "ndcg@10"
 """The one metric that decides; choosing among several after the fact would be choosing the answer."""

@@ -1,0 +1,273 @@
+"""Decide which texts may be trained on, and count by rule what goes. Knows no generator and no prompt.
+
+Rules that look at words are written for English and lenient elsewhere: in another language they let texts pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from expertune.data.wording import likeness, normalise, visible
+from expertune.records import Dataset, Question
+
+_PREAMBLE = re.compile(
+    r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^:\n]{0,80}[:!]\s*"
+    r"|here(?:'s| is| are)\b[^:\n?]{0,80}:\s*)",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"^\s*(?:\*\*)?(?:(?:user |customer |rephrased |short )?(?:question|query|rephrasing|keywords?|title|claim|q))"
+    r"\s*\d*\s*[:.)-]\s*(?:\*\*)?\s*",
+    re.IGNORECASE,
+)
+_NUMBERING = re.compile(r"^\s*(?:[-*•]+|#+|\(?\d{1,2}[.)]|[a-d]\))\s+")
+_QUOTES = "\"'“”„«»`*_ \t"
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|artificial|language model|assistant)\b|\b(?:ai|large|small) language model\b"
+    r"|^(?:i'm|i’m|i am|we are) (?:very )?sorry\b|^sorry\b"
+    r"|\bi (?:can(?:no|')t|cannot|am unable to|am not able to) (?:assist|fulfil|comply|provide|generate|answer)",
+    re.IGNORECASE,
+)
+_ECHO = re.compile(
+    r"\bthe (?:question|answer)(?: to this (?:answer|question))? (?:is|was):?\s*$"
+    r"|\b(?:text|answer|question|document|passage|user|assistant)\s*:\s|<\|?\w+\|?>|\{(?:text|question)\}"
+    r"|\b(?:write|generate) (?:a|one|the) (?:short )?(?:question|query)\b",
+    re.IGNORECASE,
+)
+# How an answer speaks, not how somebody asks.
+_ANSWERING = re.compile(
+    r"^(?:yes|no|we|our|you can|you will|you may|you should|you must|your|thank you|thanks|please note|if you)\b",
+    re.IGNORECASE,
+)
+# Scripts without spaces: each character counts as a word.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’][^\W_]+)*")
+_ASKING_KINDS = frozenset({"question", "rephrase", "short", "vocabulary", "indirect", "typo"})
+_ONE_WORD_KINDS = frozenset({"keyword", "short", "title"})
+_MOST_WORDS = 60
+_MOST_STORY_WORDS = 120
+# Characters a word: a text of few but endless words is too long as well.
+_LONGEST_MEAN_WORD = 30
+# Words in a row that a question and its answer may share.
+_COPIED_RUN = 8
+_COPIED_SHARE = 0.7
+# A claim may repeat a sentence of the answer, and a fragment is a piece of it: that is what they are.
+_COPYING_KINDS = frozenset({"claim", "title", "keyword", Question.FRAGMENT})
+_GENERIC = 3
+HELD_OUT_SIMILARITY = 0.9
+"""Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""
+
+_HASHES = 2**18
+_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A generated text before cleaning, the answer it was written for, and who wrote it."""
+
+    text: str
+    document_id: str
+    answer: str
+    source: str
+    kind: str
+
+
+def tidy(text: str, kind: str) -> str:
+    """Strip what surrounds a question: preambles, labels, numbering, quotes, white space.
+
+    Only the first line that is left counts, except for a story.
+    """
+    lines = []
+    for line in text.splitlines():
+        line = _PREAMBLE.sub("", line)
+        for pattern in (_NUMBERING, _LABEL, _NUMBERING):
+            line = pattern.sub("", line)
+        line = " ".join(_unquoted(line).split())
+        if visible(line):
+            lines.append(line)
+    if not lines:
+        return ""
+    return " ".join(lines) if kind == "story" else lines[0]
+
+
+def fault(draft: Draft) -> str:
+    """Return the name of the first rule that a tidied draft breaks, or "" if it may stay."""
+    text, kind = draft.text, draft.kind
+    words = _words(text)
+    most = _MOST_STORY_WORDS if kind == "story" else _MOST_WORDS
+    rules: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("empty", lambda: not visible(text) or not words),
+        ("refusal", lambda: bool(_REFUSAL.search(text))),
+        ("prompt echo", lambda: bool(_ECHO.search(text))),
+        ("too short", lambda: len(words) < 2 and kind not in _ONE_WORD_KINDS),
+        ("too long", lambda: len(words) > most or len(text) > most * _LONGEST_MEAN_WORD),
+        ("repetition", lambda: len(words) >= 6 and len(set(words)) <= 0.5 * len(words)),
+        ("not a question", lambda: kind in _ASKING_KINDS and not text.endswith("?") and bool(_ANSWERING.match(text))),
+        ("copied answer", lambda: kind not in _COPYING_KINDS and _copied(words, _words(draft.answer))),
+    )
+    return next((name for name, breaks in rules if breaks()), "")
+
+
+def clean(
+    drafts: Iterable[Draft],
+    own: Sequence[Question],
+    *,
+    held_out: Collection[str],
+    near_duplicate: float,
+) -> tuple[tuple[Question, ...], dict[str, int]]:
+    """Return the questions that may be trained on, in order of the drafts, and how many each rule removed.
+
+    Args:
+        drafts: Raw generated texts.
+        own: The user's own questions; a generated question that only repeats one is removed.
+        held_out: Normalised texts of held-out questions: nothing equal or nearly equal to one is kept.
+        near_duplicate: Cosine of character trigrams, in [0, 1], above which two questions for one answer are one.
+    """
+    removed: Counter[str] = Counter()
+    kept: list[Draft] = []
+    for draft in drafts:
+        draft = replace(draft, text=tidy(draft.text, draft.kind))
+        rule = fault(draft)
+        if rule:
+            removed[rule] += 1
+        else:
+            kept.append(draft)
+    kept = _without_held_out(kept, held_out, removed)
+    questions = _merge(kept, {normalise(question.text) for question in own}, removed)
+    return _without_near_duplicates(questions, own, near_duplicate, removed), dict(removed)
+
+
+def usable(draft: Draft) -> bool:
+    """Whether a raw draft breaks no rule by itself, whatever else there is."""
+    return not fault(replace(draft, text=tidy(draft.text, draft.kind)))
+
+
+# --- rules for one text -----------------------------------------------------------------------------------------------
+
+
+def _unquoted(line: str) -> str:
+    """Strip quotes that surround the line; an apostrophe inside stays."""
+    return line.strip(_QUOTES)
+
+
+def _words(text: str) -> list[str]:
+    return [match.group().lower() for match in _WORD.finditer(text)]
+
+
+def _copied(words: Sequence[str], answer: Sequence[str]) -> bool:
+    """Whether a text mostly repeats the answer: a long run of its words, or most of its runs of four words."""
+    if not words:
+        return False
+    if len(words) >= _COPIED_RUN and _runs(words, _COPIED_RUN) & _runs(answer, _COPIED_RUN):
+        return True
+    runs = _runs(words, 4)
+    return len(words) >= 6 and len(runs & _runs(answer, 4)) >= _COPIED_SHARE * len(runs)
+
+
+def _runs(words: Sequence[str], length: int) -> set[tuple[str, ...]]:
+    return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)}
+
+
+# --- rules that compare texts -----------------------------------------------------------------------------------------
+
+
+def near_copies(texts: Sequence[str], held_out: Collection[str]) -> list[bool]:
+    """Tell which texts are a held-out question again, or nearly.
+
+    The same words in any order, with or without spaces and accents, in look-alike letters, or with a typing error.
+    """
+    if not texts or not held_out:
+        return [False] * len(texts)
+    known = sorted({likeness(text) for text in held_out})
+    unspaced = {text.replace(" ", "") for text in known}
+    looks = [likeness(text) for text in texts]
+    return [
+        look.replace(" ", "") in unspaced or similarity > HELD_OUT_SIMILARITY
+        for look, similarity in zip(looks, _most_similar(looks, known), strict=True)
+    ]
+
+
+def apart(dataset: Dataset, held_out: Collection[str]) -> Dataset:
+    """Return the data set without training questions that nearly repeat a held-out one."""
+    return dataset.without(near_copies([question.text for question in dataset.questions], held_out))
+
+
+def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], removed: Counter[str]) -> list[Draft]:
+    copies = near_copies([draft.text for draft in drafts], held_out)
+    removed["held-out"] += sum(copies)
+    return [draft for draft, copy in zip(drafts, copies, strict=True) if not copy]
+
+
+def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str]) -> list[Question]:
+    """Return one question per distinct wording, leading to one answer or two.
+
+    A wording that was written for three answers or more says nothing of any of them.
+    """
+    groups: dict[str, list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        groups[normalise(draft.text)].append(draft)
+    questions = []
+    for text, group in groups.items():
+        answers = tuple(dict.fromkeys(draft.document_id for draft in group))
+        if text in own:
+            removed["duplicate"] += len(group)
+        elif len(answers) >= _GENERIC:
+            removed["generic"] += len(group)
+        else:
+            first = group[0]
+            questions.append(Question(first.text, answers, first.source, first.kind))
+            removed["duplicate"] += len(group) - 1
+    return questions
+
+
+def _without_near_duplicates(
+    questions: Sequence[Question], own: Sequence[Question], limit: float, removed: Counter[str]
+) -> tuple[Question, ...]:
+    """Keep the first of any questions for one answer that are nearly the same; the user's own come first."""
+    by_answer: dict[str, list[int]] = defaultdict(list)
+    everything = [*own, *questions]
+    for index, question in enumerate(everything):
+        for document_id in question.document_ids:
+            by_answer[document_id].append(index)
+    dropped: set[int] = set()
+    for indices in by_answer.values():
+        if indices[-1] < len(own):
+            continue
+        vectors = _trigrams([normalise(everything[index].text) for index in indices])
+        similar = (vectors @ vectors.T).toarray() > limit
+        for row, index in enumerate(indices):
+            earlier = (column for column in range(row) if indices[column] not in dropped)
+            if index >= len(own) and any(similar[row, column] for column in earlier):
+                dropped.add(index)
+    removed["near duplicate"] += len(dropped)
+    return tuple(question for index, question in enumerate(questions, len(own)) if index not in dropped)
+
+
+def _most_similar(texts: Sequence[str], others: Sequence[str]) -> list[float]:
+    """Return for every text the largest cosine of character trigrams to any of the others, in [0, 1]."""
+    right = _trigrams(others).T
+    nearest: list[float] = []
+    for start in range(0, len(texts), _BLOCK):
+        block = _trigrams(texts[start : start + _BLOCK]) @ right
+        nearest.extend(float(value) for value in block.max(axis=1).toarray().ravel())
+    return nearest
+
+
+def _trigrams(texts: Sequence[str]) -> Any:
+    """Return sparse unit rows `[len(texts), hashes]` of character trigram counts."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 3), n_features=_HASHES, alternate_sign=False, norm="l2"
+    ).transform(texts)
+
+
+def tally(*counts: Mapping[str, int]) -> dict[str, int]:
+    """Add up how many each rule removed; rules that removed nothing are left out."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return {rule: number for rule, number in total.items() if number}

@@ -1,0 +1,237 @@
+"""Prompt texts for each kind of question. Knows no model: only what a small base model continues well.
+
+Every frame ends in an opening quote, which a model that follows no instructions closes again. A frame comes with
+beginnings, so that several questions for one answer differ without any chance being involved. `{text}` stands for
+the answer, `{question}` for the user's own question. Worded for answers in any domain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from expertune.augment.generators.base import number
+from expertune.augment.generators.decoding import Prompt
+from expertune.augment.generators.template import slips
+from expertune.augment.stage import Request
+from expertune.data.wording import normalise
+
+# What the contrasting prompt holds in place of the answer: says as little as a text can.
+PLACEHOLDER = "Here you will find more information about this topic."
+_PLACEHOLDER_QUESTION = "Do you have more information about this topic?"
+_MOST_WORDS = 120
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A prompt that ends in an opening quote, and how what follows may begin."""
+
+    text: str
+    starts: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one kind of question is written: its frames and the limits on what is written.
+
+    `copy`, `shy`, `longest` and `ends` are those of `Prompt`; `avoid` says whose words `copy` and `shy` are about.
+    `fragment`: a text that was cut off at its longest still serves.
+    """
+
+    frames: tuple[Frame, ...]
+    copy: int = 6
+    shy: float = 0.0
+    longest: int = 28
+    ends: str = "?"
+    avoid: str = "{text}"
+    sentences: int = 1
+    fragment: bool = False
+
+
+_FAQ = 'Frequently asked questions\n\nAnswer: {text}\n\nThe question to this answer is: "'
+_HELP = (
+    "Here is a help text of a web site:\n{text}\n\n"
+    'A user asked a question and got this text as the answer. The question was: "'
+)
+_CHAT = 'The agent answered: {text}\n\nBefore that, the customer had asked: "'
+_CASE = 'The agent answered: {text}\n\nBefore that, the customer had explained the problem: "'
+_LETTER = 'A customer wrote a letter. The answer to it was: {text}\n\nThe letter of the customer was: "'
+_REPHRASED = 'Question: "{question}"\nAnswer: {text}\n\nAnother user asked the same question in other words: "'
+_ALSO = 'Frequently asked questions\n\nAnswer: {text}\n\nUsers ask "{question}" or, which means the same, "'
+
+_TEXTS = (
+    "Open the settings page, choose Security and press Reset. We send you a link that is valid for an hour.",
+    "The museum is open from 10 to 18 on weekdays and until 20 on Saturdays. On Mondays it stays closed.",
+    "Wash the jacket at 30 degrees with a liquid detergent and let it dry in the air. Never use a tumble dryer.",
+)
+# What is shown for each of the texts, under the label that stands before it.
+_EXAMPLES: Mapping[str, tuple[str, str, str]] = {
+    "Search words": ("reset password link", "museum opening hours", "wash jacket detergent"),
+    "Search": ("forgot password", "museum closed monday", "jacket washing temperature"),
+    "Keywords": ("password reset", "museum visit saturday", "jacket care"),
+    "In short": (
+        "A reset link works for one hour.",
+        "The museum is closed on Mondays.",
+        "A tumble dryer would damage the jacket.",
+    ),
+    "Title": ("Resetting your password", "Opening hours", "How to clean your jacket"),
+}
+# A model that has nothing to say repeats an example, or words of the frame.
+FRAME_WORDS = ("the agent", "help text", "help desk", "web site", "search words")
+EXAMPLES = frozenset(normalise(example) for examples in _EXAMPLES.values() for example in examples)
+
+
+def _shown(label: str) -> Frame:
+    """Return a frame that shows by example what is wanted."""
+    pairs = zip(_TEXTS, _EXAMPLES[label], strict=True)
+    shown = "".join(f'Text: {text}\n{label}: "{example}"\n\n' for text, example in pairs)
+    return Frame(f'{shown}Text: {{text}}\n{label}: "')
+
+
+_QUESTION = Recipe(
+    (
+        Frame(_FAQ, ("How do I", "Can I", "What", "Do you", "Is", "Where", "When", "How", "Which", "Why")),
+        Frame(_HELP, ("How", "Is there", "What is", "Can", "Where can I", "I want to", "Are", "What if")),
+        Frame(_CHAT, ("What", "How can I", "Could you", "I would like to", "Do I", "Can you")),
+    )
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    "question": _QUESTION,
+    "rephrase": Recipe(
+        (
+            Frame(_REPHRASED, ("How", "Can", "Is", "I", "What", "Do")),
+            Frame(_ALSO, ("Can I", "How do I", "Is there", "I want", "Where", "Does")),
+        ),
+        avoid="{question}",
+        copy=4,
+        shy=1.0,
+    ),
+    "keyword": Recipe(
+        (
+            _shown("Search words"),
+            _shown("Search"),
+            _shown("Keywords"),
+        ),
+        longest=10,
+        copy=5,
+        ends="?.,;:",
+    ),
+    "short": Recipe(
+        (
+            Frame("The agent answered: {text}\n\nThe subject of the customer's e-mail was: \""),
+            Frame(_CHAT, ("Need", "Any", "Is", "Can", "Want", "How", "What")),
+        ),
+        longest=14,
+        copy=4,
+        ends="?.",
+    ),
+    "indirect": Recipe(
+        (
+            Frame(_CASE, ("I", "My", "I have", "I want", "I am", "I tried to")),
+            Frame(_CHAT, ("I", "My", "I need", "I am not sure how", "I can't", "I would like")),
+        ),
+        sentences=2,
+        longest=36,
+    ),
+    "vocabulary": Recipe(
+        (
+            Frame(_FAQ, ("Can I", "How", "Do you", "What", "Is", "Where")),
+            Frame(_CHAT, ("Is there", "How", "I", "Can", "What", "My")),
+        ),
+        shy=2.5,
+        copy=3,
+    ),
+    "story": Recipe((Frame(_LETTER, ("I", "Last week", "Hello, I", "My", "We")),), sentences=4, longest=64, ends=""),
+    "claim": Recipe(
+        (
+            _shown("In short"),
+            Frame('{text}\n\nIn one short sentence, this means that "'),
+        ),
+        ends=".?",
+        copy=9,
+    ),
+    "title": Recipe(
+        (
+            _shown("Title"),
+            Frame('{text}\n\nThe title of the text above is: "'),
+        ),
+        longest=12,
+        ends="?.",
+        fragment=True,
+    ),
+    # A question as usual; the slips of the finger are made afterwards by rule.
+    "typo": replace(_QUESTION, frames=_QUESTION.frames[::-1]),
+}
+
+
+_KIND_ORDER = tuple(RECIPES)
+
+
+def echoes(text: str, request: Request) -> bool:
+    """Whether a text repeats an example, or words of a frame that neither answer nor question has."""
+    lowered, known = text.lower(), f"{request.document} {request.question}".lower()
+    return normalise(text) in EXAMPLES or any(words in lowered and words not in known for words in FRAME_WORDS)
+
+
+def finished(text: str, request: Request, *, ended: bool, seed: int) -> str:
+    """Return what may stay of a continuation: whole sentences, as many as the kind has; "" if it only echoes.
+
+    Args:
+        text: The continuation with its start.
+        request: What it was written for.
+        ended: Whether it came to an end by itself; else only what stands before its last sentence is whole.
+        seed: Of the slips of the finger in a question with typing errors.
+    """
+    recipe = recipe_for(request)
+    sentences = _SENTENCE_END.split(text)
+    if not ended and not recipe.fragment:
+        sentences = sentences[:-1]
+    kept = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
+    if echoes(kept, request):
+        return ""
+    return slips(kept, seed) if request.kind == "typo" else kept
+
+
+def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:
+    """Return every frame with every beginning, the frames taking turns."""
+    most = max(len(frame.starts) for frame in recipe.frames)
+    return tuple(
+        (frame, frame.starts[turn]) for turn in range(most) for frame in recipe.frames if turn < len(frame.starts)
+    )
+
+
+def prompt(request: Request, *, temperature: float, seed: int) -> Prompt:
+    """Return what to continue for a request.
+
+    Attempts go through the frames and their beginnings first, always with the best token; only what is asked
+    beyond that is sampled at `temperature`.
+    """
+    recipe = recipe_for(request)
+    ways = choices(recipe)
+    # Answers begin at different places, so that not every answer of a small plan is asked for with "How do I"; kinds
+    # that share frames begin apart.
+    first = number(request.document) + _KIND_ORDER.index(request.kind) * len(ways) // len(_KIND_ORDER)
+    frame, start = ways[(first + request.attempt) % len(ways)]
+    text = " ".join(request.document.split()[:_MOST_WORDS])
+    filled = {"text": text, "question": request.question}
+    return Prompt(
+        text=frame.text.format_map(filled),
+        plain=frame.text.format_map({"text": PLACEHOLDER, "question": _PLACEHOLDER_QUESTION}),
+        start=start,
+        source=recipe.avoid.format_map(filled),
+        copy=recipe.copy,
+        shy=recipe.shy,
+        longest=recipe.longest,
+        ends=recipe.ends,
+        temperature=temperature if request.attempt >= len(ways) else 0.0,
+        seed=seed,
+    )
+
+
+def recipe_for(request: Request) -> Recipe:
+    """Return the recipe of the request's kind; without a question of the user there is nothing to rephrase."""
+    kind = "question" if request.kind == "rephrase" and not request.question else request.kind
+    return RECIPES[kind]

@@ -1,0 +1,89 @@
+"""What a study found: a table, plain sentences and figures, written as JSON. Knows no model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expertune.evaluate.statistics import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The answer to one question.
+
+    `answers` are plain sentences. Of `rows`, aligned with `columns`, numbers are as they should be read (points of
+    nDCG@10 x 100 where the column says so); `figures` has everything else, unrounded and in [0, 1].
+    """
+
+    name: str
+    question: str
+    answers: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(
+    study: Study,
+    path: Path,
+    *,
+    dataset: str,
+    settings: Mapping[str, Any],
+    seconds: float,
+) -> None:
+    """Write a study as JSON; what is no finite number becomes null."""
+    values = {
+        "study": study.name,
+        "set": dataset,
+        "expertune": version("expertune"),
+        "question": study.question,
+        "answers": study.answers,
+        "columns": study.columns,
+        "rows": study.rows,
+        "figures": study.figures,
+        "settings": settings,
+        "seconds": round(seconds, 1),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(plain(values), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return JSON values: records as objects, arrays as lists, floats at six digits, what is not finite as None."""
+    if isinstance(value, Interval):
+        return plain({"mean": value.mean, "low": value.low, "high": value.high})
+    if is_dataclass(value):
+        return plain({item.name: getattr(value, item.name) for item in fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def points(value: float) -> float:
+    """Return a value in [0, 1] in points with two decimals."""
+    return round(100 * float(value), 2)
+
+
+def in_points(interval: Interval) -> tuple[float, float, float]:
+    """Return mean, low and high of a difference in points with two decimals: three cells of a row."""
+    return points(interval.mean), points(interval.low), points(interval.high)
+
+
+def spelled(interval: Interval) -> str:
+    """Write a difference and its interval in points: "+2.4 (+1.5 to +3.4)"."""
+    return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"

@@ -1,0 +1,110 @@
+"""Ask base and tuned model the same question and see what each answers. Knows no network and no page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune import config, data
+from expertune.errors import ModelUnavailableError
+from expertune.evaluate.ranking import DECIMALS, Encoder
+from expertune.models.cache import MemoryCache
+from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.records import Document, FloatArray
+
+Rows = NDArray[np.int64]
+SHOWN = 5
+"""Answers shown of each model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One answer as a model found it: its cosine with the question, and its 1-based rank with either model."""
+
+    document: Document
+    score: float
+    rank: int
+    other_rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The first answers of both models to one question."""
+
+    question: str
+    base: tuple[Found, ...]
+    tuned: tuple[Found, ...]
+
+    @property
+    def agree(self) -> bool:
+        """Whether both put the same answer first."""
+        return self.base[0].document == self.tuned[0].document
+
+
+class SideBySide:
+    """Base and tuned model over one corpus, whose documents are encoded once, here.
+
+    Args:
+        documents: What can be found.
+        base: The untouched model.
+        tuned: The tuned one.
+    """
+
+    def __init__(self, documents: Sequence[Document], base: Encoder, tuned: Encoder) -> None:
+        self.documents = tuple(documents)
+        self.names = (base.name, tuned.name)
+        self._encoders = (base, tuned)
+        texts = [document.text for document in self.documents]
+        self._vectors = [encoder.encode_documents(texts) for encoder in self._encoders]
+
+    def ask(self, question: str) -> Answers:
+        """Rank every document for a question with both models; equal cosines keep the corpus's order."""
+        scores = [
+            np.round(vectors @ encoder.encode_queries([question])[0], DECIMALS)
+            for encoder, vectors in zip(self._encoders, self._vectors, strict=True)
+        ]
+        orders = [np.argsort(-each, kind="stable") for each in scores]
+        ranks = [np.argsort(order) + 1 for order in orders]
+        base, tuned = (self._first(orders[i], scores[i], ranks[i], ranks[1 - i]) for i in (0, 1))
+        return Answers(question, base, tuned)
+
+    def _first(self, order: Rows, scores: FloatArray, ranks: Rows, others: Rows) -> tuple[Found, ...]:
+        return tuple(
+            Found(self.documents[row], float(scores[row]), int(ranks[row]), int(others[row])) for row in order[:SHOWN]
+        )
+
+
+def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBySide:
+    """Load a tuned model, its base and a corpus.
+
+    Args:
+        model: Folder, catalogue name or hub id.
+        corpus: Folder, Q&A file or BEIR corpus file.
+        base: What to set beside it; None: the base that the config beside the model's folder names.
+
+    Raises:
+        DataError: the corpus cannot be read.
+        ModelUnavailableError: a model cannot be found, or no base is known.
+    """
+    tuned = embedding_expert(model)  # First of all: where it is not there, that is what to say.
+    made_with = Path(model).absolute().parent / "config.toml"
+    section = config.read(made_with).train if made_with.is_file() else None
+    name = base or (section.base if section else "")
+    if not name:
+        message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
+        raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
+    documents = data.load_corpus(corpus)
+    untouched = embedding_expert(name)
+    # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
+    # say: selection may have chosen another mode than the config names.
+    shared = section is not None and section.base == name and getattr(tuned, "separate", False)
+    cache = MemoryCache()
+    return SideBySide(
+        documents,
+        CachedEncoder(f"base: {untouched.name}", queries=untouched, documents=untouched, cache=cache),
+        CachedEncoder(f"tuned: {tuned.name}", queries=tuned, documents=untouched if shared else tuned, cache=cache),
+    )

@@ -1,0 +1,1 @@
+"""Turn the panel's scores into soft labels."""

@@ -1,0 +1,1 @@
+"""Order the stages of a run and keep what they make."""

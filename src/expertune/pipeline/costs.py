@@ -1,0 +1,154 @@
+"""Estimate roughly what a run costs, from counts and a small table of measured rates. Runs and loads nothing.
+
+The rates were measured on two cores of a server processor; elsewhere all may take twice or half as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from expertune import data, models
+from expertune.augment.stage import pieces_each, questions_each
+from expertune.config import AugmentSection, Config, PluginSpec, keeps_documents
+from expertune.data.expansion import Expansion
+from expertune.records import Dataset, JudgedSet
+from expertune.train import select, trainer
+
+SECONDS_PER_QUESTION: Mapping[str, float] = {"smollm2-135m-instruct": 0.2, "gemma-3-270m": 0.35, "template": 0.0}
+"""To write one question."""
+
+SECONDS_PER_MILLION: Mapping[str, float] = {
+    "all-mpnet-base-v2": 170.0,
+    "all-minilm-l6-v2": 30.0,
+    "universal-sentence-encoder-multilingual": 30.0,
+    "paraphrase-minilm-l3-v2": 10.0,
+    "wordllama-256": 1.0,
+}
+"""To embed a million characters: for encoders the time grows with the length of a text, up to what they read of it."""
+
+SECONDS_PER_MEGABYTE = 0.35
+"""To embed a million characters, for each megabyte of a model that is not listed."""
+
+SECONDS_PER_EXAMPLE = 0.006
+"""To tune every layer on one question with MiniLM's 91 megabytes, its share of an unrelated sentence included."""
+
+FROZEN_SAVES = 0.9
+"""How much of a step's price a share of frozen layers saves, for each unit of it: 45 % where half of them stay."""
+
+FULL_MODE = 15.0
+"""How many times a step costs more where documents are tuned too."""
+
+LOADING = 5.0
+"""To import the libraries or load the models of one stage."""
+
+MOST_CHARACTERS = 1200
+"""About what the usual encoders read of a text."""
+
+QUESTION_CHARACTERS = 60
+"""The length of a question that is still to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one stage has to do: `items` things called `unit`, in roughly `seconds`."""
+
+    stage: str
+    items: int
+    unit: str
+    seconds: float
+
+
+def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tuple[Cost, ...]:
+    """Return what each stage that takes time has to do, as if nothing could be reused."""
+    written, cut, writing = _writing(config.augment, dataset)
+    made = written + cut
+    questions = made + len(dataset.questions)
+    texts = [*(item.text for item in dataset.documents), *(item.text for item in dataset.questions)]
+    if config.data.expand:  # answers are scored as they are as well
+        own = Expansion.of(dataset.questions, config.data.expand)
+        texts += [item.text for item in own.documents(dataset.documents) if item.id in own.questions]
+    characters = _characters(texts) + made * QUESTION_CHARACTERS
+    scoring = LOADING + sum(_embedding(spec, characters) for spec in config.score.experts)
+    count = (len(texts) + made) * len(config.score.experts)
+    return (
+        Cost("augment", written, "questions to write", writing),
+        Cost("score", count, "texts to embed or index", scoring),
+        Cost("train", *_training(config, questions)),
+        Cost("evaluate", *_evaluating(config, judged)),
+    )
+
+
+def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float]:
+    """Return how many questions are asked for, how many pieces are cut, and the seconds, generators within budgets."""
+    labelled = len(dataset.labelled_ids)
+    others = 0 if section.only_labelled else len(dataset.documents) - labelled
+    asked, otherwise = questions_each(section, labelled, others)
+    wanted = labelled * asked + others * otherwise
+    cut = (labelled + others) * pieces_each(section, labelled + others)
+    seconds = 0.0
+    for spec, share in zip(section.generators, section.shares, strict=True):
+        each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.002)
+        loading = LOADING if wanted and each else 0.0
+        seconds += loading + min(wanted * share / sum(section.shares) * each, section.budget_seconds)
+    return wanted, cut, seconds
+
+
+def _training(config: Config, questions: int) -> tuple[int, str, float]:
+    """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
+    section, choice = trainer.planned(config.train, questions), config.select
+    base, probe = PluginSpec(model=section.base), data.load_probe()
+    weighed = select.settings(config.label.strategy, section, choice)
+    tunings = [*{setting.tuning: setting for setting in weighed}.values(), *weighed[:1] * choice.refit]
+    steps = sum(setting.steps for setting in tunings)
+    paid = sum(setting.steps * (FULL_MODE if setting.mode == "full" else 1.0) for setting in tunings)
+    scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
+    asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in probe.queries)
+    choosing = _embedding(
+        base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in probe.documents)
+    )
+    example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen)
+    seconds = LOADING + paid * section.batch_size * example * scale + choosing
+    return steps * section.batch_size, f"questions in {steps} steps", seconds
+
+
+def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> tuple[int, str, float]:
+    """Return texts, what to call them, and seconds; documents that keep the base's vectors are embedded once."""
+    times = 1 if keeps_documents(config.train.mode) else 2
+    documents = [document.text for item in judged for document in item.documents]
+    queries = [query.text for item in judged for query in item.queries]
+    characters = times * _characters(documents) + 2 * _characters(queries)
+    seconds = _embedding(PluginSpec(model=config.train.base), characters)
+    return times * len(documents) + 2 * len(queries), "texts to embed", seconds
+
+
+def _characters(texts: Iterable[str]) -> int:
+    return sum(min(len(text), MOST_CHARACTERS) for text in texts)
+
+
+def _known_name(spec: PluginSpec) -> str:
+    entry = models.find(spec.model) if spec.model else None
+    return entry.name if entry is not None else spec.model or spec.use
+
+
+def _weight(spec: PluginSpec) -> float:
+    """Return the megabytes of a model: from the catalogue, the folder, or a guess of 400."""
+    if not spec.model:
+        return 0.0
+    entry = models.find(spec.model)
+    if entry is not None:
+        return float(entry.megabytes)
+    path = Path(spec.model).expanduser()
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*.safetensors")) / 1e6
+    return path.stat().st_size / 1e6 if path.is_file() else 400.0
+
+
+def _embedding(spec: PluginSpec, characters: float) -> float:
+    return _rate(spec) * characters / 1e6
+
+
+def _rate(spec: PluginSpec) -> float:
+    """Return the seconds a model takes for a million characters; plug-ins without weights cost next to nothing."""
+    return SECONDS_PER_MILLION.get(_known_name(spec), _weight(spec) * SECONDS_PER_MEGABYTE)

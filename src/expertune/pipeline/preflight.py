@@ -1,0 +1,230 @@
+"""Find out whether a run could start and what it would roughly cost. Loads no model and writes nothing.
+
+Every problem of config, data and models is collected, so that a user sees them all at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expertune import data, models
+from expertune.augment.stage import load_generators
+from expertune.config import Config, DataSection, PluginSpec, from_mapping
+from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
+from expertune.evaluate import benchmarks
+from expertune.models import registry, trust
+from expertune.pipeline.costs import Cost, estimate
+from expertune.records import Dataset, JudgedSet
+from expertune.score.stage import load_experts
+
+_ON_HUB = "hub, fetched on first use"
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One model or plug-in that a run needs: what for, its name, whether it is there, and where it comes from."""
+
+    role: str
+    name: str
+    found: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is wrong, and as far as it could be read, what would run."""
+
+    problems: tuple[ExpertuneError, ...]
+    config: Config | None = None
+    dataset: Dataset | None = None
+    judged: tuple[JudgedSet, ...] = ()
+    parts: tuple[Part, ...] = ()
+    costs: tuple[Cost, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """The rough time of the whole run, nothing reused."""
+        return sum(cost.seconds for cost in self.costs)
+
+
+def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
+    """Look at everything a config needs, also where other parts of it are wrong.
+
+    Args:
+        values: The nested mapping that `config.read_values` returns.
+        place: What to call it in messages.
+    """
+    problems: list[ExpertuneError] = []
+    config = None
+    try:
+        config = from_mapping(dict(values), place=place)
+    except ConfigError as error:
+        problems.append(error)
+    readable = config or _readable(values)
+    dataset, judged = _data(readable.data, problems, offline=readable.run.offline)
+    parts = tuple(_parts(readable, problems))
+    costs = estimate(config, dataset, judged) if config and dataset else ()
+    return Findings(tuple(problems), config, dataset, judged, parts, costs)
+
+
+def require_models(config: Config) -> None:
+    """Make sure that every model and plug-in of a run is there, before the first one starts to work.
+
+    Raises:
+        ExpertuneError: the one problem, or one ModelUnavailableError with all of them.
+    """
+    problems: list[ExpertuneError] = []
+    list(_parts(config, problems))
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "".join(f"\n- {problem}" for problem in problems)
+        raise ModelUnavailableError(f"{len(problems)} models or plug-ins cannot be used:{lines}", place="config")
+
+
+def _readable(values: Mapping[str, Any]) -> Config:
+    """Return a config with what is valid by itself, a section or else some of its keys, and defaults for the rest."""
+    kept: dict[str, Any] = {}
+
+    def keep(section: str, given: Any) -> bool:
+        try:
+            from_mapping({**kept, section: given})
+        except ConfigError:
+            return False
+        kept[section] = given
+        return True
+
+    for name in Config.model_fields:
+        given = values.get(name, {})
+        if not keep(name, given) and isinstance(given, Mapping):
+            for key, value in given.items():
+                keep(name, {**kept.get(name, {}), key: value})
+    return from_mapping(kept)
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def _data(
+    section: DataSection, problems: list[ExpertuneError], *, offline: bool
+) -> tuple[Dataset | None, tuple[JudgedSet, ...]]:
+    dataset: Dataset | None = None
+    judged: tuple[JudgedSet, ...] = ()
+    found: dict[str, ExpertuneError] = {}
+    try:
+        dataset = data.load(section, offline=offline)
+    except ExpertuneError as error:
+        found.setdefault(str(error), error)
+    try:
+        judged = data.load_judged(section, offline=offline)
+    except ExpertuneError as error:
+        found.setdefault(str(error), error)
+    try:
+        data.held_out_questions(section, offline=offline)
+    except ExpertuneError as error:
+        found.setdefault(str(error), error)
+    problems.extend(found.values())
+    return dataset, judged
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+
+def _parts(config: Config, problems: list[ExpertuneError]) -> Iterator[Part]:
+    """Yield every model and plug-in of a run; what is wrong with them goes to `problems`."""
+    offline = config.run.offline
+    generators = config.augment.generators if config.augment.per_answer else ()
+    for group, specs in (("generators", generators), ("experts", config.score.experts)):
+        for spec in specs:
+            yield _part(group, spec, problems, offline=offline)
+    base = PluginSpec(use="sentence_transformer", model=config.train.base)
+    yield _part("base", base, problems, offline=offline)
+    for tracker in config.train.report_to:
+        yield _tracker(tracker, problems)
+    for role, names in (("sts", config.evaluate.sts), ("mteb", config.evaluate.mteb)):
+        for name in names:
+            yield _measured_on(role, name, problems, offline=offline)
+
+
+def _measured_on(role: str, name: str, problems: list[ExpertuneError], *, offline: bool) -> Part:
+    try:
+        if role == "mteb":
+            source = benchmarks.where(name, offline=offline)
+        else:
+            source = f"{len(data.read_scored_pairs(Path(name)).scores)} sentence pairs"
+    except ExpertuneError as error:
+        problems.append(error)
+        return Part(role, name, found=False, source="")
+    return Part(role, name, found=True, source=source)
+
+
+def _tracker(name: str, problems: list[ExpertuneError]) -> Part:
+    found = importlib.util.find_spec(name) is not None
+    if not found:
+        message = f"the tracker '{name}' is not installed"
+        problems.append(ConfigError([message], place="train.report_to", hint=f"Install it with: pip install {name}"))
+    return Part("tracker", name, found=found, source="installed" if found else "")
+
+
+def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offline: bool) -> Part:
+    role = group.removesuffix("s")
+    try:
+        source = _source(spec.model, offline=offline) if spec.model else str(spec.options.get("base_url", "built in"))
+        if group != "base":
+            _plug_in(group, spec, here=not source.startswith(_ON_HUB))
+    except ExpertuneError as error:
+        problems.append(error)
+        return Part(role, spec.label, found=False, source="")
+    return Part(role, spec.label, found=True, source=source)
+
+
+def _plug_in(group: str, spec: PluginSpec, *, here: bool) -> None:
+    """Make sure that the plug-in exists, takes its options and finds its libraries, and may be picked by the model."""
+    entry = models.find(spec.model) if spec.model else None
+    if spec.use:
+        if spec.use not in registry.names(group):
+            registry.factory(group, spec.use)
+        if here:
+            # A plug-in loads nothing before its first text; a missing key, option or library is told now.
+            (load_experts if group == "experts" else load_generators)([spec], offline=True)
+        return
+    if entry is not None and not (entry.expert if group == "experts" else entry.generator):
+        can, cannot, other = (
+            ("writes questions", "score them", "augment.generators")
+            if group == "experts"
+            else ("scores questions", "write them", "score.experts")
+        )
+        place = "score.experts" if group == "experts" else "augment.generators"
+        raise ConfigError(
+            [f"the model '{spec.model}' {can}, it cannot {cannot}"], place=place, hint=f"Name it under {other}."
+        )
+
+
+def _source(name: str, *, offline: bool) -> str:
+    """Say where a model comes from without reading its weights.
+
+    Raises:
+        ModelUnavailableError: nowhere.
+        UntrustedModelError: its files are refused.
+    """
+    path = Path(name).expanduser()
+    if name.strip() and path.exists():
+        trust.check(path)
+        return "folder" if path.is_dir() else "file"
+    entry = models.find(name)
+    if entry is not None and models.installed(entry):
+        return "installed"
+    try:
+        models.resolve(name)
+    except ModelUnavailableError:
+        hub = entry.hub if entry is not None else name
+        if offline or not _HUB_ID.fullmatch(hub):
+            raise
+        return f"{_ON_HUB}{f' ({entry.megabytes} MB)' if entry is not None else ''}"
+    return "hub cache"

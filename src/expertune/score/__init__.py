@@ -1,0 +1,1 @@
+"""Let every expert judge every question against every answer."""

@@ -1,0 +1,75 @@
+"""Score by BM25 over words. Needs no model; document frequencies come from the documents it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from expertune.models import ModelSource
+from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.records import FloatArray
+from expertune.score.experts.base import refuse_model
+
+_PLUG_IN = "bm25"
+_VERSION = 1
+
+
+class Bm25Options(Options):
+    """What a config may set. The defaults are those of Lucene's BM25 in common baselines."""
+
+    k1: float = Field(default=0.9, ge=0.0, description="how much repeats of a word count")
+    b: float = Field(default=0.4, ge=0.0, le=1.0, description="how much long documents are held back")
+    language: Literal["english", "none"] = Field(
+        default="english", description="stemming and stop words; none: words as they are"
+    )
+
+
+class Bm25Expert:
+    """BM25 (Robertson and Zaragoza 2009) in Lucene's variant, with Porter2 stems and without stop words."""
+
+    def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
+        refuse_model(model, plug_in=_PLUG_IN)
+        self._options = read_options(Bm25Options, options, plug_in=_PLUG_IN)
+        self.name = _PLUG_IN
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
+
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(questions), len(documents)]` from 0 (no shared word), unbounded."""
+        return self.index(documents)(questions)
+
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Count the documents' words, and return what scores questions against them."""
+        import bm25s
+
+        tokens = self._words(documents)
+        if not any(tokens):
+            return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
+        index = bm25s.BM25(method="lucene", k1=self._options.k1, b=self._options.b)
+        index.index(tokens, show_progress=False)
+
+        def scored(questions: Sequence[str]) -> FloatArray:
+            scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
+            for row, words in enumerate(self._words(questions)):
+                known = [word for word in words if word in index.vocab_dict]
+                if known:
+                    scores[row] = index.get_scores(known)
+            return scores
+
+        return scored
+
+    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+        import bm25s
+        import Stemmer  # type: ignore[import-not-found]
+
+        english = self._options.language == "english"
+        words: list[list[str]] = bm25s.tokenize(
+            list(texts),
+            stopwords="en" if english else [],
+            stemmer=Stemmer.Stemmer("english") if english else None,
+            return_ids=False,
+            show_progress=False,
+        )
+        return words

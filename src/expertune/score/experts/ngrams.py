@@ -1,0 +1,69 @@
+"""Score by shared character n-grams, which forgive typos and word forms. Needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from expertune.models import ModelSource
+from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.records import FloatArray
+from expertune.score.experts.base import refuse_model
+
+_PLUG_IN = "ngrams"
+_VERSION = 1
+# The product of two sparse matrices is nearly dense here: blocks keep it small.
+_ROWS = 256
+
+
+class NgramOptions(Options):
+    """What a config may set."""
+
+    shortest: int = Field(default=3, ge=1, description="characters of the shortest n-gram")
+    longest: int = Field(default=5, ge=1, description="characters of the longest n-gram")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NgramOptions:
+        if self.shortest > self.longest:
+            raise ValueError("shortest must not exceed longest")
+        return self
+
+
+class NgramExpert:
+    """Cosine of TF-IDF vectors over character n-grams inside words; frequencies come from the documents."""
+
+    def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
+        refuse_model(model, plug_in=_PLUG_IN)
+        self._options = read_options(NgramOptions, options, plug_in=_PLUG_IN)
+        self.name = _PLUG_IN
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
+
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return the cosines, float32 `[len(questions), len(documents)]` in [0, 1]."""
+        return self.index(documents)(questions)
+
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Count the documents' n-grams, and return what scores questions against them."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        if not any(text.strip() for text in documents):
+            return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
+        vectorizer = TfidfVectorizer(
+            analyzer="char_wb",
+            ngram_range=(self._options.shortest, self._options.longest),
+            sublinear_tf=True,
+            dtype=np.float32,
+        )
+        right = vectorizer.fit_transform(documents).T.tocsr()
+
+        def scored(questions: Sequence[str]) -> FloatArray:
+            scores = np.zeros((len(questions), len(documents)), dtype=np.float32)
+            for start in range(0, len(questions), _ROWS):
+                left = vectorizer.transform(questions[start : start + _ROWS])
+                scores[start : start + _ROWS] = (left @ right).toarray()
+            return np.clip(scores, 0.0, 1.0)
+
+        return scored

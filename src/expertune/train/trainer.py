@@ -1,0 +1,477 @@
+"""Tune the base model on soft labels with the sentence-transformers Trainer. Knows no experts and no test data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expertune.config import TrainSection
+from expertune.errors import TrainingError
+from expertune.models import ModelSource, packing
+from expertune.models.hardware import computes_bfloat16
+from expertune.records import FloatArray, Progress, Report, ignore_progress
+from expertune.train import checkpoints, distributed
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+VERSION = 4
+"""Raise when the same data and settings give other weights, so that no older tuning is reused."""
+
+PASSES, FEWEST, MOST = 2, 50, 200
+"""How often each question is tuned on, and the least and most steps for it, where a config sets no steps.
+
+Measured on three development sets (docs/performance.md). Raise VERSION with them: keys hold only what a config sets.
+"""
+
+_WEIGHTS = "weights.safetensors"
+_LOSSES = "losses.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What one tuning sees: questions and their targets, documents, and unrelated texts.
+
+    `targets` is float32 `[Q, D]`, `active` `[D]`. With `columns` int64 `[Q, C]`, targets are `[Q, C]`, of these
+    documents for each question. The vectors are the base's own, unit length:
+    `document_vectors` `[D, dimension]`, `unrelated_vectors` `[len(unrelated), dimension]`. `known` `[Q]` tells which
+    questions are the user's own; None: they are not told apart.
+    """
+
+    questions: Sequence[str]
+    documents: Sequence[str]
+    targets: FloatArray
+    active: NDArray[np.bool_]
+    document_vectors: FloatArray
+    unrelated: Sequence[str]
+    unrelated_vectors: FloatArray
+    columns: NDArray[np.int64] | None = None
+    known: NDArray[np.bool_] | None = None
+
+
+def load_encoder(source: ModelSource) -> SentenceTransformer:
+    """Load a sentence-transformers model from a folder or hub id; never runs code that comes with it."""
+    from sentence_transformers import SentenceTransformer
+
+    local = Path(source.location).exists()
+    return SentenceTransformer(source.location, device=None, local_files_only=local, trust_remote_code=False)
+
+
+def planned(section: TrainSection, questions: int) -> TrainSection:
+    """Return the section with its optimiser steps: those it sets, else PASSES over so many questions."""
+    steps = math.ceil(PASSES * questions / section.batch_size)
+    return section if section.steps else section.model_copy(update={"steps": min(max(steps, FEWEST), MOST)})
+
+
+def tune(
+    base: ModelSource,
+    data: TrainingData,
+    section: TrainSection,
+    folder: Path,
+    *,
+    report: Report = ignore_progress,
+) -> tuple[float, ...]:
+    """Tune a copy of the base, save it as a plain SentenceTransformer in `folder` and return the logged losses.
+
+    In query and tied mode documents have the base's vectors and only questions are encoded; in full mode both are. What
+    lies beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions
+    of a step are encoded in two halves.
+
+    In one of several processes (see processes.py), the others take their share of each batch.
+
+    Raises:
+        TrainingError: the loss stopped being a number, memory runs out with halves too, or a batch cannot be shared.
+    """
+    _check(section, data)
+    section = planned(section, len(data.questions))
+    part = folder.with_name(f"{folder.name}.part")
+    if (folder / _LOSSES).exists():
+        return tuple(json.loads((folder / _LOSSES).read_text(encoding="utf-8")))
+    for halves in (False, True):
+        try:
+            job = (base, data, section, part, checkpoints.newest(part), halves)
+            distributed.share(job)
+            model, losses = _train(*job, report=report)
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            # One of several processes cannot begin again alone.
+            if halves or distributed.count() > 1:
+                tried = ", in halves as well" if halves else ""
+                raise TrainingError(
+                    f"memory ran out with batches of {section.batch_size} questions{tried}",
+                    place="train",
+                    hint="Lower train.batch_size, or tune a smaller train.base; everything before training is kept.",
+                ) from None
+            logger.warning("memory ran out in training: each batch is now split into two halves")
+    if section.lora_rank:
+        _merge_adapters(model)
+    _save(model, part / "model")
+    (part / "model" / _LOSSES).write_text(json.dumps(losses), encoding="utf-8")
+    (part / "model").rename(folder)
+    shutil.rmtree(part)
+    return losses
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out: a GPU has an error of its own, of a processor's only the words tell."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def follow() -> None:
+    """Take this process's share of every training that the leading process begins, until it needs no more."""
+    for job in distributed.jobs():
+        _train(*job, report=ignore_progress)
+
+
+def _train(
+    base: ModelSource,
+    data: TrainingData,
+    section: TrainSection,
+    folder: Path,
+    newest: Path | None,
+    halves: bool,
+    *,
+    report: Report,
+) -> tuple[SentenceTransformer, tuple[float, ...]]:
+    """Return the tuned model and the logged losses; checkpoints lie in `folder`, and `newest` is gone on from."""
+    import torch
+    from sentence_transformers import SentenceTransformerTrainingArguments
+    from transformers import set_seed
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    from expertune.train.losses import MatrixLoss
+
+    set_seed(section.seed)
+    model = load_encoder(base)
+    if section.lora_rank:
+        _add_adapters(model, section.lora_rank)
+    _freeze(model, section.frozen)
+    rows = _training_rows(data, section)
+    anchored = section.anchor_weight > 0 and len(data.unrelated) > 0
+    order = (
+        np.random.default_rng(section.seed).integers(len(data.unrelated), size=len(data.questions))
+        if anchored
+        else None
+    )
+    columns: dict[str, list[Any]] = {"question": [data.questions[row] for row in rows]}
+    if order is not None:
+        columns["unrelated"] = [data.unrelated[order[row]] for row in rows]
+    columns["label"] = list(rows)
+    loss = MatrixLoss(
+        model,
+        targets=torch.from_numpy(data.targets),
+        documents=_document_source(model, data, section),
+        objective=section.loss,
+        temperature=section.temperature,
+        unrelated_vectors=None if order is None else torch.from_numpy(data.unrelated_vectors[order]),
+        anchor_weight=section.anchor_weight,
+        candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
+        log_prior=_log_prior(data, rows, section),
+    )
+    batch = min(section.batch_size, len(rows)) // distributed.count()
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_steps=section.steps,
+        per_device_train_batch_size=(batch + 1) // 2 if halves else batch,
+        gradient_accumulation_steps=2 if halves else 1,
+        learning_rate=section.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(section.warmup * section.steps),
+        bf16=use_bf16(section.bf16),
+        use_cpu=not torch.cuda.is_available(),
+        seed=section.seed,
+        data_seed=section.seed,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=list(section.report_to) or "none",
+        disable_tqdm=True,
+    )
+    callbacks = [_watcher(section.steps, report), checkpoints.keeper()]
+    trainer = _trainer_class()(
+        model=model, args=arguments, train_dataset=_dataset(columns), loss=loss, callbacks=callbacks
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _save(model: SentenceTransformer, folder: Path) -> None:
+    """Save without a model card; a full disk is an OSError, as with any other file."""
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _trainer_class() -> Any:
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers import SentenceTransformerTrainer
+
+    class QuietTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+        """The library's trainer without its automatic model card, which encodes examples before the first step.
+
+        Its checkpoints hold the weights as one file, adapters among them, and no pickled arguments.
+        """
+
+        def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+            """Add nothing: the model card is written from the evaluation, after it."""
+
+        def store_flos(self) -> None:
+            """Count nothing: the count would wait for all processes, and only one writes checkpoints, by its clock."""
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            if not self.args.should_save:  # another process does
+                return
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            checkpoints.write(checkpoint, lambda: super(QuietTrainer, self)._save_checkpoint(model, trial))
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / _WEIGHTS)
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+            self.model.load_state_dict(load_file(Path(resume_from_checkpoint) / _WEIGHTS))
+
+    return QuietTrainer
+
+
+def _check(section: TrainSection, data: TrainingData) -> None:
+    from expertune.train.losses import LISTWISE_OBJECTIVES
+
+    sums = data.targets.sum(axis=1)
+    if section.loss in LISTWISE_OBJECTIVES and not (sums > 0).all():
+        raise TrainingError(
+            "some questions have no target mass at all",
+            hint="This is a fault in the labels: check score.experts.",
+        )
+    if not np.isfinite(data.targets).all() or data.targets.min() < 0 or data.targets.max() > 1 + 1e-5:
+        raise TrainingError("labels must lie in [0, 1]", hint="Check the label strategy and the experts' scores.")
+    if section.batch_size % distributed.count():
+        raise TrainingError(
+            f"a batch of {section.batch_size} questions cannot be shared evenly by {distributed.count()} processes",
+            hint="Set train.batch_size to a multiple of the number of processes.",
+        )
+
+
+def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
+    """Return question rows; the user's own come again until they have their share, all until a batch is full."""
+    rows = np.arange(len(data.questions))
+    if data.known is not None and data.known.any() and not data.known.all():
+        own, others = rows[data.known], rows[~data.known]
+        wanted = round(section.known_share / (1.0 - section.known_share) * len(others))
+        rows = np.concatenate([np.resize(own, max(wanted, len(own))), others])
+    repeats = max(1, math.ceil(section.batch_size / len(rows)))
+    return [int(row) for row in np.tile(rows, repeats)]
+
+
+def _log_prior(data: TrainingData, rows: Sequence[int], section: TrainSection) -> Tensor | None:
+    """Return the log of each document's share of the target mass of all training rows `[D]`, relative to the mean.
+
+    A document that hardly any mass leads to counts as one with a tenth of the mean: a softmax still sees it.
+    """
+    import torch
+
+    from expertune.train.losses import LISTWISE_OBJECTIVES
+
+    if not section.logit_adjustment or section.loss not in LISTWISE_OBJECTIVES:
+        return None
+    times = np.bincount(rows, minlength=len(data.questions)).astype(np.float32)
+    if data.columns is None:
+        mass: FloatArray = times @ data.targets
+    else:
+        weights = (times[:, None] * data.targets).ravel()
+        mass = np.bincount(data.columns.ravel(), weights=weights, minlength=len(data.documents)).astype(np.float32)
+    relative = mass / mass[np.asarray(data.active)].mean()
+    return torch.from_numpy((section.logit_adjustment * np.log(np.maximum(relative, 0.1))).astype(np.float32))
+
+
+def _dataset(columns: dict[str, list[Any]]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict(columns)
+
+
+def use_bf16(choice: str) -> bool:
+    """Say whether bfloat16 autocast is used: on request, or by itself where the processor or GPU computes in it."""
+    return computes_bfloat16() if choice == "auto" else choice == "on"
+
+
+def _document_source(model: Any, data: TrainingData, section: TrainSection) -> Any:
+    import torch
+
+    if section.mode == "full":
+        return _EncodedDocuments(model, data, section)
+    vectors, pool = torch.from_numpy(data.document_vectors), _pool(data)
+
+    def fixed(rows: Tensor) -> tuple[Tensor, Tensor]:
+        columns = pool(rows)
+        return columns, vectors[columns].to(rows.device)
+
+    return fixed
+
+
+def _pool(data: TrainingData) -> Callable[[Tensor], Tensor]:
+    """Return what gives the documents that question rows are judged against, ascending: active ones, or candidates."""
+    import torch
+
+    active = torch.from_numpy(np.asarray(data.active))
+    if data.columns is None:
+        everything = active.nonzero()[:, 0]
+        return lambda _: everything
+    candidates = torch.from_numpy(np.asarray(data.columns))
+
+    def of(rows: Tensor) -> Tensor:
+        columns: Tensor = torch.unique(candidates[rows.cpu()])
+        kept: Tensor = columns[active[columns]]
+        return kept
+
+    return of
+
+
+class _EncodedDocuments:
+    """Encode a batch's likely answers and a random rest of what its questions are judged against, with gradients."""
+
+    def __init__(self, model: Any, data: TrainingData, section: TrainSection) -> None:
+        import torch
+
+        self.model = model
+        self.texts = data.documents
+        self.pool = _pool(data)
+        self.limit = max(2 * section.batch_size, 64)
+        best = data.targets.argmax(axis=1)
+        self.best = torch.from_numpy(best if data.columns is None else data.columns[np.arange(len(best)), best])
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+        from torch.nn import functional
+
+        columns, pool = torch.unique(self.best[rows.cpu()]), self.pool(rows)
+        if len(pool) <= self.limit:
+            columns = pool
+        else:
+            extra = pool[torch.randperm(len(pool))[: self.limit - len(columns)]]
+            columns = torch.unique(torch.cat([columns, extra]))
+        features = self.model.preprocess([self.texts[int(column)] for column in columns])
+        features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
+        return columns, functional.normalize(packing.embed(self.model, features).float(), dim=1)
+
+
+def _watcher(steps: int, report: Report) -> Any:
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):  # type: ignore[misc]
+        """Tell the progress and stop at the first loss that is not a number."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+            value = (logs or {}).get("loss")
+            if value is None:
+                return
+            if not math.isfinite(float(value)):
+                raise TrainingError(
+                    f"the loss became {value} at step {state.global_step}",
+                    place="train",
+                    hint='Lower train.learning_rate or set train.bf16 = "off"; everything before training is kept.',
+                )
+            report(Progress("train", state.global_step, steps, f"loss {float(value):.3f}"))
+
+    return Watcher()
+
+
+def _add_adapters(model: Any, rank: int) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+    model[0].model = get_peft_model(model[0].model, config)
+
+
+def _freeze(model: Any, share: float) -> None:
+    """Keep the embeddings and the lower `share` of the layers as they are: they hold the language, not the task.
+
+    What no gradient passes is not computed backwards either. A model without layers is tuned as a whole.
+    """
+    from torch.nn import ModuleList
+
+    lists = {name: part for name, part in model[0].named_modules() if isinstance(part, ModuleList)}
+    # A layer may hold a longer list itself: its experts.
+    outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+    layers = max(outer, key=len, default=())
+    if not share or not layers:
+        return
+    upper = {id(weight) for layer in layers[math.floor(share * len(layers)) :] for weight in layer.parameters()}
+    for weight in model[0].parameters():
+        if id(weight) not in upper:
+            weight.requires_grad_(False)
+
+
+def _merge_adapters(model: Any) -> None:
+    """Fold the adapters into the weights, so that the result is a plain model for everybody."""
+    model[0].model = model[0].model.merge_and_unload()
+
+
+def interpolate(base: SentenceTransformer, tuned: SentenceTransformer, factor: float) -> SentenceTransformer:
+    """Return a copy of the base moved `factor` of the way to the tuned weights (WiSE-FT, Wortsman et al. 2022)."""
+    import copy
+
+    import torch
+
+    mixed = copy.deepcopy(base)
+    target = tuned.state_dict()
+    with torch.no_grad():
+        for name, value in mixed.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(target[name].to(value.dtype), factor)
+    return mixed
+
+
+def average(models: Sequence[SentenceTransformer], folder: Path) -> None:
+    """Save the model whose weights are the mean of the others' (model soups, Wortsman et al. 2022)."""
+    import torch
+
+    mean, others = models[0], [model.state_dict() for model in models[1:]]
+    with torch.no_grad():
+        for name, value in mean.state_dict().items():
+            if value.is_floating_point():
+                value.add_(sum(other[name] - value for other in others) / len(models))
+    _save(mean, folder)
+
+
+def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None, folder: Path) -> None:
+    """Save one model: a Router when questions and documents have encoders of their own, else a plain one.
+
+    `encode_query` and `encode_document` pick their encoder; plain `encode` takes the document side.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    model = queries
+    if documents is not None:
+        router = Router.for_query_document(
+            query_modules=list(queries.children()),
+            document_modules=list(documents.children()),
+            default_route="document",
+        )
+        model = SentenceTransformer(modules=[router], similarity_fn_name="cosine")
+    _save(model, folder)

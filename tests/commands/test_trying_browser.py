@@ -1,0 +1,76 @@
+"""`expertune try` in a real browser: typing a question, what both models answer, and nothing that should not run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from test_report_browser import CHROMIUM, browser  # noqa: F401 - a fixture
+from test_trying import DOCUMENTS, HOSTILE, ByLetter
+
+from expertune.commands.trying import SideBySide
+from expertune.commands.trying.server import PageServer
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    server = PageServer(SideBySide(DOCUMENTS, ByLetter("base: plain"), ByLetter("tuned: model", turn=0.5)), 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield server.url
+    server.shutdown()
+    thread.join(timeout=10)
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:  # noqa: F811
+    """The opened page; whatever it complains about, pops up or asks for elsewhere fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    opened.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
+    opened.goto(url)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def test_a_question_is_typed_and_answered_by_both(page: Any):
+    page.keyboard.type("we")  # the field has the focus already
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?q=we")
+    base, tuned = page.locator(".sides section").all()
+    assert base.get_by_role("heading").inner_text() == "base: plain"
+    assert base.locator(".found p").first.inner_text() == "we ship today"
+    assert tuned.locator(".found p").first.inner_text() == HOSTILE
+    assert "score 1.000" in base.locator(".facts").first.inner_text()
+    assert page.get_by_role("status").inner_text().startswith("They put different answers first.")
+    assert page.get_by_label("Ask a question").input_value() == "we"
+
+
+def test_a_script_in_question_and_answer_is_text(page: Any):
+    page.get_by_label("Ask a question").fill(HOSTILE)
+    page.get_by_role("button", name="Ask both").click()
+    page.wait_for_url("**/?q=*")
+    assert page.get_by_label("Ask a question").input_value() == HOSTILE
+    assert page.locator("script").count() == 0
+    assert page.get_by_text(HOSTILE).count() >= 1
+
+
+def test_the_style_passes_the_pages_own_policy(page: Any):
+    assert page.evaluate("getComputedStyle(document.querySelector('.ask')).display") == "flex"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(390, 1), (1280, 2)])
+def test_the_sides_stand_beside_each_other_where_there_is_room(page: Any, url: str, width: int, columns: int):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{url}?q=we")
+    left = {round(side.bounding_box()["x"]) for side in page.locator(".sides section").all()}
+    assert len(left) == columns
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

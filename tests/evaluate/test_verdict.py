@@ -1,0 +1,389 @@
+"""What the verdict says about measurements whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from expertune.config import EvaluateSection
+from expertune.evaluate.stage import compare
+from expertune.evaluate.statistics import detectable_from, stratified_interval
+from expertune.evaluate.verdict import METRIC, adjusted, verdict
+from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation
+
+SECTION = EvaluateSection(resamples=2000)
+
+
+def pair(name, role, base, tuned, *, questions_per_answer=1):
+    """Measure the same questions twice; every `questions_per_answer` of them share an answer."""
+    count = len(base)
+    ids = tuple(f"q{index}" for index in range(count))
+    clusters = tuple(f"a{index // questions_per_answer}" for index in range(count))
+    dataset, split = name.split("/")
+
+    def measured(model, values):
+        values = np.clip(np.asarray(values, dtype=np.float64), 0, 1)
+        metrics = dict.fromkeys(("ndcg@10", "map@10", "mrr@10", "recall@10"), values)
+        return Measurement(dataset, split, role, model, ids, clusters, metrics, (1,) * count, ((),) * count)
+
+    return measured("base", base), measured("tuned", tuned)
+
+
+def moved(name, role, difference, *, count=120, spread=0.05, seed=0, **options):
+    """Make a pair whose mean difference is exactly `difference`."""
+    generator = np.random.default_rng(seed)
+    base = generator.uniform(0.4, 0.6, count)
+    noise = generator.normal(0, spread, count)
+    return pair(name, role, base, base + difference + noise - noise.mean(), **options)
+
+
+def decide(*pairs, separations=(), section=SECTION):
+    comparisons = [item for base, tuned in pairs for item in compare(base, tuned, section)]
+    measurements = [item for both in pairs for item in both]
+    return verdict(comparisons, measurements, separations, section)
+
+
+def separated(auroc=0.9, ks=0.7, model="tuned"):
+    return Separation("shop", "test", model, 0.5, 0.01, auroc, ks, 0.2, (0.0, 1.0), (1.0,), (1.0,))
+
+
+def test_a_clear_gain_without_loss_ships_and_says_so_in_points():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.087), moved("med/test", Role.GENERAL, -0.002, seed=1, spread=0.03))
+    assert (found.domain, found.general, found.ship) == ("better", "no evidence", True)
+    base = np.random.default_rng(0).uniform(0.4, 0.6, 120).mean() * 100
+    assert found.why.startswith(f"Domain nDCG@10 rises from {base:.1f} to {base + 8.7:.1f} (+8.7, 95 % interval +7.")
+    assert "120 questions); general falls by 0.2 (-0." in found.why
+    assert found.why.endswith(": ship it.")
+    assert found.signatures == ()
+
+
+def test_no_evidence_names_the_smallest_visible_difference():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1))
+    assert (found.domain, found.ship) == ("no evidence", False)
+    # 2.85 standard errors of about 0.1 / sqrt(50), in points.
+    detectable = float(found.why.rsplit(" ", 2)[1])
+    assert detectable == pytest.approx(285 * 0.1 / np.sqrt(50), rel=0.2)
+    assert "do not ship it" in found.why
+    assert "general ability was not measured" in found.why
+
+
+def test_general_sets_too_small_to_show_a_loss_are_not_sold_as_no_harm():
+    domain = moved("shop/test", Role.DOMAIN, 0.087)
+    few = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1))
+    assert (few.general, few.ship) == ("no evidence", True)
+    assert "which does not rule out a loss of more than 1.0: ship it." in few.why
+    many = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=400, spread=0.03, seed=1))
+    assert (many.general, many.ship) == ("no evidence", True)
+    assert "rule out" not in many.why
+
+
+def test_a_likely_gain_ships_and_is_not_called_evidence():
+    # 1.5 standard errors: p is about 0.14, between one in five and one in twenty.
+    likely = moved("shop/test", Role.DOMAIN, 0.015, count=100, spread=0.1)
+    found = decide(likely)
+    assert (found.domain, found.ship) == ("no evidence", True)
+    assert ": ship it. This is no evidence of a change: the smallest difference" in found.why
+    assert "But the 80 % interval (+0." in found.why
+    strict = decide(likely, section=EvaluateSection(resamples=2000, ship_confidence=0.95))
+    assert (strict.domain, strict.ship) == ("no evidence", False)
+    assert strict.why.endswith("points.")
+
+
+def test_a_likely_general_loss_forbids_shipping():
+    lost = moved("med/test", Role.GENERAL, -0.015, count=100, spread=0.1, seed=1)
+    found = decide(moved("shop/test", Role.DOMAIN, 0.08), lost)
+    assert (found.domain, found.general, found.ship) == ("better", "no evidence", False)
+    assert "more than the 1.0 allowed: do not ship it." in found.why
+
+
+def test_a_loss_does_not_ship():
+    found = decide(moved("shop/test", Role.DOMAIN, -0.05), moved("med/test", Role.GENERAL, 0.03, seed=1))
+    assert (found.domain, found.general, found.ship) == ("worse", "better", False)
+    assert "falls from" in found.why
+    assert any("while general sets rise by 3.0" in sentence for sentence in found.signatures)
+
+
+def test_a_general_loss_above_the_tolerance_forbids_shipping():
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    lost = moved("med/test", Role.GENERAL, -0.02, seed=1, spread=0.02)
+    found = decide(domain, lost)
+    assert (found.domain, found.general, found.ship) == ("better", "worse", False)
+    assert "more than the 1.0 allowed: do not ship it." in found.why
+    patient = decide(domain, lost, section=EvaluateSection(resamples=2000, general_tolerance=0.03))
+    assert (patient.general, patient.ship) == ("worse", True)
+
+
+def test_a_significant_but_small_general_loss_still_ships():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.08), moved("med/test", Role.GENERAL, -0.005, seed=1, spread=0.01))
+    assert (found.general, found.ship) == ("worse", True)
+
+
+def test_one_collapsed_general_set_forbids_shipping_though_the_mean_is_fine():
+    found = decide(
+        moved("shop/test", Role.DOMAIN, 0.08),
+        moved("med/test", Role.GENERAL, -0.05, seed=1, spread=0.02),
+        moved("law/test", Role.GENERAL, 0.06, seed=2, spread=0.02),
+    )
+    assert (found.domain, found.ship) == ("better", False)
+    assert "med/test falls by 5.0 points" in found.why
+    assert any("between the general sets" in sentence for sentence in found.signatures)
+
+
+def test_a_worse_split_is_named_and_forbids_shipping():
+    found = decide(moved("shop/test_seen", Role.DOMAIN, 0.2), moved("shop/test_unseen", Role.DOMAIN, -0.05, seed=1))
+    assert (found.domain, found.ship) == ("better", False)
+    assert "shop/test_unseen falls by 5.0 points" in found.why
+
+
+def test_splits_count_alike_whatever_their_size():
+    found = decide(
+        moved("shop/big", Role.DOMAIN, 0.10, count=2000), moved("shop/small", Role.DOMAIN, 0.02, count=50, seed=1)
+    )
+    assert "(+6.0," in found.why
+    assert "2050 questions" in found.why
+
+
+def test_questions_about_few_answers_are_few_observations():
+    """120 questions that all rise look certain; about 6 answers with opposed luck they are not."""
+    base = np.full(120, 0.4)
+    by_answer = np.repeat([0.3, 0.3, 0.2, -0.1, -0.1, -0.05], 20)
+    alone = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer))
+    together = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer, questions_per_answer=20))
+    assert (alone.domain, together.domain) == ("better", "no evidence")
+
+
+def test_one_answer_proves_nothing():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.3, count=30, questions_per_answer=30))
+    assert (found.domain, found.ship) == ("no evidence", False)
+    assert "100.0 points" in found.why
+
+
+def test_a_split_about_one_answer_does_not_void_the_others():
+    found = decide(
+        moved("shop/test", Role.DOMAIN, 0.08), moved("shop/tiny", Role.DOMAIN, 0.3, count=5, questions_per_answer=5)
+    )
+    assert found.domain == "better"
+
+
+def test_identical_models():
+    found = decide(*[moved(f"{name}/test", role, 0.0, spread=0.0) for name, role in zip("ab", Role, strict=True)])
+    assert (found.domain, found.general, found.ship) == ("no evidence", "no evidence", False)
+    assert found.signatures == ()
+    assert "the two models rank alike" in found.why
+
+
+def test_no_domain_set():
+    found = decide(moved("med/test", Role.GENERAL, 0.1))
+    assert (found.domain, found.general, found.ship) == ("no evidence", "better", False)
+    assert "nothing can be said" in found.why
+
+
+@pytest.mark.parametrize(("auroc", "ks"), [(0.55, 0.5), (0.8, 0.1)])
+def test_minimal_separation_of_the_tuned_model_is_a_signature(auroc, ks):
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    assert decide(domain, separations=[separated(auroc, ks, model="base")]).signatures == ()
+    (sentence,) = decide(domain, separations=[separated(auroc, ks)]).signatures
+    assert "shop/test hardly lie apart" in sentence
+
+
+def test_confidence_matters():
+    data = moved("shop/test", Role.DOMAIN, 0.012, count=120, spread=0.06)
+    assert decide(data).domain == "better"
+    strict = decide(data, section=EvaluateSection(resamples=2000, confidence=0.999))
+    assert strict.domain == "no evidence"
+    assert "99.9 % interval" in strict.why
+
+
+def test_chance_ships_rarely():
+    """Models that differ by noise alone: called better once in 40, shipped once in ten, give or take."""
+    section = EvaluateSection(resamples=400)
+    found = [
+        decide(
+            pair(
+                "shop/test",
+                Role.DOMAIN,
+                np.full(60, 0.5),
+                0.5 + np.random.default_rng(run).normal(0, 0.1, 60),
+                questions_per_answer=3,
+            ),
+            section=section,
+        )
+        for run in range(200)
+    ]
+    assert sum(item.domain == "better" for item in found) <= 12
+    assert sum(item.ship for item in found) <= 30
+
+
+# --- many sets --------------------------------------------------------------------------------------------------------
+
+
+def of_set(number: int, p: float, metric: str = METRIC, role: Role = Role.DOMAIN) -> Comparison:
+    return Comparison("set", f"test{number}", role, metric, 0.5, 0.6, 0.1, 0.02, 0.18, p, 50, 0.1)
+
+
+def test_p_is_adjusted_within_a_role_and_a_metric_as_scipy_does():
+    domain, other = [0.04, 0.001, 0.03, 0.5], [0.02, 0.9]
+    rows = [of_set(n, p) for n, p in enumerate(domain)] + [of_set(n, p, "map@10") for n, p in enumerate(other)]
+    rows = [rows[0], of_set(0, 0.04, role=Role.GENERAL), *rows[1:]]
+    found = adjusted(rows, EvaluateSection(confidence=0.9))
+    assert [(item.split, item.metric, item.role) for item in found] == [
+        (item.split, item.metric, item.role) for item in rows
+    ]
+    own = [item.adjusted for item in found if item.role is Role.DOMAIN and item.metric == METRIC]
+    assert own == pytest.approx(stats.false_discovery_control(domain))
+    assert [item.adjusted for item in found if item.metric == "map@10"] == pytest.approx([0.04, 0.9])
+    assert [item.adjusted for item in found if item.role is Role.GENERAL] == pytest.approx([0.04])
+    assert [item.level for item in found] == pytest.approx([0.1] * len(rows))
+
+
+def test_one_small_p_among_many_sets_is_no_evidence():
+    alone = adjusted([of_set(0, 0.03)], EvaluateSection())
+    among = adjusted([of_set(0, 0.03), *(of_set(n, 0.6) for n in range(1, 9))], EvaluateSection())
+    assert alone[0].outcome == "better"
+    assert among[0].outcome == "no evidence"
+    assert of_set(0, 0.03).outcome == "better"
+
+
+# --- every sentence, word by word -------------------------------------------------------------------------------------
+
+
+def pooled(*pairs, section=SECTION):
+    """Return what the statistics say of some sets: means before and after, the interval, what would have been seen."""
+    strata = [(tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs]
+    interval = stratified_interval(
+        strata, confidence=section.confidence, resamples=section.resamples, seed=section.seed
+    )
+    before, after = (np.mean([both[side].mean(METRIC) for both in pairs]) for side in (0, 1))
+    freedom = interval.clusters - len(strata)
+    seen = detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence)
+    return 100 * before, 100 * after, 100 * interval.mean, 100 * interval.low, 100 * interval.high, 100 * seen
+
+
+def domain_words(pairs, moves, questions):
+    before, after, mean, low, high, _ = pooled(*pairs)
+    return (
+        f"Domain nDCG@10 {moves} from {before:.1f} to {after:.1f} ({mean:+.1f}, 95 % interval {low:+.1f} to "
+        f"{high:+.1f}, {questions} questions)"
+    )
+
+
+def test_two_domain_sets_that_rise_and_two_general_ones_that_stay():
+    domain = [moved("shop/a", Role.DOMAIN, 0.087), moved("shop/b", Role.DOMAIN, 0.06, count=60, seed=2)]
+    general = [moved("med/test", Role.GENERAL, 0.004, seed=1), moved("law/test", Role.GENERAL, 0.003, seed=3)]
+    _, _, mean, low, high, _ = pooled(*general)
+    assert decide(*domain, *general).why == (
+        f"{domain_words(domain, 'rises', 180)}; general rises by {mean:.1f} ({low:+.1f} to {high:+.1f}): ship it."
+    )
+
+
+def test_a_fall_is_told_as_one():
+    domain, general = moved("shop/test", Role.DOMAIN, -0.06), moved("med/test", Role.GENERAL, -0.05, seed=1)
+    _, _, mean, low, high, _ = pooled(general)
+    found = decide(domain, general)
+    assert found.why == (
+        f"{domain_words([domain], 'falls', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), more than "
+        "the 1.0 allowed: do not ship it. On its own, shop/test falls by 6.0 points and med/test falls by 5.0 points, "
+        "which is significant."
+    )
+    assert (found.domain, found.general, found.ship) == ("worse", "worse", False)
+
+
+def test_no_evidence_in_every_word():
+    domain = moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1)
+    *_, seen = pooled(domain)
+    assert decide(domain).why == (
+        f"{domain_words([domain], 'goes', 50)}; general ability was not measured: do not ship it. This is no evidence "
+        f"of a change: the smallest difference these questions would have shown is {seen:.1f} points."
+    )
+    alike = moved("shop/test", Role.DOMAIN, 0.0, spread=0.0)
+    assert decide(alike).why == (
+        f"{domain_words([alike], 'goes', 120)}; general ability was not measured: do not ship it. This is no evidence "
+        "of a change: the two models rank alike."
+    )
+
+
+def test_nothing_measured_in_every_word():
+    found = decide(moved("med/test", Role.GENERAL, 0.1))
+    assert found.why == "No held-out questions of the domain were given, so nothing can be said: do not ship it."
+
+
+def test_what_cannot_be_ruled_out_in_every_word():
+    domain, general = (
+        moved("shop/test", Role.DOMAIN, 0.087),
+        moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1),
+    )
+    _, _, mean, low, high, _ = pooled(general)
+    assert decide(domain, general).why == (
+        f"{domain_words([domain], 'rises', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), which does "
+        "not rule out a loss of more than 1.0: ship it."
+    )
+
+
+def test_signs_of_a_failed_tuning_in_every_word():
+    fall, rise = moved("shop/test", Role.DOMAIN, -0.06), moved("med/test", Role.GENERAL, 0.05, seed=1)
+    assert decide(fall, rise).signatures == (
+        "Held-out domain questions fall by 6.0 points while general sets rise by 5.0: the training questions are "
+        "probably unlike real ones.",
+    )
+    wide = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, -0.06, seed=2)]
+    spread = np.std([0.1, -0.06], ddof=1) * 100
+    assert decide(*wide).signatures == (
+        f"The change differs widely between the domain sets: its standard deviation is {spread:.1f} points, its mean "
+        "+2.0.",
+    )
+    elsewhere = [moved("med/a", Role.GENERAL, 0.1), moved("med/b", Role.GENERAL, -0.06, seed=2)]
+    assert decide(moved("shop/a", Role.DOMAIN, 0.1), *elsewhere).signatures == (
+        f"The change differs widely between the general sets: its standard deviation is {spread:.1f} points, its mean "
+        "+2.0.",
+    )
+    little = [moved("shop/a", Role.DOMAIN, 0.004), moved("shop/b", Role.DOMAIN, -0.004, seed=2)]
+    assert decide(*little).signatures == ()
+    steady = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, 0.05, seed=2)]
+    assert decide(*steady).signatures == ()
+
+
+def test_pairs_that_hardly_lie_apart_in_every_word():
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    assert decide(domain, separations=[separated(0.55, 0.1)]).signatures == (
+        "Relevant and irrelevant pairs of shop/test hardly lie apart: AUROC 0.55, Kolmogorov-Smirnov distance 0.10.",
+    )
+    assert decide(domain, separations=[separated(0.6, 0.2)]).signatures == ()
+
+
+NOTHING_WRONG = PanelEvidence(agreement=0.15, base=0.5, best=0.5, best_expert="strong", untraced=0.25, top=10)
+
+
+def signs(**changes):
+    values = {name: getattr(NOTHING_WRONG, name) for name in PanelEvidence.__dataclass_fields__} | changes
+    domain = moved("shop/test", Role.DOMAIN, 0.08)
+    return verdict(compare(*domain, SECTION), domain, (), SECTION, panel=PanelEvidence(**values)).signatures
+
+
+def test_signs_of_poor_labels_in_every_word():
+    assert signs() == ()
+    unknown = float("nan")
+    assert signs(agreement=unknown, base=unknown, best=unknown, untraced=unknown) == ()
+    assert signs(agreement=0.149) == (
+        "The experts disagree: two of them rank the answers to a question with a mean correlation of 0.15, so that "
+        "their common opinion is mostly chance.",
+    )
+    assert signs(best=0.4, best_expert="weak") == (
+        "The base ranks the user's own questions better (nDCG@10 50.0) than any other expert (weak: 40.0): the panel "
+        "has little to teach it.",
+    )
+    mixed_up = (
+        "Neither the base nor any expert finds the answers of the user's own questions (nDCG@10 24.0 at most): look "
+        "whether each stands beside its own question.",
+    )
+    assert signs(base=0.24, best=0.2) == signs(base=0.2, best=0.24) == signs(base=0.24, best=unknown) == mixed_up
+    assert signs(base=0.24, best=0.25) == signs(base=0.25, best=0.25) == ()
+    assert signs(untraced=0.3) == (
+        "No expert can trace 30% of the generated questions back to their answer (among its first 10): they may ask "
+        "about something else.",
+    )
+
+
+def test_a_general_loss_that_may_be_chance_does_not_forbid_shipping():
+    domain = moved("shop/test", Role.DOMAIN, 0.087)
+    found = decide(domain, moved("med/test", Role.GENERAL, -0.02, count=20, spread=0.2, seed=1))
+    assert (found.general, found.ship) == ("no evidence", True)
+    assert decide(domain).general == "no evidence"

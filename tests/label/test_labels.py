@@ -1,0 +1,555 @@
+"""Label strategies against hand-computed values, and properties that must hold for any panel."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import optimize, special, stats
+from sklearn.isotonic import IsotonicRegression
+
+from expertune.config import LabelSection
+from expertune.label.stage import calibrate, label, label_rows, led_to, ndcg, share_equal_texts, weigh
+from expertune.records import Dataset, Document, Question, Questions, Scores
+
+
+def make(values, *, questions=None, documents=None):
+    values = np.asarray(values, dtype=np.float32)
+    rows, columns, experts = values.shape
+    documents = documents or tuple(Document(f"d{i}", f"answer {i}") for i in range(columns))
+    questions = questions or tuple(Question(f"q{i}", (documents[i % columns].id,)) for i in range(rows))
+    dataset = Dataset("hand", tuple(documents), questions)
+    return dataset, Questions(questions), Scores(tuple(f"e{k}" for k in range(experts)), values)
+
+
+def section(**changes):
+    return LabelSection(**{"form": "similarity", "strategy": "soft-1", **changes})
+
+
+VALUES = [[[0.9, 0.5], [0.1, 0.3]], [[0.2, 0.6], [0.8, 0.4]]]  # [Q=2, D=2, K=2], hard labels on the diagonal
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ("hard", [[1.0, 0.0], [0.0, 1.0]]),
+        ("soft-1", [[0.7, 0.2], [0.4, 0.6]]),
+        ("soft-2", [[0.85, 0.1], [0.2, 0.8]]),
+        ("soft-3", [[0.9, 0.1], [0.2, 0.8]]),
+        ("median", [[0.7, 0.2], [0.4, 0.6]]),
+    ],
+)
+def test_similarity_strategies_by_hand(strategy, expected):
+    result = label(*make(VALUES), section(strategy=strategy))
+    np.testing.assert_allclose(result.targets, expected, atol=1e-6)
+    assert not result.listwise
+
+
+def test_trimmed_mean_drops_the_extremes():
+    values = np.array([[[0.0, 0.4, 0.5, 1.0], [0.1, 0.1, 0.1, 0.1]], [[0.2] * 4, [0.3] * 4]])
+    result = label(*make(values), section(strategy="trimmed"))
+    assert result.targets[0, 0] == pytest.approx(0.45)
+
+
+def test_soft_two_mix_is_used():
+    low = label(*make(VALUES), section(strategy="soft-2", soft2_mix=0.0)).targets
+    np.testing.assert_allclose(low, label(*make(VALUES), section(strategy="soft-1")).targets, atol=1e-6)
+
+
+def test_distribution_of_a_similarity_is_a_softmax_at_the_temperature():
+    result = label(*make(VALUES), section(strategy="soft-1", form="distribution", temperature=0.1))
+    expected = np.exp(np.array([7.0, 2.0])) / np.exp(np.array([7.0, 2.0])).sum()
+    np.testing.assert_allclose(result.targets[0], expected, rtol=1e-5)
+
+
+def test_anchored_is_a_mix_of_weighted_and_hard():
+    given_ = make(VALUES)
+    soft = label(*given_, section(strategy="weighted", form="distribution")).targets
+    mixed = label(*given_, section(strategy="anchored", form="distribution", known_mix=0.25)).targets
+    np.testing.assert_allclose(mixed, 0.75 * soft + 0.25 * np.eye(2), atol=1e-6)
+
+
+def test_known_answers_are_surer_than_guessed_ones():
+    dataset, questions, scores = make(np.random.default_rng(0).random((2, 2, 2)))
+    first, second = questions.items
+    questions = Questions((first, replace(second, source="somebody")))
+    soft = label(dataset, questions, scores, section(strategy="weighted", form="distribution")).targets
+    mixed = label(dataset, questions, scores, section(strategy="anchored", form="distribution", hard_mix=0.25)).targets
+    np.testing.assert_allclose(mixed[0], [1.0, 0.0])
+    np.testing.assert_allclose(mixed[1], 0.75 * soft[1] + 0.25 * np.array([0.0, 1.0]), atol=1e-6)
+
+
+def test_sharpness_sharpens():
+    soft = label(*make(VALUES), section(strategy="weighted", form="distribution")).targets
+    sharp = label(*make(VALUES), section(strategy="weighted", form="distribution", sharpness=3.0)).targets
+    assert sharp.max(axis=1).min() > soft.max(axis=1).min()
+
+
+def test_documents_without_a_question_are_inactive_and_get_no_mass():
+    values = np.random.default_rng(0).random((2, 3, 2))
+    dataset, questions, scores = make(values, documents=tuple(Document(f"d{i}", f"a{i}") for i in range(3)))
+    result = label(dataset, questions, scores, section(strategy="anchored", form="distribution"))
+    assert result.active.tolist() == [True, True, False]
+    assert result.targets[:, 2].tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(result.targets.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_equal_answers_share_the_hard_label():
+    documents = (Document("a", "same text"), Document("b", "other"), Document("c", "same text"))
+    dataset = Dataset("twins", documents, (Question("q", ("a",)),))
+    hard = share_equal_texts(Questions(dataset.questions).hard_labels(documents), dataset)
+    assert hard.tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_a_missing_score_is_left_out_and_said():
+    values = np.array(VALUES)
+    values[0, 0, 1] = np.nan
+    result = label(*make(values), section(strategy="soft-1"))
+    assert result.targets[0, 0] == pytest.approx(0.9)
+    assert any("e1" in note and "25.0%" in note for note in result.warnings)
+
+
+def panel(*, seed=0, questions=60, documents=20, strong=2.0, extra=()):
+    """Scores of one informative expert, and of `extra` ones made from its scores and noise."""
+    generator = np.random.default_rng(seed)
+    truth = np.eye(documents)[generator.integers(documents, size=questions)]
+    good = strong * truth + generator.normal(size=truth.shape)
+    values = np.stack([good, *[make_one(good, truth, generator) for make_one in extra]], axis=2).astype(np.float32)
+    return truth.astype(np.float32), values
+
+
+def noise(good, truth, generator):
+    return generator.normal(size=good.shape)
+
+
+def adversary(good, truth, generator):
+    return -2.0 * truth + generator.normal(size=good.shape)
+
+
+def copy(good, truth, generator):
+    return good + 0.01 * generator.normal(size=good.shape)
+
+
+def weights_of(truth, values):
+    known = np.ones(len(truth), bool)
+    calibrated = calibrate(values, truth, known, method="zscore")
+    experts, sharpness = weigh(tuple("abcdef"[: values.shape[2]]), calibrated, truth, shrinkage=0.1)
+    return [expert.weight for expert in experts], sharpness
+
+
+def test_noise_and_an_adversary_get_almost_no_weight():
+    truth, values = panel(extra=(noise, noise, adversary))
+    weights, _ = weights_of(truth, values)
+    assert weights[0] > 0.7
+    assert weights[3] < 0.02
+
+
+def test_near_duplicates_share_one_weight():
+    truth, values = panel(extra=(copy, copy, lambda g, t, r: 2.0 * t + r.normal(size=g.shape)))
+    weights, _ = weights_of(truth, values)
+    assert sum(weights[:3]) == pytest.approx(weights[3], abs=0.25)
+
+
+def test_a_weak_expert_does_not_make_the_labels_worse():
+    truth, values = panel(questions=200, extra=(noise, noise, noise, adversary))
+    known = np.ones(len(truth), bool)
+    known[100:] = False
+
+    def held_out_loss(kept):
+        calibrated = calibrate(kept, truth, known, method="zscore")
+        experts, sharpness = weigh(tuple("abcde"[: kept.shape[2]]), calibrated[known], truth[known], shrinkage=0.1)
+        merged = (calibrated[~known] * np.array([e.weight for e in experts])).sum(axis=2) * sharpness
+        log_p = merged - np.log(np.exp(merged).sum(axis=1, keepdims=True))
+        return -(truth[~known] * log_p).sum(axis=1).mean()
+
+    assert held_out_loss(values) < held_out_loss(values[:, :, :1]) + 0.1
+
+
+def test_a_weak_expert_does_not_make_the_targets_worse():
+    """The target's mass on right answers that the labels were not told, over many panels.
+
+    The pull towards equal weights is what gives a weak expert any say: with little of it, none is left.
+    """
+
+    def quality(values, truth):
+        documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+        # The first half is the user's own; what the others were written for is a random answer, so only the panel can
+        # tell the right one.
+        written = np.random.default_rng(1).integers(truth.shape[1], size=len(truth))
+        asked = tuple(
+            Question(f"q{row}", (f"d{truth[row].argmax()}",))
+            if row < len(truth) // 2
+            else Question(f"q{row}", (f"d{written[row]}",), source="llm", kind="question")
+            for row in range(len(truth))
+        )
+        names = tuple("abcdef"[: values.shape[2]])
+        given_ = Dataset("panel", documents, asked), Questions(asked), Scores(names, values)
+        made = label(*given_, section(strategy="weighted", form="distribution", shrinkage=0.01))
+        return float((made.targets * truth)[len(truth) // 2 :].sum(axis=1).mean())
+
+    gains = []
+    for seed in range(20):
+        truth, values = panel(seed=seed, questions=120, extra=(noise, adversary, noise))
+        gains.append(quality(values, truth) - quality(values[:, :, :1], truth))
+    assert np.mean(gains) > -0.005
+    assert min(gains) > -0.05
+    truth, values = panel(seed=0, questions=120, extra=(noise, adversary, noise))
+    plain = values.mean(axis=2, keepdims=True)
+    assert quality(values, truth) > quality(plain, truth) + 0.05
+
+
+def base_and_other(*, better):
+    truth, values = panel(
+        questions=60, extra=(lambda good, truth, r: (4.0 if better else 0.2) * truth + noise(good, truth, r),)
+    )
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    asked = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    return Dataset("panel", documents, asked), Questions(asked), Scores(("base", "other"), values)
+
+
+def test_a_base_that_no_expert_beats_is_said_and_halves_the_panel_s_share():
+    given_, chosen = base_and_other(better=False), section(strategy="anchored", form="distribution", hard_mix=0.5)
+    told, plain = label(*given_, chosen, base="base"), label(*given_, chosen)
+    assert any("no expert ranks your own questions better than the base base" in note for note in told.warnings)
+    assert not plain.warnings
+    hard = given_[1].hard_labels(given_[0].documents)
+    np.testing.assert_allclose(told.targets, (plain.targets + hard) / 2, atol=1e-6)
+
+
+def test_a_base_that_is_beaten_or_not_on_the_panel_changes_nothing():
+    chosen = section(strategy="anchored", form="distribution")
+    for given_, base in ((base_and_other(better=True), "base"), (base_and_other(better=False), "elsewhere")):
+        told = label(*given_, chosen, base=base)
+        assert not told.warnings
+        np.testing.assert_array_equal(told.targets, label(*given_, chosen).targets)
+
+
+def test_equal_answers_get_equal_targets():
+    documents = (Document("a", "same text"), Document("b", "other"), Document("c", "same text"))
+    values = np.array([[[0.9], [0.1], [0.9]], [[0.2], [0.8], [0.2]]], np.float32)
+    questions = (Question("q", ("a",)), Question("r", ("b",)))
+    made = label(
+        *make(values, questions=questions, documents=documents), section(strategy="anchored", form="distribution")
+    )
+    np.testing.assert_array_equal(made.targets[:, 0], made.targets[:, 2])
+    assert made.active.all()
+
+
+def test_one_pair_gets_a_target():
+    made = label(*make([[[0.4, 0.6]]]), section(strategy="anchored", form="distribution"))
+    np.testing.assert_allclose(made.targets, [[1.0]])
+
+
+def test_without_known_questions_experts_weigh_the_same():
+    values = np.zeros((0, 4, 3), np.float32)
+    experts, _ = weigh(("a", "b", "c"), values, np.zeros((0, 4), np.float32), shrinkage=0.1)
+    assert [expert.weight for expert in experts] == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize("method", ["zscore", "rank", "percentile", "isotonic"])
+def test_calibration_keeps_each_question_s_order_and_ignores_scale(method):
+    truth, values = panel(extra=(noise,))
+    known = np.ones(len(truth), bool)
+    plain = calibrate(values, truth, known, method=method)
+    scaled = calibrate(values * 7 + 3, truth, known, method=method)
+    np.testing.assert_allclose(plain, scaled, atol=2e-3)
+    order = np.argsort(values[0, :, 0])
+    assert (np.diff(plain[0, order, 0]) >= -1e-5).all()
+
+
+def test_an_expert_without_an_opinion_counts_as_nothing():
+    values = np.full((3, 4, 1), 0.5, np.float32)
+    assert not calibrate(values, np.eye(3, 4, dtype=np.float32), np.ones(3, bool), method="zscore").any()
+
+
+scores = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=5),
+    elements=st.floats(0, 1, width=32),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores)
+def test_soft_one_lies_between_the_lowest_and_the_highest_expert(values):
+    targets = label(*make(values), section(strategy="soft-1")).targets
+    assert (targets >= values.min(axis=2) - 1e-6).all()
+    assert (targets <= values.max(axis=2) + 1e-6).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores, st.permutations(range(3)))
+def test_the_order_of_experts_does_not_matter(values, order):
+    values = np.stack([values[:, :, k % values.shape[2]] for k in range(3)], axis=2)
+    chosen = section(strategy="anchored", form="distribution")
+    first, second = label(*make(values), chosen), label(*make(values[:, :, list(order)]), chosen)
+    np.testing.assert_allclose(first.targets, second.targets, atol=5e-3)
+
+
+# --- calibrations against independent ones ----------------------------------------------------------------------------
+
+GAPS = np.array(
+    [
+        [0.9, np.nan, 0.1, 0.4, 0.4, 7.0],
+        [0.2, 0.3, np.nan, np.nan, 0.8, 0.5],
+        [0.7, 0.6, 0.5, 0.4, 0.3, -9.0],
+        [0.1, 0.2, 0.8, 0.6, 0.65, 0.7],
+    ],
+    np.float32,
+)
+GAPS_HARD = np.array([[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], np.float32)
+FIRST_THREE = np.array([True, True, True, False])
+
+
+def calibrated(method, values=GAPS, hard=GAPS_HARD, known=FIRST_THREE):
+    made = calibrate(values[:, :, None], hard, known, method=method)
+    assert made.dtype == np.float32
+    assert (np.isnan(made[:, :, 0]) == np.isnan(values)).all()
+    return made[:, :, 0]
+
+
+def z_scores(values):
+    return np.where(np.isnan(values), np.nan, stats.zscore(values.astype(np.float64), axis=None, nan_policy="omit"))
+
+
+def test_z_scores_are_scipys_of_the_scored_documents_of_each_question():
+    for row, made in zip(GAPS, calibrated("zscore"), strict=True):
+        scored = ~np.isnan(row)
+        np.testing.assert_allclose(made[scored], stats.zscore(row[scored]), rtol=1e-4)
+
+
+def test_ranks_are_normal_scores_of_the_scored_documents_of_each_question():
+    for row, made in zip(GAPS, calibrated("rank"), strict=True):
+        scored = row[~np.isnan(row)]
+        normal = stats.norm.ppf((stats.rankdata(scored) - 0.5) / len(scored))
+        np.testing.assert_allclose(made[~np.isnan(row)], stats.zscore(normal), rtol=1e-4)
+
+
+def test_one_scored_document_has_no_rank_to_speak_of():
+    alone = np.array([[0.3, np.nan, np.nan], [0.1, 0.2, 0.3]], np.float32)
+    assert calibrated("rank", alone, np.eye(2, 3, dtype=np.float32), np.ones(2, bool))[0, 0] == 0.0
+
+
+def test_percentiles_cut_an_expert_s_outliers_off():
+    values = np.concatenate([np.linspace(-1, 1, 398), [50.0, -70.0]]).astype(np.float32).reshape(20, 20)
+    low, high = np.percentile(values, [1, 99])
+    expected = stats.zscore(np.clip((values - low) / (high - low), 0, 1), axis=None)
+    made = calibrated("percentile", values, np.eye(20, dtype=np.float32), np.ones(20, bool))
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+def test_isotonic_is_the_log_odds_that_known_questions_teach():
+    standard = calibrated("zscore").astype(np.float64)
+    seen = ~np.isnan(standard[:3])
+    x, y = standard[:3][seen], GAPS_HARD[:3][seen]
+    floor = 0.5 / len(y)
+    model = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(x, y)
+    odds = np.full(GAPS.shape, np.nan)
+    scored = ~np.isnan(standard)
+    odds[scored] = special.logit(model.predict(standard[scored])) + 0.1 * standard[scored]
+    np.testing.assert_allclose(calibrated("isotonic"), z_scores(odds), rtol=2e-3, atol=2e-3)
+
+
+def test_isotonic_has_nothing_to_learn_where_no_answer_is_known():
+    for hard in (np.zeros_like(GAPS_HARD), np.ones_like(GAPS_HARD)):
+        np.testing.assert_array_equal(calibrated("isotonic", hard=hard), calibrated("zscore"))
+
+
+# --- merging, bit by bit ----------------------------------------------------------------------------------------------
+
+
+def test_the_calibrated_strategy_is_the_normal_share_of_the_mean():
+    given_ = make(np.random.default_rng(3).normal(size=(4, 5, 3)))
+    calibrated_ = calibrate(given_[2].values, np.eye(4, 5, dtype=np.float32), np.ones(4, bool), method="zscore")
+    expected = stats.norm.cdf(calibrated_.mean(axis=2) - 2.0)
+    made = label(*given_, section(strategy="calibrated")).targets
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores_of_a_pair", "expected"),
+    [
+        ([0.2, 0.9], 0.55),  # two: nobody is an outlier
+        ([0.2, 0.3, 0.9], 0.3),  # three: the middle one
+        ([0.0] * 2 + [0.4] * 12 + [0.9] * 2, 0.4),  # sixteen: an eighth on each side
+        ([np.nan, 0.1, 0.5, 0.9], 0.5),
+        ([np.nan, np.nan, np.nan], 0.0),
+    ],
+)
+def test_trimmed_means_by_hand(scores_of_a_pair, expected):
+    filler = np.full(len(scores_of_a_pair), 0.25)
+    made = label(*make([[scores_of_a_pair, filler], [filler, filler]]), section(strategy="trimmed")).targets
+    assert made[0, 0] == pytest.approx(expected)
+    assert made[1, 1] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("strategy", ["soft-1", "soft-3", "median", "trimmed"])
+def test_similarities_lie_in_range_and_are_float32(strategy):
+    values = [[[3.0, 4.0, 5.0], [-3.0, -2.0, -1.0]], [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]]
+    made = label(*make(values), section(strategy=strategy)).targets
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, [[1.0, 0.0], [0.5, 0.5]])
+
+
+def test_labels_of_some_rows_are_learned_from_these_alone():
+    given_ = base_and_other(better=False)
+    rows = np.array([3, 1, 7, 20])
+    part = tuple(given_[1].items[row] for row in rows)
+    for chosen in (section(strategy="anchored", form="distribution"), section(strategy="calibrated")):
+        expected = label(
+            given_[0], Questions(part), Scores(("base", "other"), given_[2].values[rows]), chosen, base="base"
+        )
+        made = label_rows(*given_, chosen, rows, base="base")
+        np.testing.assert_array_equal(made.targets, expected.targets)
+        assert (made.warnings, made.strategy, made.panel) == (expected.warnings, chosen.strategy, expected.panel)
+
+
+def test_only_known_questions_teach_the_weights():
+    """Generated questions that praise the noise do not make it an expert."""
+    truth, values = panel(extra=(noise,))
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    own = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    liked = tuple(Question(f"g{row}", (f"d{values[row, :, 1].argmax()}",), "llm", "short") for row in range(len(truth)))
+    dataset = Dataset("panel", documents, own)
+    chosen = section(strategy="weighted", form="distribution")
+    alone = label(dataset, Questions(own), Scores(("good", "noise"), values), chosen)
+    both = label(dataset, Questions((*own, *liked)), Scores(("good", "noise"), np.concatenate([values] * 2)), chosen)
+    assert [expert.weight for expert in both.panel] == pytest.approx([expert.weight for expert in alone.panel])
+
+
+def test_quality_is_scikit_learns_ndcg_with_what_is_unscored_last():
+    values = np.array([[0.9, np.nan, 0.1], [0.1, 0.5, 0.7]], np.float32)
+    hard = np.array([[0, 1, 0], [0, 1, 0]], np.float32)
+    assert ndcg(values, hard) == pytest.approx((1 / np.log2(4) + 1 / np.log2(3)) / 2)
+    assert ndcg(values, hard, depth=2) == pytest.approx(0.5 / np.log2(3))
+    assert np.isnan(ndcg(values, np.zeros_like(hard)))
+    assert np.isnan(ndcg(values[:, :1], hard[:, :1]))
+    assert 0 < ndcg(np.full_like(values, np.nan), hard) < 1
+
+
+def test_who_did_not_score_a_pair_has_no_say_in_it():
+    values = np.random.default_rng(8).normal(size=(6, 5, 3)).astype(np.float32)
+    values[0, 1, 0] = values[2, 3, :2] = values[4, 2, :] = np.nan
+    given_ = make(values)
+    scaled = calibrate(given_[2].values, np.eye(6, 5, dtype=np.float32), np.ones(6, bool), method="zscore")
+    expected = np.ma.masked_invalid(scaled).mean(axis=2).filled(0.0)
+    made = label(*given_, section(strategy="calibrated")).targets
+    np.testing.assert_allclose(made, stats.norm.cdf(expected - 2.0), atol=1e-6)
+    told = label(*given_, section(strategy="weighted", form="distribution"))
+    weights = np.array([expert.weight for expert in told.panel])
+    merged = np.ma.average(np.ma.masked_invalid(scaled), axis=2, weights=np.broadcast_to(weights, scaled.shape))
+    logits = np.log(np.asarray(told.targets, np.float64))
+    # A softmax keeps differences: they are those of the merged scores, times one sharpness.
+    ratio = (logits[:, 1:] - logits[:, :-1]) / np.diff(merged.filled(0.0), axis=1)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-3)
+
+
+# --- candidates in place of the whole matrix --------------------------------------------------------------------------
+
+TWINS = tuple(Document(f"d{i}", text) for i, text in enumerate(["same", "b", "c", "same ", "e"]))
+SOME = np.array([[0, 3, 1], [4, 2, 1]])  # of the first question its answer and its answer's twin, of the second its own
+
+
+def test_candidates_share_equal_texts_and_are_active_where_some_question_leads_to_them():
+    asked = (Question("q0", ("d0",)), Question("q1", ("d4",)))
+    dataset = Dataset("twins", TWINS, asked)
+    hard = share_equal_texts(Questions(asked).hard_labels(TWINS, SOME), dataset, SOME)
+    assert hard.dtype == np.float32
+    assert hard.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert led_to(hard, dataset, SOME).tolist() == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("strategy", ["soft-1", "hard", "weighted", "anchored"])
+def test_targets_of_candidates_are_those_of_the_same_columns_alone(strategy):
+    asked = (Question("q0", ("d0",)), Question("q1", ("d4",)))
+    dataset, values = Dataset("twins", TWINS, asked), np.random.default_rng(2).random((2, 3, 2)).astype(np.float32)
+    made = label(
+        dataset,
+        Questions(asked),
+        Scores(("a", "b"), values, columns=SOME),
+        section(strategy=strategy, form="distribution"),
+    )
+    assert made.columns is SOME
+    assert made.listwise
+    assert made.active.tolist() == [True, False, False, True, True]
+    targets = np.asarray(made.targets)
+    np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-6)
+    assert (targets[:, 2].tolist(), targets[1, 1:].tolist()) == ([0.0, 0.0], [0.0, 0.0])
+    if strategy == "hard":
+        assert targets.tolist() == [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
+    if strategy == "soft-1":
+        expected = special.softmax(values[0, :2].mean(axis=1) / 0.05)
+        np.testing.assert_allclose(targets[0, :2], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["soft-1", "weighted"])
+def test_every_question_gets_the_perplexity_that_is_asked_for(strategy):
+    values = np.random.default_rng(4).random((6, 8, 3)) * np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1])[:, None, None]
+    given = make(values)
+    made = label(*given, section(strategy=strategy, form="distribution", perplexity=3.0)).targets
+    # Of eight documents six have a question.
+    np.testing.assert_allclose(np.exp(stats.entropy(made, axis=1)), 3.0, rtol=1e-3)
+    usual = label(*given, section(strategy=strategy, form="distribution")).targets
+    assert [row.argsort().tolist() for row in made[:, :6]] == [row.argsort().tolist() for row in usual[:, :6]]
+
+
+def test_a_perplexity_that_cannot_be_had_is_approached():
+    """Two of three documents are equally best for the first question; the second has only three documents."""
+    values = np.array([[[0.9], [0.9], [0.1]], [[0.9], [0.5], [0.1]], [[0.2], [0.3], [0.9]]])
+    sharp = label(*make(values), section(form="distribution", perplexity=1.5)).targets
+    np.testing.assert_allclose(sharp[0], [0.5, 0.5, 0.0], atol=1e-6)
+    flat = label(*make(values), section(form="distribution", perplexity=5.0)).targets
+    np.testing.assert_allclose(flat, 1 / 3, atol=1e-3)
+
+
+# --- weights and what is said of them ---------------------------------------------------------------------------------
+
+
+def test_weights_minimise_the_stated_objective():
+    truth, values = panel(questions=12, documents=6, strong=1.0, extra=(noise, copy))
+    z = calibrate(values, truth, np.ones(len(truth), bool), method="zscore").astype(np.float64)
+
+    def objective(weights):
+        fit = -(truth * special.log_softmax(z @ weights, axis=1)).sum(axis=1).mean()
+        return fit + 0.5 * 20 / 12 * ((weights - weights.mean()) ** 2).sum()
+
+    best = optimize.minimize(objective, np.full(3, 0.5), method="Nelder-Mead", bounds=[(0, 10)] * 3, tol=1e-10).x
+    experts, sharpness = weigh(("a", "b", "c"), z.astype(np.float32), truth, shrinkage=0.5)
+    assert [expert.weight for expert in experts] == pytest.approx((best / best.sum()).tolist(), abs=2e-3)
+    assert sharpness == pytest.approx(max(best.sum(), 1.0), abs=5e-3)
+
+
+def test_questions_without_a_known_answer_among_the_columns_teach_nothing():
+    truth, values = panel(questions=20, documents=6)
+    more = np.concatenate([values, values[:5] * -1]), np.concatenate([truth, np.zeros((5, 6), np.float32)])
+    alone, both = (weigh(("a",), v, t, shrinkage=0.1) for v, t in ((values, truth), more))
+    assert both[1] == pytest.approx(alone[1])
+    assert both[0][0].ndcg == pytest.approx(alone[0][0].ndcg)
+
+
+def test_the_note_on_an_unbeaten_base_in_every_word():
+    given_ = base_and_other(better=False)
+    told = label(*given_, section(strategy="anchored", form="distribution"), base="base")
+    base, other = (100 * expert.ndcg for expert in told.panel)
+    assert told.warnings == (
+        f"no expert ranks your own questions better than the base base (nDCG@10 {base:.1f}, best other {other:.1f}): "
+        "known answers count for more, the panel for less",
+    )
+
+
+def test_a_base_as_good_as_the_best_expert_is_not_beaten():
+    truth, values = panel()
+    documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
+    asked = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
+    scores_of_twins = Scores(("base", "twin"), np.concatenate([values, values], axis=2))
+    told = label(
+        Dataset("panel", documents, asked),
+        Questions(asked),
+        scores_of_twins,
+        section(strategy="anchored", form="distribution"),
+        base="base",
+    )
+    assert len(told.warnings) == 1

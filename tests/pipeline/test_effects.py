@@ -1,0 +1,214 @@
+"""Every field of the config does something: it is changed, and what its stage makes is another thing.
+
+`test_keys.py` shows that a changed field makes its stage run again; here the stage is run. A field whose effect wants
+special circumstances has a test of its own, which is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expertune import config
+from expertune.pipeline import artefacts
+from expertune.pipeline.run import Run, RunResult, Stage
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.runs import write_data
+
+PLAIN: dict[str, Any] = {
+    "run.threads": 1,
+    "augment.generators": ["template"],
+    "augment.shares": [1.0],
+    "augment.per_answer": 4,
+    "augment.fragments": 0,
+    "score.experts": ["bm25", "ngrams"],
+    "train.steps": 3,
+    "train.batch_size": 8,
+    "label.known_mix": 0.5,
+    "label.hard_mix": 0.5,
+    "train.known_share": 0.0,
+    "train.learning_rate": 2e-3,
+    "train.temperature": 0.05,
+    "train.bf16": "off",
+    "select.general_tolerance": 1.0,
+    "evaluate.resamples": 200,
+}
+SIMILARITY = {"label.strategy": "soft-1", "label.form": "similarity", "train.loss": "pairwise"}
+
+# Field: its other value, what is set on both sides, and the first stage whose result is another one.
+CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
+    "data.expand": (1, {}, Stage.SCORE),
+    "augment.kinds": (["keyword"], {}, Stage.AUGMENT),
+    "augment.per_answer": (2, {}, Stage.AUGMENT),
+    "augment.most": (8, {}, Stage.AUGMENT),
+    "augment.fragments": (2, {}, Stage.AUGMENT),
+    "augment.seed": (1, {}, Stage.AUGMENT),
+    "augment.near_duplicate": (0.2, {}, Stage.AUGMENT),
+    "score.experts": (["bm25", "latent"], {}, Stage.SCORE),
+    "score.full_matrix": (2, {"score.candidates": 4}, Stage.SCORE),
+    "score.candidates": (3, {"score.full_matrix": 2}, Stage.SCORE),
+    "label.strategy": ("weighted", {}, Stage.LABEL),
+    "label.calibration": ("rank", {}, Stage.LABEL),
+    "label.hard_mix": (0.25, {}, Stage.LABEL),
+    "label.known_mix": (0.25, {}, Stage.LABEL),
+    "label.soft2_mix": (0.25, {"label.strategy": "soft-2"}, Stage.LABEL),
+    "label.form": ("similarity", {"label.strategy": "soft-1"}, Stage.LABEL),
+    "label.temperature": (0.5, {"label.strategy": "soft-1"}, Stage.LABEL),
+    "label.sharpness": (2.0, {}, Stage.LABEL),
+    "label.perplexity": (3.0, {}, Stage.LABEL),
+    "label.shrinkage": (5.0, {}, Stage.LABEL),
+    "train.mode": ("full", {}, Stage.TRAIN),
+    "train.frozen": (0.0, {}, Stage.TRAIN),
+    "train.loss": ("symmetric", {}, Stage.TRAIN),
+    "train.temperature": (0.5, {}, Stage.TRAIN),
+    "train.logit_adjustment": (0.0, {}, Stage.TRAIN),
+    "train.known_share": (0.5, {}, Stage.TRAIN),
+    "train.steps": (2, {}, Stage.TRAIN),
+    "train.batch_size": (3, {}, Stage.TRAIN),
+    "train.learning_rate": (1e-4, {}, Stage.TRAIN),
+    "train.warmup": (0.9, {}, Stage.TRAIN),
+    "train.anchor_weight": (0.0, {}, Stage.TRAIN),
+    "train.near_misses": (0.5, {}, Stage.TRAIN),
+    "train.seed": (1, {}, Stage.TRAIN),
+    "train.seeds": (2, {}, Stage.TRAIN),
+    "select.factors": ([0.0, 1.0], {}, Stage.TRAIN),
+    "select.validation": (0.4, {}, Stage.TRAIN),
+    "evaluate.confidence": (0.8, {}, Stage.EVALUATE),
+}
+WITH = {"label.form": {"train.loss": "pairwise"}}
+
+# Their effect wants more than another value.
+ELSEWHERE = {
+    "run.out": "test_cli.py::test_a_run_goes_through_every_stage_and_reuses_what_does_not_change",
+    "run.store": "test_effects.py::test_results_and_store_go_where_they_are_told",
+    "run.threads": "test_effects.py::test_threads_are_set",
+    "run.offline": "test_security.py::test_an_offline_run_opens_no_socket",
+    "data.path": "test_data.py::test_missing_data",
+    "data.general": "test_data.py::test_general_folders_replace_the_probe",
+    "data.test_splits": "test_data.py::test_chosen_splits_are_taken_in_order_and_may_be_rows",
+    "data.train_split": "test_data.py::test_train_split_adds_labelled_questions_with_several_documents",
+    "data.companions": "test_data.py::test_answers_that_are_judged_only_together_answer_the_same_questions",
+    "data.question_column": "test_data.py::test_other_column_names",
+    "data.answer_column": "test_data.py::test_other_column_names",
+    "data.id_column": "test_data.py::test_other_column_names",
+    "augment.generators": "test_augment.py::test_generators_are_made_by_name_and_numbered_where_labels_repeat",
+    "augment.shares": "test_augment.py::test_shares_are_kept_for_every_kind",
+    "augment.only_labelled": "test_augment.py::test_only_labelled_leaves_the_other_answers_alone",
+    "augment.budget_seconds": "test_augment.py::test_a_generator_over_budget_is_asked_no_more_and_it_is_told",
+    "label.round_trip": "test_augment.py::test_round_trip_keeps_what_the_panel_finds_again",
+    "train.report_to": "test_trainer.py::test_tensorboard_is_told_of_every_step",
+    "cluster.engine": "test_ray.py::test_a_run_makes_the_same_artefacts_as_in_one_process",
+    "cluster.address": "test_ray.py::test_no_cluster_at_the_address_is_a_config_error",
+    "cluster.workers": "test_ray.py::test_texts_are_embedded_in_the_same_batches_by_two_processes",
+    "cluster.gpus": "test_ray.py::test_a_cluster_started_for_plug_ins_ends_with_them",
+    "train.base": "test_tuning.py::test_one_question_is_enough_to_end_with_the_base",
+    "train.lora_rank": "test_trainer.py::test_every_mode_tunes_and_saves_a_plain_model",
+    "train.anchor_texts": "test_data.py::test_anchor_texts_of_a_file",
+    "train.bf16": "test_trainer.py::test_bf16_is_only_used_where_asked_or_found",
+    "select.general_tolerance": "test_select.py::test_what_costs_the_general_probe_too_much_is_not_allowed",
+    "select.prior": "test_select.py::test_what_is_as_good_as_the_best_and_nearest_to_the_prior_is_kept",
+    "select.steps": "test_tuning.py::test_other_labels_modes_and_steps_are_weighed",
+    "select.strategies": "test_tuning.py::test_other_labels_modes_and_steps_are_weighed",
+    "select.modes": "test_tuning.py::test_other_labels_modes_and_steps_are_weighed",
+    "select.refit": "test_tuning.py::test_everything_is_tuned_on_again_only_where_wanted",
+    "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
+    "evaluate.ship_confidence": "test_verdict.py::test_a_likely_gain_ships_and_is_not_called_evidence",
+    "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",
+    "evaluate.seed": "test_evaluate.py::test_every_key_of_the_section_matters",
+    "evaluate.sts": "test_sts.py::test_a_better_model_shows_with_its_interval",
+    "evaluate.mteb": "test_benchmarks.py::test_a_run_measures_mteb_and_sentence_similarity_once",
+}
+
+
+def test_every_field_is_changed_somewhere():
+    """A new field of the config fails here until a test shows what it is for."""
+    named = set(CHANGES) | set(ELSEWHERE)
+    assert set(config.known_keys()) - named == set()
+    for place in ELSEWHERE.values():
+        file, _, name = place.partition("::")
+        assert f"def {name}" in next(Path(__file__).parents[1].rglob(file)).read_text(encoding="utf-8"), place
+
+
+def _digest(result: RunResult, stage: Stage) -> str:
+    """Return a hash of what a stage made: weights for the training, the record for the others."""
+    folder = result.folder / "compared"
+    folder.mkdir(parents=True, exist_ok=True)
+    if stage is Stage.TRAIN:
+        assert result.model
+        artefacts.save(result.model.at(Path()), folder)
+        files = [*sorted(result.model.folder.rglob("*.safetensors")), *sorted(folder.iterdir())]
+    else:
+        name = {Stage.AUGMENT: "questions", Stage.SCORE: "scores", Stage.LABEL: "labels", Stage.EVALUATE: "evaluation"}
+        record = getattr(result, name[stage])
+        if stage is Stage.SCORE:
+            record = (
+                record.experts,
+                record.values.tolist(),
+                None if record.columns is None else record.columns.tolist(),
+            )
+        artefacts.save(record, folder)
+        files = sorted(folder.iterdir())
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    for path in folder.iterdir():
+        path.unlink()
+    return digest
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Callable[..., str]:
+    """Return a function from changed fields and a stage to a hash of what that stage makes; one store for all."""
+    home = tmp_path_factory.mktemp("effects")
+    shop = write_data(home / "shop")
+    places = {
+        "data.path": str(shop),
+        "data.general": [str(shop / "general")],
+        "run.out": str(home / "out"),
+        "run.store": str(home / "store"),
+        "train.base": str(tiny_model),
+    }
+
+    def of(changes: dict[str, Any], stage: Stage) -> str:
+        wanted = config.from_mapping(config.overlaid({}, {**PLAIN, **places, **changes}.items()))
+        return _digest(Run(wanted).execute(until=stage), stage)
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_changed_field_changes_what_its_stage_makes(field, run):
+    value, both, stage = CHANGES[field]
+    assert run(both, stage) != run({**both, **WITH.get(field, {}), field: value}, stage)
+
+
+def test_results_and_store_go_where_they_are_told(tmp_path, tiny_model):
+    shop = write_data(tmp_path / "shop")
+    places = {"out": str(tmp_path / "out"), "store": str(tmp_path / "kept"), "threads": 1}
+    wanted = {
+        "data": {"path": str(shop)},
+        "run": places,
+        "augment": {"per_answer": 0},
+        "score": {"experts": ["bm25"]},
+        "train": {"base": str(tiny_model)},
+    }
+    Run(config.from_mapping(wanted)).execute(until=Stage.SCORE)
+    assert (tmp_path / "kept" / "items.sqlite").is_file()
+    assert not (tmp_path / "out" / "store").exists()
+
+
+def test_threads_are_set(tmp_path, tiny_model, monkeypatch):
+    import torch
+
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    shop = write_data(tmp_path / "shop")
+    wanted = {"data": {"path": str(shop)}, "run": {"out": str(tmp_path / "out"), "threads": 3}}
+    Run(config.from_mapping(wanted)).execute(until=Stage.LOAD)
+    assert asked == [3]

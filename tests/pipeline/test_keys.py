@@ -1,0 +1,221 @@
+"""Cache keys: every field of the config changes the keys of exactly the stages it can change, and of all after them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expertune import config
+from expertune.models import ray
+from expertune.pipeline import artefacts, preflight
+from expertune.pipeline.run import Run, Stage
+from expertune.pipeline.store import Artefact, Store
+from expertune.records import Evaluation, PanelEvidence, Questions, Scores, Selection, SoftLabels, TunedModel, Verdict
+
+ANSWERS = ["We ship in two days.", "Send it back within a month.", "We take cards.", "By the river."]
+KEYED = [Stage.AUGMENT, Stage.SCORE, Stage.LABEL, Stage.TRAIN, Stage.EVALUATE]
+# Recorded apart from the stages: each has its own key, tested beside what it does.
+ASIDES = {"evaluate.sts", "evaluate.mteb"}
+
+# For each field another value, and the first stage whose key it changes; None: it changes no result, so no key.
+CHANGES: dict[str, tuple[Any, Stage | None]] = {
+    "run.out": ("elsewhere", None),
+    "run.store": ("elsewhere/store", None),
+    "run.threads": (1, None),
+    "run.offline": (False, None),
+    "cluster.engine": ("ray", None),
+    "cluster.address": ("auto", None),
+    "cluster.workers": (2, None),
+    "cluster.gpus": (0.5, None),
+    "data.path": ("other", Stage.AUGMENT),
+    "data.general": (["general"], Stage.EVALUATE),
+    "data.test_splits": (["dev_b"], Stage.AUGMENT),
+    "data.train_split": ("more", Stage.AUGMENT),
+    "data.companions": (False, Stage.AUGMENT),
+    "data.question_column": ("asked", Stage.AUGMENT),
+    "data.answer_column": ("answered", Stage.AUGMENT),
+    "data.id_column": ("number", Stage.AUGMENT),
+    "data.expand": (1, Stage.SCORE),
+    "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
+    "augment.shares": ([2.0], Stage.AUGMENT),
+    "augment.kinds": (["keyword"], Stage.AUGMENT),
+    "augment.per_answer": (2, Stage.AUGMENT),
+    "augment.most": (7, Stage.AUGMENT),
+    "augment.fragments": (2, Stage.AUGMENT),
+    "augment.only_labelled": (True, Stage.AUGMENT),
+    "augment.near_duplicate": (0.5, Stage.AUGMENT),
+    "augment.budget_seconds": (5.0, Stage.AUGMENT),
+    "augment.seed": (1, Stage.AUGMENT),
+    "score.experts": (["bm25", "latent"], Stage.SCORE),
+    "score.full_matrix": (2, Stage.SCORE),
+    "score.candidates": (3, Stage.SCORE),
+    "label.strategy": ("weighted", Stage.LABEL),
+    "label.calibration": ("rank", Stage.LABEL),
+    "label.hard_mix": (0.25, Stage.LABEL),
+    "label.known_mix": (0.25, Stage.LABEL),
+    "label.soft2_mix": (0.25, Stage.LABEL),
+    "label.form": ("similarity", Stage.LABEL),
+    "label.temperature": (0.5, Stage.LABEL),
+    "label.sharpness": (2.0, Stage.LABEL),
+    "label.perplexity": (3.0, Stage.LABEL),
+    "label.round_trip": (3, Stage.LABEL),
+    "label.shrinkage": (1.0, Stage.LABEL),
+    "train.base": ("base-2", Stage.LABEL),
+    "train.mode": ("full", Stage.TRAIN),
+    "train.frozen": (0.0, Stage.TRAIN),
+    "train.lora_rank": (4, Stage.TRAIN),
+    "train.loss": ("symmetric", Stage.TRAIN),
+    "train.temperature": (0.5, Stage.TRAIN),
+    "train.logit_adjustment": (0.0, Stage.TRAIN),
+    "train.known_share": (0.5, Stage.TRAIN),
+    "train.steps": (7, Stage.TRAIN),
+    "train.batch_size": (3, Stage.TRAIN),
+    "train.learning_rate": (1e-3, Stage.TRAIN),
+    "train.warmup": (0.5, Stage.TRAIN),
+    "train.anchor_weight": (1.0, Stage.TRAIN),
+    "train.near_misses": (0.5, Stage.TRAIN),
+    "train.anchor_texts": ("unrelated.txt", Stage.TRAIN),
+    "train.bf16": ("off", Stage.TRAIN),
+    "train.seed": (1, Stage.TRAIN),
+    "train.seeds": (2, Stage.TRAIN),
+    "train.report_to": (["tensorboard"], None),
+    "select.factors": ([0.0, 1.0], Stage.TRAIN),
+    "select.prior": (0.0, Stage.TRAIN),
+    "select.steps": ([3], Stage.TRAIN),
+    "select.strategies": (["hard"], Stage.TRAIN),
+    "select.modes": (["full"], Stage.TRAIN),
+    "select.validation": (0.4, Stage.TRAIN),
+    "select.general_tolerance": (0.5, Stage.TRAIN),
+    "select.refit": (False, Stage.TRAIN),
+    "evaluate.confidence": (0.9, Stage.EVALUATE),
+    "evaluate.ship_confidence": (0.6, Stage.EVALUATE),
+    "evaluate.resamples": (100, Stage.EVALUATE),
+    "evaluate.general_tolerance": (0.5, Stage.EVALUATE),
+    "evaluate.seed": (1, Stage.EVALUATE),
+}
+# Some values are valid only together with others; those are set on both sides of the comparison.
+TOGETHER: dict[str, dict[str, Any]] = {
+    "augment.generators": {"augment.shares": [1.0]},
+    "score.candidates": {"score.full_matrix": 2},
+    "label.form": {"label.strategy": "soft-1"},
+}
+# ... and these only on the changed side: the field cannot change alone.
+WITH: dict[str, dict[str, Any]] = {
+    "augment.generators": {"augment.shares": [1.0, 1.0]},
+    "label.form": {"train.loss": "pairwise"},
+}
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _write(folder: Path) -> None:
+    """Write a Q&A set with judged splits, a copy with one more question, a general set and two bases."""
+    names = ("question", "asked", "answer", "answered", "id", "number")
+    values = ((f"q{n}", f"p{n}", answer, ANSWERS[n - 1], f"d{n}", "") for n, answer in enumerate(ANSWERS))
+    rows = [dict(zip(names, row, strict=True)) for row in values]
+    queries = [{"_id": f"t{n}", "text": f"held out {n}{n}"} for n in range(4)]
+    for name in ("data", "other", "general"):
+        (folder / name / "qrels").mkdir(parents=True)
+        corpus = [{"_id": f"d{n}", "text": answer} for n, answer in enumerate(ANSWERS)]
+        (folder / name / "corpus.jsonl").write_text(_lines(corpus))
+        (folder / name / "queries.jsonl").write_text(_lines(queries))
+        for number, split in enumerate(("test", "dev_b", "more", "train")):
+            (folder / name / "qrels" / f"{split}.tsv").write_text(f"t{number}\td{number}\t1\n")
+    (folder / "general" / "qrels" / "more.tsv").unlink()
+    (folder / "data" / "qa.jsonl").write_text(_lines(rows))
+    (folder / "other" / "qa.jsonl").write_text(_lines(rows[1:]))
+    (folder / "unrelated.txt").write_text("The moon is far.\n")
+    for name in ("base", "base-2"):
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_text(name)
+        (folder / name / "config.json").write_text("{}")
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], dict[str, str]]:
+    """Return a function from changed fields to the key of each stage; the stages themselves do nothing."""
+    _write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    recorded: dict[str, str] = {}
+    asked: list[Any] = []
+
+    def made(self: Run, stage: Stage, key: str, kind: type, make: object) -> object:
+        recorded[stage] = key
+        items = tuple(asked)
+        return {
+            Questions: lambda: Questions(items),
+            Scores: lambda: Scores(("bm25",), np.zeros((len(items), 4, 1), np.float32)),
+            SoftLabels: lambda: SoftLabels("hard", np.ones((len(items), 4), np.float32), np.ones(4, bool), True),
+            Evaluation: lambda: Evaluation((), (), (), Verdict("", "", False, "")),
+        }[kind]()
+
+    augment_stage = Run._augment
+
+    def remember(self: Run, dataset: Any, *rest: Any) -> Any:
+        asked[:] = dataset.questions
+        return augment_stage(self, dataset, *rest)
+
+    def obtain(self: Store, stage: str, key: str, make: object) -> Artefact:
+        recorded[stage] = key
+        return Artefact(tmp_path, reused=True)
+
+    tuned = TunedModel(tmp_path, "base", "anchored", "query", Selection(0.0, 1, (), ""), 1)
+    monkeypatch.setattr(preflight, "require_models", lambda config: None)  # nothing is made, so nothing need be there
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # what a run sets is undone
+    monkeypatch.setattr(Run, "_augment", remember)
+    monkeypatch.setattr(Run, "_obtain", made)
+    monkeypatch.setattr(Run, "_repeats", lambda self, texts, held_out: (False,) * len(texts))
+    # Keys do not depend on what is installed.
+    monkeypatch.setattr(ray, "require", lambda section: None)
+    monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
+    monkeypatch.setattr(Run, "_evidence", lambda *arguments: PanelEvidence(0.0, 0.0, 0.0, "", 0.0, 1))
+    monkeypatch.setattr(Store, "obtain", obtain)
+    monkeypatch.setattr(artefacts, "load", lambda kind, folder: tuned)
+    plain = {
+        "data.path": "data",
+        "run.out": "out",
+        "augment.generators": ["template"],
+        "augment.shares": [1.0],
+        "augment.per_answer": 3,
+        "score.experts": ["bm25", "ngrams"],
+        "train.base": "base",
+    }
+
+    def of(changes: dict[str, Any]) -> dict[str, str]:
+        recorded.clear()
+        wanted = config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+        Run(wanted).execute(until=Stage.EVALUATE)
+        return {stage: recorded[stage] for stage in KEYED}
+
+    return of
+
+
+def test_every_field_is_looked_at():
+    assert set(CHANGES) | ASIDES == set(config.known_keys())
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_field_changes_exactly_the_stages_after_it(field, keys):
+    value, first = CHANGES[field]
+    both = TOGETHER.get(field, {})
+    before, after = keys(both), keys({**both, **WITH.get(field, {}), field: value})
+    changed = [stage for stage in KEYED if before[stage] != after[stage]]
+    assert changed == (KEYED[KEYED.index(first) :] if first else [])
+
+
+def test_the_same_config_has_the_same_keys_wherever_its_data_lie(keys, tmp_path, monkeypatch):
+    before = keys({})
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("data", "base"):
+        shutil.copytree(name, moved / name)
+    monkeypatch.chdir(moved)
+    assert keys({}) == before
