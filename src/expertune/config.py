@@ -356,6 +356,54 @@ class Config(Section):
         return self
 
 
+GONE: Mapping[str, str] = {
+    "cluster.engine": "an empty cluster.address works in this process, 'here' starts Ray on this machine",
+    "cluster.workers": "as many processes are started as there is room for",
+    "data.companions": "answers that training judgements name only together always share their questions",
+    "augment.shares": "set share on a generator: { model = 'gemma-3-270m', share = 1 }",
+    "augment.kinds": "the kinds that were measured to help are always written",
+    "augment.most": "at most 2,400 questions are asked for; per_answer shrinks on large corpora",
+    "augment.fragments": "it is called augment.spans",
+    "augment.only_labelled": "leave the other answers out of the data instead",
+    "augment.near_duplicate": "questions more than 0.95 alike are always joined",
+    "augment.seed": "one run.seed serves every stage",
+    "score.full_matrix": "above 10,000 answers, questions are judged against 512 candidates each",
+    "score.candidates": "above 10,000 answers, questions are judged against 512 candidates each",
+    "label.hard_mix": "it is called label.hard_weight",
+    "label.known_mix": "labelled questions are always learned from their own answers alone",
+    "label.soft2_mix": "soft-2 is half hard label, half mean score",
+    "label.form": "it follows from train.loss",
+    "label.temperature": "it is 0.05, as measured",
+    "label.sharpness": "it is learned from the labelled questions",
+    "label.perplexity": "it is learned from the labelled questions",
+    "label.shrinkage": "it is 0.1, as measured",
+    "train.frozen": "it is called train.frozen_layers",
+    "train.temperature": "it is 0.1, as measured",
+    "train.logit_adjustment": "answers are always adjusted for how many questions lead to them",
+    "train.known_share": "labelled questions are a quarter of all, as measured",
+    "train.warmup": "a tenth of the steps warms up",
+    "train.anchor_weight": "it is called train.reference_weight",
+    "train.anchor_texts": "it is called train.reference_texts",
+    "train.near_misses": "it gained nothing in any trial and is not there any more",
+    "train.bf16": "it is called train.precision: 'auto', 'bfloat16' or 'float32'",
+    "train.seed": "one run.seed serves every stage",
+    "train.seeds": "one run.seed serves every stage; run several times to see the spread",
+    "select.factors": "0, 0.25, 0.5, 0.75 and 1 are weighed; train.preferred_weight says which one is preferred",
+    "select.prior": "it is called train.preferred_weight",
+    "select.steps": "compare two runs instead",
+    "select.strategies": "compare two runs instead",
+    "select.modes": "compare two runs instead",
+    "select.validation": "a fifth of the questions is kept for choosing",
+    "select.general_tolerance": "evaluate.general_tolerance holds for choosing too",
+    "select.refit": "the model is always tuned again on everything after choosing",
+    "evaluate.confidence": "intervals are 95 % intervals",
+    "evaluate.ship_confidence": "the decision looks at 80 % intervals",
+    "evaluate.resamples": "10,000 resamples are drawn",
+    "evaluate.seed": "one run.seed serves every stage",
+}
+"""Keys of earlier versions, and what to do instead."""
+
+
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> tuple[str, ...]:
     """Return every key a config may hold, as dotted paths."""
     keys: list[str] = []
@@ -382,7 +430,9 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
             if item["type"] == "too_short" and item["input"]:
                 continue  # its items are wrong, each of which is told by itself
             path = ".".join(str(part) for part in item["loc"])
-            if item["type"] == "extra_forbidden":
+            if path in GONE:
+                problems.append(f"'{path}' is gone: {GONE[path]}")
+            elif item["type"] == "extra_forbidden":
                 section = path.rpartition(".")[0]
                 known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(
                     PluginSpec.model_fields if section else Config.model_fields
