@@ -312,7 +312,7 @@ class ScoredPairs:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelEvidence:
+class PanelDiagnostics:
     """What speaks for or against the labels before anything is tuned on them; NaN where it cannot be told.
 
     `agreement` in [-1, 1] is the mean rank correlation of two experts over the documents of a question. `base` and
@@ -453,7 +453,7 @@ class Verdict:
     general: str
     ship: bool
     why: str
-    signatures: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from expertune.errors import DataError
 from expertune.evaluate import stage as module
 from expertune.evaluate.stage import METRICS, Remembering, compare, evaluate, measure, rank, separation
 from expertune.evaluate.statistics import bootstrap_interval, detectable_difference, randomisation_test
-from expertune.records import PLAIN_INDEX, Document, JudgedSet, PanelEvidence, Query, Role
+from expertune.records import PLAIN_INDEX, Document, JudgedSet, PanelDiagnostics, Query, Role
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SECTION = EvaluateSection(resamples=500)
@@ -328,7 +328,7 @@ def test_an_index_that_finds_less_is_a_sign_of_failure(evaluation):
     pairs = zip(domain.documents, moved, strict=True)
     expanded = replace(domain, documents=tuple(replace(item, text=other.text) for item, other in pairs))
     found = evaluate(encoders, [expanded, *sets[1:]], SECTION, plain=[domain])
-    (sign,) = [text for text in found.verdict.signatures if "question + answer" in text]
+    (sign,) = [text for text in found.verdict.diagnostics if "question + answer" in text]
     assert f"costs {domain.name} {-100 * found.indexing[0].difference:.1f} points before any tuning" in sign
 
 
@@ -422,11 +422,11 @@ def test_evaluating_tells_every_step_and_passes_seed_and_evidence_on(evaluation,
     ]
     monkeypatch.setattr(module, "MOST_PAIRS", 4000)
     section = SECTION.model_copy(update={"seed": 11})
-    evidence = PanelEvidence(0.0, 0.5, 0.4, "weak", 0.0, 10)
+    evidence = PanelDiagnostics(0.0, 0.5, 0.4, "weak", 0.0, 10)
     found = evaluate(encoders, sets, section, panel=evidence)
     assert found.separations[0] == separation(encoders["base"], sets[0], "base", seed=11)
     assert found.separations[0] != separation(encoders["base"], sets[0], "base")
-    assert any("The experts disagree" in sentence for sentence in found.verdict.signatures)
+    assert any("The experts disagree" in sentence for sentence in found.verdict.diagnostics)
 
 
 def test_remembering_asks_again_for_other_texts_only():

@@ -8,7 +8,7 @@ from expertune.config import EvaluateSection
 from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import detectable_from, stratified_interval
 from expertune.evaluate.verdict import METRIC, adjusted, verdict
-from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation
+from expertune.records import Comparison, Measurement, PanelDiagnostics, Role, Separation
 
 SECTION = EvaluateSection(resamples=2000)
 
@@ -53,7 +53,7 @@ def test_a_clear_gain_without_loss_ships_and_says_so_in_points():
     assert found.why.startswith(f"Domain nDCG@10 rises from {base:.1f} to {base + 8.7:.1f} (+8.7, 95 % interval +7.")
     assert "120 questions); general falls by 0.2 (-0." in found.why
     assert found.why.endswith(": ship it.")
-    assert found.signatures == ()
+    assert found.diagnostics == ()
 
 
 def test_no_evidence_names_the_smallest_visible_difference():
@@ -99,7 +99,7 @@ def test_a_loss_does_not_ship():
     found = decide(moved("shop/test", Role.DOMAIN, -0.05), moved("med/test", Role.GENERAL, 0.03, seed=1))
     assert (found.domain, found.general, found.ship) == ("worse", "better", False)
     assert "falls from" in found.why
-    assert any("while general sets rise by 3.0" in sentence for sentence in found.signatures)
+    assert any("while general sets rise by 3.0" in sentence for sentence in found.diagnostics)
 
 
 def test_a_general_loss_above_the_tolerance_forbids_shipping():
@@ -125,7 +125,7 @@ def test_one_collapsed_general_set_forbids_shipping_though_the_mean_is_fine():
     )
     assert (found.domain, found.ship) == ("better", False)
     assert "med/test falls by 5.0 points" in found.why
-    assert any("between the general sets" in sentence for sentence in found.signatures)
+    assert any("between the general sets" in sentence for sentence in found.diagnostics)
 
 
 def test_a_worse_split_is_named_and_forbids_shipping():
@@ -167,7 +167,7 @@ def test_a_split_about_one_answer_does_not_void_the_others():
 def test_identical_models():
     found = decide(*[moved(f"{name}/test", role, 0.0, spread=0.0) for name, role in zip("ab", Role, strict=True)])
     assert (found.domain, found.general, found.ship) == ("no evidence", "no evidence", False)
-    assert found.signatures == ()
+    assert found.diagnostics == ()
     assert "the two models rank alike" in found.why
 
 
@@ -180,8 +180,8 @@ def test_no_domain_set():
 @pytest.mark.parametrize(("auroc", "ks"), [(0.55, 0.5), (0.8, 0.1)])
 def test_minimal_separation_of_the_tuned_model_is_a_signature(auroc, ks):
     domain = moved("shop/test", Role.DOMAIN, 0.08)
-    assert decide(domain, separations=[separated(auroc, ks, model="base")]).signatures == ()
-    (sentence,) = decide(domain, separations=[separated(auroc, ks)]).signatures
+    assert decide(domain, separations=[separated(auroc, ks, model="base")]).diagnostics == ()
+    (sentence,) = decide(domain, separations=[separated(auroc, ks)]).diagnostics
     assert "shop/test hardly lie apart" in sentence
 
 
@@ -320,42 +320,42 @@ def test_what_cannot_be_ruled_out_in_every_word():
 
 def test_signs_of_a_failed_tuning_in_every_word():
     fall, rise = moved("shop/test", Role.DOMAIN, -0.06), moved("med/test", Role.GENERAL, 0.05, seed=1)
-    assert decide(fall, rise).signatures == (
+    assert decide(fall, rise).diagnostics == (
         "Held-out domain questions fall by 6.0 points while general sets rise by 5.0: the training questions are "
         "probably unlike real ones.",
     )
     wide = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, -0.06, seed=2)]
     spread = np.std([0.1, -0.06], ddof=1) * 100
-    assert decide(*wide).signatures == (
+    assert decide(*wide).diagnostics == (
         f"The change differs widely between the domain sets: its standard deviation is {spread:.1f} points, its mean "
         "+2.0.",
     )
     elsewhere = [moved("med/a", Role.GENERAL, 0.1), moved("med/b", Role.GENERAL, -0.06, seed=2)]
-    assert decide(moved("shop/a", Role.DOMAIN, 0.1), *elsewhere).signatures == (
+    assert decide(moved("shop/a", Role.DOMAIN, 0.1), *elsewhere).diagnostics == (
         f"The change differs widely between the general sets: its standard deviation is {spread:.1f} points, its mean "
         "+2.0.",
     )
     little = [moved("shop/a", Role.DOMAIN, 0.004), moved("shop/b", Role.DOMAIN, -0.004, seed=2)]
-    assert decide(*little).signatures == ()
+    assert decide(*little).diagnostics == ()
     steady = [moved("shop/a", Role.DOMAIN, 0.1), moved("shop/b", Role.DOMAIN, 0.05, seed=2)]
-    assert decide(*steady).signatures == ()
+    assert decide(*steady).diagnostics == ()
 
 
 def test_pairs_that_hardly_lie_apart_in_every_word():
     domain = moved("shop/test", Role.DOMAIN, 0.08)
-    assert decide(domain, separations=[separated(0.55, 0.1)]).signatures == (
+    assert decide(domain, separations=[separated(0.55, 0.1)]).diagnostics == (
         "Relevant and irrelevant pairs of shop/test hardly lie apart: AUROC 0.55, Kolmogorov-Smirnov distance 0.10.",
     )
-    assert decide(domain, separations=[separated(0.6, 0.2)]).signatures == ()
+    assert decide(domain, separations=[separated(0.6, 0.2)]).diagnostics == ()
 
 
-NOTHING_WRONG = PanelEvidence(agreement=0.15, base=0.5, best=0.5, best_expert="strong", untraced=0.25, top=10)
+NOTHING_WRONG = PanelDiagnostics(agreement=0.15, base=0.5, best=0.5, best_expert="strong", untraced=0.25, top=10)
 
 
 def signs(**changes):
-    values = {name: getattr(NOTHING_WRONG, name) for name in PanelEvidence.__dataclass_fields__} | changes
+    values = {name: getattr(NOTHING_WRONG, name) for name in PanelDiagnostics.__dataclass_fields__} | changes
     domain = moved("shop/test", Role.DOMAIN, 0.08)
-    return verdict(compare(*domain, SECTION), domain, (), SECTION, panel=PanelEvidence(**values)).signatures
+    return verdict(compare(*domain, SECTION), domain, (), SECTION, panel=PanelDiagnostics(**values)).diagnostics
 
 
 def test_signs_of_poor_labels_in_every_word():

@@ -12,7 +12,7 @@ from expertune.records import (
     Dataset,
     Document,
     ExpertQuality,
-    PanelEvidence,
+    PanelDiagnostics,
     Question,
     Questions,
     Scores,
@@ -22,7 +22,7 @@ from expertune.score.agreement import agreement
 
 DOCUMENTS = tuple(Document(f"d{i}", f"answer {i}") for i in range(20))
 KNOWN = (Question("one", ("d0",)), Question("two", ("d1",)))
-SOUND = PanelEvidence(agreement=0.4, base=0.7, best=0.9, best_expert="strong", untraced=0.05, top=10)
+SOUND = PanelDiagnostics(agreement=0.4, base=0.7, best=0.9, best_expert="strong", untraced=0.05, top=10)
 
 
 def evidence(values, generated, *, base="base", panel=(("base", 0.6), ("strong", 0.8))):
@@ -45,7 +45,7 @@ def evidence(values, generated, *, base="base", panel=(("base", 0.6), ("strong",
 
 
 def signs(panel):
-    return verdict((), (), (), EvaluateSection(resamples=50), panel=panel).signatures
+    return verdict((), (), (), EvaluateSection(resamples=50), panel=panel).diagnostics
 
 
 def test_best_ranks_by_hand():
@@ -86,7 +86,7 @@ def test_a_sound_panel_gives_no_sign_and_an_unknown_one_neither():
     nothing = float("nan")
     assert signs(SOUND) == ()
     assert signs(None) == ()
-    assert signs(PanelEvidence(nothing, nothing, nothing, "", nothing, 10)) == ()
+    assert signs(PanelDiagnostics(nothing, nothing, nothing, "", nothing, 10)) == ()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,16 @@ from expertune.models import ray
 from expertune.pipeline import artefacts, preflight
 from expertune.pipeline.run import Run, Stage
 from expertune.pipeline.store import Artefact, Store
-from expertune.records import Evaluation, PanelEvidence, Questions, Scores, Selection, SoftLabels, TunedModel, Verdict
+from expertune.records import (
+    Evaluation,
+    PanelDiagnostics,
+    Questions,
+    Scores,
+    Selection,
+    SoftLabels,
+    TunedModel,
+    Verdict,
+)
 
 ANSWERS = ["We ship in two days.", "Send it back within a month.", "We take cards.", "By the river."]
 KEYED = [Stage.AUGMENT, Stage.SCORE, Stage.LABEL, Stage.TRAIN, Stage.EVALUATE]
@@ -176,7 +185,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     # Keys do not depend on what is installed.
     monkeypatch.setattr(ray, "require", lambda section: None)
     monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
-    monkeypatch.setattr(Run, "_evidence", lambda *arguments: PanelEvidence(0.0, 0.0, 0.0, "", 0.0, 1))
+    monkeypatch.setattr(Run, "_diagnostics", lambda *arguments: PanelDiagnostics(0.0, 0.0, 0.0, "", 0.0, 1))
     monkeypatch.setattr(Store, "obtain", obtain)
     monkeypatch.setattr(artefacts, "load", lambda kind, folder: tuned)
     plain = {

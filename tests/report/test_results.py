@@ -73,7 +73,7 @@ def test_an_expanded_index_is_compared_with_the_plain_one():
         lambda values: values["evaluations"][0].update(model="expert"),
         lambda values: values["verdict"].update(domain="great"),
         lambda values: values["timings"][0].update(reused="no"),
-        lambda values: values.update(schema=2),
+        lambda values: values.update(schema=1),
     ],
 )
 def test_the_schema_refuses_what_is_not_a_result(break_it: Any):

@@ -27,7 +27,7 @@ from expertune.records import (
     FloatArray,
     JudgedSet,
     Measurement,
-    PanelEvidence,
+    PanelDiagnostics,
     Progress,
     Report,
     Role,
@@ -135,7 +135,7 @@ def evaluate(
     section: EvaluateSection,
     report: Report = ignore_progress,
     *,
-    panel: PanelEvidence | None = None,
+    panel: PanelDiagnostics | None = None,
     plain: Sequence[JudgedSet] = (),
 ) -> Evaluation:
     """Measure every model on every judged set alike, compare "tuned" with "base", and give the verdict.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from expertune.config import EvaluateSection
 from expertune.evaluate.statistics import Interval, benjamini_hochberg, detectable_from, stratified_interval
-from expertune.records import Comparison, Measurement, PanelEvidence, Role, Separation, Verdict
+from expertune.records import Comparison, Measurement, PanelDiagnostics, Role, Separation, Verdict
 
 METRIC = "ndcg@10"
 """The one metric that decides; choosing among several after the fact would be choosing the answer."""
@@ -69,7 +69,7 @@ def verdict(
     separations: Sequence[Separation],
     section: EvaluateSection,
     *,
-    panel: PanelEvidence | None = None,
+    panel: PanelDiagnostics | None = None,
     indexing: Sequence[Comparison] = (),
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
@@ -104,10 +104,10 @@ def verdict(
         general=general.shown.outcome if general else "no evidence",
         ship=ship,
         why=_why(domain, general, (*worse_splits, *worse_sets), general_lost, ship, section),
-        signatures=(
-            *_signatures(domain, general, separations, section),
-            *(_label_signatures(panel) if panel else ()),
-            *_index_signatures(indexing),
+        diagnostics=(
+            *_diagnostics(domain, general, separations, section),
+            *(_label_diagnostics(panel) if panel else ()),
+            *_index_diagnostics(indexing),
         ),
     )
 
@@ -225,7 +225,7 @@ def _general(general: _Pool | None, lost: bool, section: EvaluateSection) -> str
     return text
 
 
-def _signatures(
+def _diagnostics(
     domain: _Pool | None,
     general: _Pool | None,
     separations: Sequence[Separation],
@@ -256,7 +256,7 @@ def _signatures(
             )
 
 
-def _label_signatures(panel: PanelEvidence) -> Iterable[str]:
+def _label_diagnostics(panel: PanelDiagnostics) -> Iterable[str]:
     """Yield the signs that the labels themselves are poor. Comparisons with NaN are false: unknown is no sign."""
     if panel.agreement < LEAST_AGREEMENT:
         yield (
@@ -280,7 +280,7 @@ def _label_signatures(panel: PanelEvidence) -> Iterable[str]:
         )
 
 
-def _index_signatures(indexing: Sequence[Comparison]) -> Iterable[str]:
+def _index_diagnostics(indexing: Sequence[Comparison]) -> Iterable[str]:
     """Yield the sets on which the base finds less where answers are expanded: no verdict on tuning tells of it."""
     for row in indexing:
         if row.metric == METRIC and row.outcome == "worse":

@@ -17,7 +17,7 @@ from expertune.records import (
     Dataset,
     ExpertQuality,
     FloatArray,
-    PanelEvidence,
+    PanelDiagnostics,
     Question,
     Questions,
     Scores,
@@ -38,7 +38,7 @@ def panel_evidence(
     *,
     base: str,
     base_vectors: tuple[FloatArray, FloatArray],
-) -> PanelEvidence:
+) -> PanelDiagnostics:
     """Gather what is known of the labels.
 
     Args:
@@ -59,7 +59,7 @@ def panel_evidence(
     # A tenth of a small corpus: among the first ten of forty an answer stands by chance.
     top = min(MOST_TOP, max(1, len(dataset.documents) // 10))
     ranks = best_ranks(scores.values[generated], hard[generated] > 0)
-    return PanelEvidence(
+    return PanelDiagnostics(
         agreement=float("nan") if agreement is None else _off_diagonal_mean(agreement.spearman),
         base=_base_quality(dataset, known, *base_vectors),
         best=best.ndcg,

@@ -37,7 +37,7 @@ from expertune.records import (
     Evaluation,
     Geometry,
     JudgedSet,
-    PanelEvidence,
+    PanelDiagnostics,
     Questions,
     Report,
     Role,
@@ -180,8 +180,8 @@ class Run:
         if reached(Stage.TRAIN, model=model):
             return result
         agreement = self._agreement(scores, key) if len(scores.experts) > 1 else None
-        evidence = self._evidence(result, agreement, key)
-        evaluation, key = self._evaluate(dataset, judged, model, evidence, key)
+        panel = self._diagnostics(result, agreement, key)
+        evaluation, key = self._evaluate(dataset, judged, model, panel, key)
         if reached(Stage.EVALUATE, evaluation=evaluation):
             return result
         started = time.perf_counter()
@@ -350,7 +350,7 @@ class Run:
         dataset: Dataset,
         judged: Sequence[JudgedSet],
         model: TunedModel,
-        evidence: PanelEvidence,
+        panel: PanelDiagnostics,
         train_key: str,
     ) -> tuple[Evaluation, str]:
         from expertune.evaluate.stage import evaluate
@@ -358,7 +358,7 @@ class Run:
         section = self.config.evaluate
         shared = section.model_dump(mode="json", exclude={"sts", "mteb"})
         judged_key = data.judged_fingerprint(self.config.data)
-        key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(evidence))
+        key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(panel))
 
         whole = self._expansion(dataset)
 
@@ -366,7 +366,7 @@ class Run:
             plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
             sets = [whole.judged(item) for item in judged]
             encoders = self._base_and_tuned(model)
-            return evaluate(encoders, sets, section, report=self.report, panel=evidence, plain=plain)
+            return evaluate(encoders, sets, section, report=self.report, panel=panel, plain=plain)
 
         evaluation = self._obtain(Stage.EVALUATE, key, Evaluation, make)
         similarities = tuple(self._similarity(path, model, train_key) for path in section.sts)
@@ -407,7 +407,7 @@ class Run:
                 found += benchmarks.scores(made.folder, name)
         return tuple(found)
 
-    def _evidence(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelEvidence:
+    def _diagnostics(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelDiagnostics:
         """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
         from expertune.label.diagnostics import panel_evidence
 
@@ -416,7 +416,7 @@ class Run:
         assert result.labels
         dataset, questions, scores, labels = result.dataset, result.questions, result.scores, result.labels
 
-        def make() -> PanelEvidence:
+        def make() -> PanelDiagnostics:
             expert = self._base_expert()
             base = self._encoder("base", expert, expert)
             known = [question.text for question in questions.items if not question.generated]
@@ -425,7 +425,7 @@ class Run:
             given = (dataset, questions, scores, labels, agreement)
             return panel_evidence(*given, base=self._base_name, base_vectors=vectors)
 
-        return self._aside("evidence", key, PanelEvidence, make)
+        return self._aside("diagnostics", key, PanelDiagnostics, make)
 
     def _agreement(self, scores: Scores, key: str) -> Agreement:
         """Measure how far the panel agrees; an aside of verdict and report as well."""

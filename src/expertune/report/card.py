@@ -129,7 +129,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "generated": sources.total(),
         "sources": sources.most_common(),
         "influences": influences(inputs),
-        "warnings": (*inputs.labels.warnings, *inputs.evaluation.verdict.signatures),
+        "warnings": (*inputs.labels.warnings, *inputs.evaluation.verdict.diagnostics),
     }
 
 

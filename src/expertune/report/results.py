@@ -25,7 +25,7 @@ from expertune.records import (
     TunedModel,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 PUBLISHED = "model"
 """Name of the tuned model's folder beside the results."""
 EXPANDED = "expanded.jsonl"
@@ -112,7 +112,7 @@ def results(
             "general": verdict.general,
             "ship": verdict.ship,
             "why": verdict.why,
-            "signatures": list(verdict.signatures),
+            "diagnostics": list(verdict.diagnostics),
         },
         "timings": [_record(timing) for timing in timings],
         **{key: value for key, value in optional.items() if value is not None},
