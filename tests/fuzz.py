@@ -21,13 +21,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from test_malformed import CORPUS, content
+
 from expertune import config
 from expertune.augment.filters import Draft, fault, near_copies, tidy
 from expertune.config import DataSection
 from expertune.data import beir, pairs, readers
 from expertune.data.wording import likeness, normalise
 from expertune.errors import ExpertuneError
-from test_malformed import CORPUS, content
 
 TOKENS = [
     *(

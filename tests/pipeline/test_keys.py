@@ -14,6 +14,7 @@ import pytest
 from expertune import config
 from expertune.models import ray
 from expertune.pipeline import artefacts, preflight
+from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.run import Run, Stage
 from expertune.pipeline.store import Artefact, Store
 from expertune.records import (
@@ -156,20 +157,21 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     recorded: dict[str, str] = {}
     asked: list[Any] = []
 
-    def made(self: Run, stage: Stage, key: str, kind: type, make: object) -> object:
+    def made(self: Keeper, stage: Stage, key: str, kind: type, make: object) -> Kept[Any]:
         recorded[stage] = key
         items = tuple(asked)
-        return {
+        value = {
             Questions: lambda: Questions(items),
             Scores: lambda: Scores(("bm25",), np.zeros((len(items), 4, 1), np.float32)),
             SoftLabels: lambda: SoftLabels("hard", np.ones((len(items), 4), np.float32), np.ones(4, bool), True),
             Evaluation: lambda: Evaluation((), (), (), Verdict("", "", False, "")),
         }[kind]()
+        return Kept(value, key)
 
     augment_stage = Run._augment
 
     def remember(self: Run, dataset: Any, *rest: Any) -> Any:
-        asked[:] = dataset.questions
+        asked[:] = dataset.value.questions
         return augment_stage(self, dataset, *rest)
 
     def obtain(self: Store, stage: str, key: str, make: object) -> Artefact:
@@ -180,7 +182,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     monkeypatch.setattr(preflight, "require_models", lambda config: None)  # nothing is made, so nothing need be there
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # what a run sets is undone
     monkeypatch.setattr(Run, "_augment", remember)
-    monkeypatch.setattr(Run, "_obtain", made)
+    monkeypatch.setattr(Keeper, "stage", made)
+    monkeypatch.setattr(Run, "_base_and_tuned", lambda self, model: {})
     monkeypatch.setattr(Run, "_repeats", lambda self, texts, held_out: (False,) * len(texts))
     # Keys do not depend on what is installed.
     monkeypatch.setattr(ray, "require", lambda section: None)

@@ -117,7 +117,7 @@ def test_scratch_that_a_killed_run_left_beside_a_finished_artefact_goes(tmp_path
 
 def test_a_store_of_another_format_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "FORMAT").write_text("99\n")
-    with pytest.raises(StoreError, match="has format '99', this version reads format 1"):
+    with pytest.raises(StoreError, match="has format '99', this version reads format 2"):
         Store(tmp_path)
 
 

@@ -9,13 +9,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
 from expertune.models import ray
 from expertune.pipeline import artefacts, preflight
+from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.store import Store, fingerprint
 from expertune.records import (
     Agreement,
@@ -55,12 +56,10 @@ if TYPE_CHECKING:
 
     from expertune.models.contract import EmbeddingExpert
     from expertune.models.encoders import CachedEncoder
+    from expertune.report import ReportInputs
 
-logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
-
-VERSION = 3
-"""Raise when a stage's meaning changes, so that no artefact of an older meaning is reused."""
+logger = logging.getLogger(__name__)
 
 
 class Stage(StrEnum):
@@ -101,7 +100,6 @@ class Run:
 
     config: Config
     report: Report = ignore_progress
-    _timings: list[Timing] = field(default_factory=list, init=False)
 
     @classmethod
     def from_toml(cls, path: str | Path, *, report: Report = ignore_progress) -> Run:
@@ -133,176 +131,202 @@ class Run:
         section = self.config.run
         return Store(section.store or section.out / "store")
 
+    @cached_property
+    def _keeper(self) -> Keeper:
+        return Keeper(self.store, _size)
+
     def execute(self, *, until: Stage = Stage.REPORT) -> RunResult:
         """Run every stage up to `until`, reusing what the store has.
 
         Raises:
             ExpertuneError: bad input, a missing model, a broken plug-in; everything finished before is kept.
         """
-        wanted = self.config
-        _use_machine(wanted.run.threads, offline=wanted.run.offline)
-        if "tensorboard" in wanted.train.report_to:  # the trainer asks for the folder here and nowhere else
-            os.environ["TENSORBOARD_LOGGING_DIR"] = str(wanted.run.out / "tensorboard")
-        self._timings.clear()
-        started = time.perf_counter()
-        dataset = data.load(wanted.data, offline=wanted.run.offline)
-        judged = data.load_judged(wanted.data, offline=wanted.run.offline)
-        held_out = data.held_out_questions(wanted.data, offline=wanted.run.offline)
-        dataset = _apart(dataset, held_out)
-        data_key = self._key(Stage.LOAD, data.fingerprint(wanted.data), sorted(held_out), filters.HELD_OUT_SIMILARITY)
-        self._done(Stage.LOAD, started, dataset)
-        result = RunResult(wanted.run.out, dataset, judged, ())
+        _use_machine(self.config.run.threads, offline=self.config.run.offline)
+        if "tensorboard" in self.config.train.report_to:  # the trainer asks for the folder here and nowhere else
+            os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.config.run.out / "tensorboard")
+        self._keeper.timings.clear()
+        result = next(result for stage, result in self._stages() if stage == until)
+        return replace(result, timings=tuple(self._keeper.timings))
 
-        def reached(stage: Stage, **made: Any) -> bool:
-            nonlocal result
-            kept = {name: getattr(result, name) for name in result.__dataclass_fields__}
-            result = RunResult(**{**kept, **made, "timings": tuple(self._timings)})
-            return stage == until
+    def _stages(self) -> Iterator[tuple[Stage, RunResult]]:
+        """Yield after each stage what has been made so far; the next stage begins when the next item is asked for."""
+        dataset, judged, held_out = self._load()
+        result = RunResult(self.config.run.out, dataset.value, judged, ())
+        yield Stage.LOAD, result
 
-        if reached(Stage.LOAD):
-            return result
         # All that is missing is told now, not after the minutes that the stages before it take.
-        preflight.require_models(wanted)
-        ray.require(wanted.cluster)
-        secret = _held_out_texts(judged, held_out)
-        dataset, data_key = self._apart_by_meaning(dataset, secret, data_key)
-        questions, key = self._augment(dataset, held_out, data_key)
-        questions, key = self._counted_out(questions, secret, key)
-        if reached(Stage.AUGMENT, dataset=dataset, questions=questions):
-            return result
-        scores, score_key = self._score(dataset, questions, key)
-        if reached(Stage.SCORE, scores=scores):
-            return result
-        labels, questions, scores, key = self._label(dataset, questions, scores, score_key)
-        if reached(Stage.LABEL, labels=labels, questions=questions, scores=scores):
-            return result
-        model, key = self._train(dataset, questions, scores, labels, key)
-        if reached(Stage.TRAIN, model=model):
-            return result
-        agreement = self._agreement(scores, key) if len(scores.experts) > 1 else None
-        panel = self._diagnostics(result, agreement, key)
-        evaluation, key = self._evaluate(dataset, judged, model, panel, key)
-        if reached(Stage.EVALUATE, evaluation=evaluation):
-            return result
+        preflight.require_models(self.config)
+        ray.require(self.config.cluster)
+        held_out_texts = _held_out_texts(judged, held_out)
+        dataset = self._apart_by_meaning(dataset, held_out_texts)
+        questions = self._counted_out(self._augment(dataset, held_out), held_out_texts)
+        result = replace(result, dataset=dataset.value, questions=questions.value)
+        yield Stage.AUGMENT, result
+
+        scores = self._score(dataset.value, questions)
+        result = replace(result, scores=scores.value)
+        yield Stage.SCORE, result
+
+        questions, scores = self._round_trip(dataset.value, questions, scores)
+        labels = self._label(dataset.value, questions.value, scores)
+        result = replace(result, questions=questions.value, scores=scores.value, labels=labels.value)
+        yield Stage.LABEL, result
+
+        model = self._train(dataset.value, questions.value, scores.value, labels)
+        result = replace(result, model=model.value)
+        yield Stage.TRAIN, result
+
+        encoders = self._base_and_tuned(model.value)
+        agreement = self._agreement(scores.value, model.key) if len(scores.value.experts) > 1 else None
+        diagnostics = self._diagnostics(
+            dataset.value, questions.value, scores.value, labels.value, agreement, model.key
+        )
+        evaluation = self._evaluate(dataset.value, judged, model, encoders, diagnostics)
+        result = replace(result, evaluation=evaluation.value)
+        yield Stage.EVALUATE, result
+
+        from expertune.report import ReportInputs
+
         started = time.perf_counter()
-        geometry = self._geometry(judged, model, key)
-        try:
-            with self.store.alone(Stage.REPORT, fingerprint(str(result.folder.resolve()))):
-                self._publish(result, agreement, geometry)
-        except OSError as error:
-            raise StoreError(
-                f"the results cannot be written ({error})",
-                place=str(result.folder),
-                hint="Free some space or name another folder with run.out; everything finished before is kept.",
-            ) from error
-        self._done(Stage.REPORT, started)
-        return result
+        inputs = ReportInputs(
+            config_toml=config.to_toml(config.seen_from(self.config, self.config.run.out)),
+            dataset=dataset.value,
+            questions=questions.value,
+            scores=scores.value,
+            labels=labels.value,
+            model=model.value,
+            evaluation=evaluation.value,
+            judged=judged,
+            timings=tuple(self._keeper.timings),
+            agreement=agreement,
+            geometry=self._geometry(judged, encoders, evaluation.key),
+            expanded=len(self._expansion(dataset.value).questions),
+        )
+        self._publish(inputs)
+        self._keeper.done(Stage.REPORT, started)
+        yield Stage.REPORT, result
 
-    # --- one method a stage: its key, its inputs, its artefact ---------------------------------------------------
+    # --- one method a stage: its key, its inputs, its record ------------------------------------------------------
 
-    def _augment(self, dataset: Dataset, held_out: frozenset[str], key: str) -> tuple[Questions, str]:
+    def _load(self) -> tuple[Kept[Dataset], tuple[JudgedSet, ...], frozenset[str]]:
+        section, offline = self.config.data, self.config.run.offline
+        started = time.perf_counter()
+        dataset = data.load(section, offline=offline)
+        judged = data.load_judged(section, offline=offline)
+        held_out = data.held_out_questions(section, offline=offline)
+        dataset = _apart(dataset, held_out)
+        key = self._keeper.key(Stage.LOAD, data.fingerprint(section), sorted(held_out), filters.HELD_OUT_SIMILARITY)
+        self._keeper.done(Stage.LOAD, started, dataset)
+        return Kept(dataset, key), judged, held_out
+
+    def _augment(self, dataset: Kept[Dataset], held_out: frozenset[str]) -> Kept[Questions]:
         from expertune.augment.stage import augment, load_generators
 
         section = self.config.augment
         specs = section.generators if section.per_answer else ()
         generators = load_generators(specs, offline=self.config.run.offline)
-        key = self._key(Stage.AUGMENT, key, section, [generator.fingerprint for generator in generators])
+        fingerprints = [generator.fingerprint for generator in generators]
+        key = self._keeper.key(Stage.AUGMENT, dataset.key, section, fingerprints)
 
         def make() -> Questions:
             with self._spread(load_generators, specs, generators) as spread:
-                return augment(dataset, section, spread, held_out=held_out, cache=self.store.items, report=self.report)
+                return augment(
+                    dataset.value, section, spread, held_out=held_out, cache=self.store.items, report=self.report
+                )
 
-        return self._obtain(Stage.AUGMENT, key, Questions, make), key
+        return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
 
-    def _apart_by_meaning(self, dataset: Dataset, held_out: Sequence[str], key: str) -> tuple[Dataset, str]:
+    def _apart_by_meaning(self, dataset: Kept[Dataset], held_out: Sequence[str]) -> Kept[Dataset]:
         """Leave out the user's own questions that mean the same as a held-out one, and say so."""
-        copies = self._repeats([question.text for question in dataset.questions], held_out)
+        copies = self._repeats([question.text for question in dataset.value.questions], held_out)
         if not any(copies):
-            return dataset, key
-        kept = _enough(dataset.without(copies), sum(copies), "mean nearly the same as a held-out one")
-        return kept, self._key("leaks", key, copies)
+            return dataset
+        kept = _enough(dataset.value.without(copies), sum(copies), "mean nearly the same as a held-out one")
+        return Kept(kept, self._keeper.key("leaks", dataset.key, copies))
 
-    def _counted_out(self, questions: Questions, held_out: Sequence[str], key: str) -> tuple[Questions, str]:
+    def _counted_out(self, questions: Kept[Questions], held_out: Sequence[str]) -> Kept[Questions]:
         """Leave out generated questions that mean the same as a held-out one; they are counted like other rules'."""
-        copies = self._repeats([question.text for question in questions.items], held_out)
+        copies = self._repeats([question.text for question in questions.value.items], held_out)
         # The key changes only where something goes: another base does not have everything scored again.
         if not any(copies):
-            return questions, key
-        return leakage.counted_out(questions, copies), self._key("leaks", key, copies)
+            return questions
+        return Kept(leakage.counted_out(questions.value, copies), self._keeper.key("leaks", questions.key, copies))
 
     def _repeats(self, texts: Sequence[str], held_out: Sequence[str]) -> tuple[bool, ...]:
-        """Tell which texts the base model can hardly tell from a held-out question; an aside, kept like an artefact."""
+        """Tell which texts the base model can hardly tell from a held-out question; kept like an artefact."""
         if not held_out:
             return (False,) * len(texts)
-        base = self._base_expert()
+        base = self._base_expert
+        key = self._keeper.key("leaks", base.fingerprint, leakage.SIMILARITY, texts, held_out)
 
         def make() -> tuple[bool, ...]:
-            encoder = self._encoder("base", base, base)
-            return leakage.repeats(texts, held_out, encoder.encode_queries, unrelated=data.anchor_texts())
+            return leakage.repeats(texts, held_out, self._base.encode_queries, unrelated=data.anchor_texts())
 
-        key = self._key("leaks", base.fingerprint, leakage.SIMILARITY, texts, held_out)
-        return self._aside("leaks", key, tuple[bool, ...], make)
+        return self._keeper.aside("leaks", key, tuple[bool, ...], make)
 
-    def _score(self, dataset: Dataset, questions: Questions, key: str) -> tuple[Scores, str]:
+    def _score(self, dataset: Dataset, questions: Kept[Questions]) -> Kept[Scores]:
         from expertune.score.stage import load_experts, of_candidates, score
 
         section = self.config.score
         experts = load_experts(section.experts, offline=self.config.run.offline)
         # The number of candidates matters where there are any: a smaller corpus is not scored again for it.
         limits = [section.candidates] if of_candidates(dataset, section) else []
-        key = self._key(Stage.SCORE, key, [expert.fingerprint for expert in experts], *limits)
+        fingerprints = [expert.fingerprint for expert in experts]
+        key = self._keeper.key(Stage.SCORE, questions.key, fingerprints, *limits)
 
         def of(answers: Dataset) -> Scores:
             with self._spread(load_experts, section.experts, experts) as spread:
-                return score(answers, questions, spread, section=section, cache=self.store.items, report=self.report)
+                return score(
+                    answers, questions.value, spread, section=section, cache=self.store.items, report=self.report
+                )
 
         if not self.config.data.expand:
-            return self._obtain(Stage.SCORE, key, Scores, lambda: of(dataset)), key
+            return self._keeper.stage(Stage.SCORE, key, Scores, lambda: of(dataset))
 
         def make() -> Scores:
-            plain = self._aside(Stage.SCORE, key, Scores, lambda: of(dataset))
+            plain = self._keeper.aside(Stage.SCORE, key, Scores, lambda: of(dataset))
             expanded = replace(dataset, documents=self._expansion(dataset).documents(dataset.documents))
-            return expansion.joined(plain, of(expanded), questions.known)
+            return expansion.joined(plain, of(expanded), questions.value.known)
 
-        expanded_key = self._key(Stage.SCORE, "expanded", self.config.data.expand, key)
-        return self._obtain(Stage.SCORE, expanded_key, Scores, make), expanded_key
+        expanded_key = self._keeper.key(Stage.SCORE, "expanded", self.config.data.expand, key)
+        return self._keeper.stage(Stage.SCORE, expanded_key, Scores, make)
 
-    def _label(
-        self, dataset: Dataset, questions: Questions, scores: Scores, key: str
-    ) -> tuple[SoftLabels, Questions, Scores, str]:
+    def _round_trip(
+        self, dataset: Dataset, questions: Kept[Questions], scores: Kept[Scores]
+    ) -> tuple[Kept[Questions], Kept[Scores]]:
+        """Leave out synthetic questions whose answer the panel ranks too low; `label.round_trip` 0 leaves out none."""
         from expertune.augment.stage import round_trip
+
+        most_rank = self.config.label.round_trip
+        if not most_rank:
+            return questions, scores
+        kept = np.asarray(round_trip(questions.value, dataset, scores.value, most_rank=most_rank))
+        items = tuple(item for item, keep in zip(questions.value.items, kept, strict=True) if keep)
+        removed = {**questions.value.removed, "round trip": int((~kept).sum())}
+        key = self._keeper.key("round trip", scores.key, most_rank)
+        return Kept(replace(questions.value, items=items, removed=removed), key), Kept(scores.value.of(kept), key)
+
+    def _label(self, dataset: Dataset, questions: Questions, scores: Kept[Scores]) -> Kept[SoftLabels]:
         from expertune.label.stage import label
 
         section, base = self.config.label, self._base_name
-        key = self._key(Stage.LABEL, key, section, base)
-        if section.round_trip:
-            kept = np.asarray(round_trip(questions, dataset, scores, most_rank=section.round_trip))
-            items = tuple(item for item, keep in zip(questions.items, kept, strict=True) if keep)
-            removed = {**questions.removed, "round trip": int((~kept).sum())}
-            questions = replace(questions, items=items, removed=removed)
-            scores = scores.of(kept)
+        key = self._keeper.key(Stage.LABEL, scores.key, section, base)
 
         def make() -> SoftLabels:
-            return label(dataset, questions, scores, section, base=base)
+            return label(dataset, questions, scores.value, section, base=base)
 
-        return self._obtain(Stage.LABEL, key, SoftLabels, make), questions, scores, key
+        return self._keeper.stage(Stage.LABEL, key, SoftLabels, make)
 
     def _train(
-        self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, key: str
-    ) -> tuple[TunedModel, str]:
+        self, dataset: Dataset, questions: Questions, scores: Scores, labels: Kept[SoftLabels]
+    ) -> Kept[TunedModel]:
         from expertune.train import tuning
 
         section, choice = self.config.train, self.config.select
         sentences = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
-        base = self._base_expert()
-        key = self._key(
-            Stage.TRAIN,
-            key,
-            tuning.VERSION,
-            section.model_dump(exclude={"anchor_texts", "report_to"}),
-            choice,
-            base.fingerprint,
-            sentences,
+        settings = section.model_dump(exclude={"anchor_texts", "report_to"})
+        key = self._keeper.key(
+            Stage.TRAIN, labels.key, tuning.VERSION, settings, choice, self._base_expert.fingerprint, sentences
         )
 
         whole = self._expansion(dataset)
@@ -321,12 +345,13 @@ class Run:
             return known(rows).documents(dataset.documents)
 
         def make(folder: Path) -> None:
+            strategies = (labels.value.strategy, *choice.strategies)
             model = tuning.tune_and_choose(
                 base=models.resolve(section.base, offline=self.config.run.offline),
-                base_encoder=self._encoder("base", base, base),
+                base_encoder=self._base,
                 dataset=dataset,
                 questions=questions,
-                labels=labels,
+                labels=labels.value,
                 sentences=sentences,
                 probe=data.load_probe(),
                 section=section,
@@ -334,59 +359,54 @@ class Run:
                 folder=folder / "model",
                 scratch=self.store.scratch(Stage.TRAIN, key),
                 report=self.report,
-                relabels={strategy: partial(relabel, strategy) for strategy in (labels.strategy, *choice.strategies)},
+                relabels={strategy: partial(relabel, strategy) for strategy in strategies},
                 index=index if self.config.data.expand else None,
             )
             artefacts.save(model, folder)
 
-        started = time.perf_counter()
-        artefact = self.store.obtain(Stage.TRAIN, key, make)
-        model = artefacts.load(TunedModel, artefact.folder)
-        self._done(Stage.TRAIN, started, model, reused=artefact.reused)
-        return model.at(artefact.folder / "model"), key
+        model, folder = self._keeper.stage_in_folder(Stage.TRAIN, key, TunedModel, make)
+        return Kept(model.at(folder / "model"), key)
 
     def _evaluate(
         self,
         dataset: Dataset,
         judged: Sequence[JudgedSet],
-        model: TunedModel,
-        panel: PanelDiagnostics,
-        train_key: str,
-    ) -> tuple[Evaluation, str]:
+        model: Kept[TunedModel],
+        encoders: Mapping[str, CachedEncoder],
+        diagnostics: PanelDiagnostics,
+    ) -> Kept[Evaluation]:
         from expertune.evaluate.stage import evaluate
 
         section = self.config.evaluate
         shared = section.model_dump(mode="json", exclude={"sts", "mteb"})
         judged_key = data.judged_fingerprint(self.config.data)
-        key = self._key(Stage.EVALUATE, train_key, shared, judged_key, asdict(panel))
-
-        whole = self._expansion(dataset)
+        key = self._keeper.key(Stage.EVALUATE, model.key, shared, judged_key, asdict(diagnostics))
 
         def make() -> Evaluation:
             plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
-            sets = [whole.judged(item) for item in judged]
-            encoders = self._base_and_tuned(model)
-            return evaluate(encoders, sets, section, report=self.report, panel=panel, plain=plain)
+            sets = [self._expansion(dataset).judged(item) for item in judged]
+            return evaluate(encoders, sets, section, report=self.report, panel=diagnostics, plain=plain)
 
-        evaluation = self._obtain(Stage.EVALUATE, key, Evaluation, make)
-        similarities = tuple(self._similarity(path, model, train_key) for path in section.sts)
-        return replace(evaluation, similarities=similarities, benchmarks=self._benchmarks(model, train_key)), key
+        evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
+        similarities = tuple(self._similarity(path, encoders, model.key) for path in section.sts)
+        benchmarks = self._benchmarks(encoders, model.key)
+        return replace(evaluation, value=replace(evaluation.value, similarities=similarities, benchmarks=benchmarks))
 
-    def _similarity(self, path: str, model: TunedModel, train_key: str) -> SimilarityChange:
+    def _similarity(self, path: str, encoders: Mapping[str, CachedEncoder], model_key: str) -> SimilarityChange:
         """Compare base and tuned on one file of scored sentence pairs."""
         from expertune.evaluate.sts import similarity_change
 
         section = self.config.evaluate
         pairs = data.read_scored_pairs(Path(path))
         drawn = section.model_dump(mode="json", include={"confidence", "resamples", "seed"})
+        key = self._keeper.key("sts", model_key, drawn, asdict(pairs))
 
         def make() -> SimilarityChange:
-            encoders = self._base_and_tuned(model)
             return similarity_change(pairs, encoders["base"], encoders["tuned"], section)
 
-        return self._aside("sts", self._key("sts", train_key, drawn, asdict(pairs)), SimilarityChange, make)
+        return self._keeper.aside("sts", key, SimilarityChange, make)
 
-    def _benchmarks(self, model: TunedModel, train_key: str) -> tuple[BenchmarkScore, ...]:
+    def _benchmarks(self, encoders: Mapping[str, CachedEncoder], model_key: str) -> tuple[BenchmarkScore, ...]:
         """Run base and tuned through mteb, and publish what it writes in its own format."""
         from expertune.evaluate import benchmarks
 
@@ -395,91 +415,83 @@ class Run:
             return ()
         published = self.config.run.out / "mteb"
         shutil.rmtree(published, ignore_errors=True)
-        encoders = self._base_and_tuned(model)
-        revisions = {"base": self._base_expert().fingerprint, "tuned": train_key}
-        found: list[BenchmarkScore] = []
+        revisions = {"base": self._base_expert.fingerprint, "tuned": model_key}
+        scores: list[BenchmarkScore] = []
         for task in tasks:
             for name, encoder in encoders.items():
                 run = partial(benchmarks.run, task, encoder, name=name, fingerprint=revisions[name])
-                key = self._key("mteb", task.fingerprint, task.task.metadata.name, name, revisions[name])
-                made = self.store.obtain("mteb", key, run)
-                shutil.copytree(made.folder / "results", published / "results", dirs_exist_ok=True)
-                found += benchmarks.scores(made.folder, name)
-        return tuple(found)
+                key = self._keeper.key("mteb", task.fingerprint, task.task.metadata.name, name, revisions[name])
+                artefact = self.store.obtain("mteb", key, run)
+                shutil.copytree(artefact.folder / "results", published / "results", dirs_exist_ok=True)
+                scores += benchmarks.scores(artefact.folder, name)
+        return tuple(scores)
 
-    def _diagnostics(self, result: RunResult, agreement: Agreement | None, key: str) -> PanelDiagnostics:
+    def _diagnostics(
+        self,
+        dataset: Dataset,
+        questions: Questions,
+        scores: Scores,
+        labels: SoftLabels,
+        agreement: Agreement | None,
+        key: str,
+    ) -> PanelDiagnostics:
         """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
         from expertune.label.diagnostics import panel_evidence
 
-        assert result.questions
-        assert result.scores
-        assert result.labels
-        dataset, questions, scores, labels = result.dataset, result.questions, result.scores, result.labels
-
         def make() -> PanelDiagnostics:
-            expert = self._base_expert()
-            base = self._encoder("base", expert, expert)
-            known = [question.text for question in questions.items if not question.generated]
+            labelled = [question.text for question in questions.items if not question.generated]
             answers = [document.text for document in dataset.documents]
-            vectors = (base.encode_queries(known), base.encode_documents(answers))
-            given = (dataset, questions, scores, labels, agreement)
-            return panel_evidence(*given, base=self._base_name, base_vectors=vectors)
+            vectors = (self._base.encode_queries(labelled), self._base.encode_documents(answers))
+            return panel_evidence(
+                dataset, questions, scores, labels, agreement, base=self._base_name, base_vectors=vectors
+            )
 
-        return self._aside("diagnostics", key, PanelDiagnostics, make)
+        return self._keeper.aside("diagnostics", key, PanelDiagnostics, make)
 
     def _agreement(self, scores: Scores, key: str) -> Agreement:
         """Measure how far the panel agrees; an aside of verdict and report as well."""
         from expertune.score.agreement import agreement
 
-        return self._aside("agreement", key, Agreement, lambda: agreement(scores))
+        return self._keeper.aside("agreement", key, Agreement, lambda: agreement(scores))
 
-    def _geometry(self, judged: Sequence[JudgedSet], model: TunedModel, key: str) -> dict[str, Geometry]:
+    def _geometry(
+        self, judged: Sequence[JudgedSet], encoders: Mapping[str, CachedEncoder], key: str
+    ) -> dict[str, Geometry]:
         """Measure the cloud of held-out question vectors before and after; an aside of the report as well."""
         from expertune.evaluate.geometry import geometry
 
         def make() -> dict[str, Geometry]:
             texts = sorted({query.text for item in judged for query in item.queries})
-            encoders = self._base_and_tuned(model)
             return {name: geometry(encoder.encode_queries(texts)) for name, encoder in encoders.items()}
 
-        return self._aside("geometry", key, dict[str, Geometry], make)
+        return self._keeper.aside("geometry", key, dict[str, Geometry], make)
 
-    def _publish(self, result: RunResult, agreement: Agreement | None, geometry: Mapping[str, Geometry]) -> None:
-        """Write the folder a user looks at: model, report, results and resolved config."""
-        from expertune.report import ReportInputs, write_index, write_report
+    def _publish(self, inputs: ReportInputs) -> None:
+        """Write the folder a user looks at: model, report, results and resolved config.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        from expertune.report import write_index, write_report
         from expertune.report.card import write_card
 
-        assert result.questions
-        assert result.scores
-        assert result.labels
-        assert result.model
-        assert result.evaluation
         folder = self.config.run.out
-        folder.mkdir(parents=True, exist_ok=True)
-        resolved = config.to_toml(config.seen_from(self.config, folder))
-        (folder / "config.toml").write_text(resolved, encoding="utf-8")
-        published = folder / "model"
-        if published.exists():
-            shutil.rmtree(published)
-        shutil.copytree(result.model.folder, published)
-        expanded = self._expansion(result.dataset)
-        write_index(expanded.documents(result.dataset.documents) if expanded.questions else (), folder)
-        inputs = ReportInputs(
-            config_toml=resolved,
-            dataset=result.dataset,
-            questions=result.questions,
-            scores=result.scores,
-            labels=result.labels,
-            model=result.model,
-            evaluation=result.evaluation,
-            judged=result.judged,
-            timings=tuple(self._timings),
-            agreement=agreement,
-            geometry=geometry,
-            expanded=len(expanded.questions),
-        )
-        write_report(inputs, folder)
-        write_card(inputs, published)
+        try:
+            with self.store.alone(Stage.REPORT, fingerprint(str(folder.resolve()))):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "config.toml").write_text(inputs.config_toml, encoding="utf-8")
+                shutil.rmtree(folder / "model", ignore_errors=True)
+                shutil.copytree(inputs.model.folder, folder / "model")
+                expanded = self._expansion(inputs.dataset)
+                write_index(expanded.documents(inputs.dataset.documents) if expanded.questions else (), folder)
+                write_report(inputs, folder)
+                write_card(inputs, folder / "model")
+        except OSError as error:
+            raise StoreError(
+                f"the results cannot be written ({error})",
+                place=str(folder),
+                hint="Free some space or name another folder with run.out; everything finished before is kept.",
+            ) from error
 
     # --- what the stages share -----------------------------------------------------------------------------------
 
@@ -492,19 +504,22 @@ class Run:
         """The name that the base has where it sits on the panel."""
         return PluginSpec(model=self.config.train.base).label
 
+    @cached_property
     def _base_expert(self) -> EmbeddingExpert:
         from expertune.models.encoders import embedding_expert
 
         return embedding_expert(self.config.train.base, offline=self.config.run.offline)
 
+    @cached_property
+    def _base(self) -> CachedEncoder:
+        return self._encoder("base", self._base_expert, self._base_expert)
+
     def _base_and_tuned(self, model: TunedModel) -> dict[str, CachedEncoder]:
         from expertune.models.encoders import embedding_expert
 
-        base, tuned = self._base_expert(), embedding_expert(str(model.folder))
-        return {
-            "base": self._encoder("base", base, base),
-            "tuned": self._encoder("tuned", tuned, base if keeps_documents(model.mode) else tuned),
-        }
+        tuned = embedding_expert(str(model.folder))
+        documents = self._base_expert if keeps_documents(model.mode) else tuned
+        return {"base": self._base, "tuned": self._encoder("tuned", tuned, documents)}
 
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.models.encoders import CachedEncoder
@@ -518,27 +533,6 @@ class Run:
         section, threads = self.config.run, self.config.run.threads or 1
         makers = [partial(_made_elsewhere, load, spec, threads, section.offline) for spec in specs]
         return ray.spread(made, makers, self.config.cluster, threads=threads)
-
-    def _key(self, stage: str, *parts: Any) -> str:
-        plain = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in parts]
-        return fingerprint(VERSION, stage, *plain)
-
-    def _aside(self, name: str, key: str, kind: type[Made], make: Callable[[], Made]) -> Made:
-        artefact = self.store.obtain(name, key, lambda folder: artefacts.save(make(), folder))
-        return artefacts.load(kind, artefact.folder)
-
-    def _obtain(self, stage: Stage, key: str, kind: type[Made], make: Callable[[], Made]) -> Made:
-        started = time.perf_counter()
-        artefact = self.store.obtain(stage, key, lambda folder: artefacts.save(make(), folder))
-        made = artefacts.load(kind, artefact.folder)
-        self._done(stage, started, made, reused=artefact.reused)
-        return made
-
-    def _done(self, stage: Stage, started: float, made: object = None, *, reused: bool = False) -> None:
-        timing = Timing(stage=str(stage), seconds=time.perf_counter() - started, reused=reused)
-        self._timings.append(timing)
-        took = "reused" if reused else f"{timing.seconds:.1f} s"
-        logger.info("%s: %s", stage, ", ".join(filter(None, (_size(made), took))))
 
 
 def follow(config: Config) -> None:

@@ -26,7 +26,7 @@ from expertune.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 _KEYS_PER_QUERY = 500
 
