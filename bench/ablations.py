@@ -69,7 +69,7 @@ CHANGES = (
     Change("round-trip filter", f"rank {KEPT} or better", questions="round trip"),
     Change("generated questions an answer", "0", questions="generated 0"),
     Change("generated questions an answer", "4 at most", questions="generated 4"),
-    Change("pieces of answers", "none", questions="no fragments"),
+    Change("pieces of answers", "none", questions="no spans"),
     Change("logit adjustment", "none", train={"logit_adjustment": 0.0}),
     *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
     *(Change("pull of unrelated sentences", f"{value:g}", train={"anchor_weight": value}) for value in (0.0, 5.0)),
@@ -145,11 +145,11 @@ def chosen(lab: Lab, which: str) -> Rows | None:
         return None
     if which == "round trip":
         return np.flatnonzero(round_trip(lab.questions, lab.dataset, lab.scores, most_rank=KEPT))
-    if which == "no fragments":
-        return np.array([row for row, item in enumerate(items) if not item.fragment])
+    if which == "no spans":
+        return np.array([row for row, item in enumerate(items) if not item.span])
     most, seen, kept = int(which.split()[1]), Counter[str](), []
     for number, item in enumerate(items):
-        written = item.generated and not item.fragment
+        written = item.synthetic
         seen.update(item.document_ids if written else ())
         if not written or max(seen[answer] for answer in item.document_ids) <= most:
             kept.append(number)

@@ -113,7 +113,7 @@ def texts(count: int, source: str) -> list[str]:
 
 def job(documents: int, questions: int, source: str) -> tuple[Any, Any]:
     """Return a dataset and training questions: words of the document each leads to; 200 are the user's."""
-    from expertune.records import Dataset, Document, Question, Questions
+    from expertune.records import Dataset, Document, Provenance, Question, Questions
 
     corpus = tuple(Document(f"d{n}", text) for n, text in enumerate(texts(documents, source)))
     generator = np.random.default_rng(1)
@@ -122,9 +122,9 @@ def job(documents: int, questions: int, source: str) -> tuple[Any, Any]:
         document = corpus[int(generator.integers(documents))]
         words = document.text.split()
         some = generator.choice(len(words), size=min(6, len(words)), replace=False)
-        origin = ("canonical", "canonical") if number < 200 else ("stand-in", "short")
+        origin = () if number < 200 else (Provenance.SYNTHETIC, "stand-in", "short")
         items.append(Question(" ".join(words[index] for index in sorted(some)), (document.id,), *origin))
-    own = tuple(item for item in items if not item.generated)
+    own = tuple(item for item in items if item.labelled)
     return Dataset("scale", corpus, own), Questions(tuple(items))
 
 

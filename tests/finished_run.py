@@ -18,6 +18,7 @@ from expertune.records import (
     ExpertQuality,
     JudgedSet,
     Measurement,
+    Provenance,
     Query,
     Question,
     Questions,
@@ -94,14 +95,16 @@ def candidate(factor: float, domain: float, general: float, *, chosen: bool = Fa
 
 
 def questions() -> Questions:
-    canonical = Question("Where is my order?", ("d0",))
+    pair = Question("Where is my order?", ("d0",))
     written = tuple(
-        Question(f"{source} {kind} {index}?", (f"d{index % 4}",), source, kind)
+        Question(f"{source} {kind} {index}?", (f"d{index % 4}",), Provenance.SYNTHETIC, source, kind)
         for source, count in (("small-llm", 40), ("tiny-llm", 2))
         for kind in ("keyword", "story")
         for index in range(count)
     )
-    return Questions((canonical, *written, Question(HOSTILE, ("d1",), "small-llm", "short")), {"duplicate": 7})
+    return Questions(
+        (pair, *written, Question(HOSTILE, ("d1",), Provenance.SYNTHETIC, "small-llm", "short")), {"duplicate": 7}
+    )
 
 
 def scores(count: int) -> Scores:

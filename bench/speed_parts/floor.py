@@ -74,7 +74,7 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     asked_in_all = results["questions"]["total"]
     # Pieces of answers are cut, not written.
     written = sum(
-        count for source, count in results["questions"]["by_source"].items() if source not in ("canonical", "fragment")
+        count for source, count in results["questions"]["by_source"].items() if source not in ("pair", "judged", "span")
     )
     base = _Encoder(models.resolve(config.train.base).location)
     asked = [query.text for item in judged for query in item.queries]

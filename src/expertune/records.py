@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,30 +32,53 @@ class Document:
     text: str
 
 
+class Provenance(StrEnum):
+    """Where a question comes from."""
+
+    PAIR = "pair"
+    """The user's own question-answer pair."""
+    JUDGED = "judged"
+    """A user's question of a training split, with judgements."""
+    SYNTHETIC = "synthetic"
+    """Written by a generator."""
+    SPAN = "span"
+    """Cut out of the answer; nobody asked it."""
+    HELD_OUT = "held-out"
+    """Not for training: studies let the panel score these too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that may be trained on, and the answers it is known or meant to lead to.
+    """A question and the answers it is known or meant to lead to.
 
-    `source` is "canonical" for the user's own Q&A pairs, "labelled" for user questions from a training split,
-    "fragment" for a piece of the answer, and the generator's name otherwise. `kind` is the prompt kind it came from.
+    `generator` and `kind` name who wrote a synthetic question and the kind of prompt; both are empty otherwise.
     """
-
-    FRAGMENT: ClassVar[str] = "fragment"
 
     text: str
     document_ids: tuple[str, ...]
-    source: str = "canonical"
-    kind: str = "canonical"
+    provenance: Provenance = Provenance.PAIR
+    generator: str = ""
+    kind: str = ""
 
     @property
-    def generated(self) -> bool:
-        """Whether a generator wrote it (as opposed to the user)."""
-        return self.source not in ("canonical", "labelled")
+    def labelled(self) -> bool:
+        """Whether the answers are known, because people named them."""
+        return self.provenance in (Provenance.PAIR, Provenance.JUDGED)
 
     @property
-    def fragment(self) -> bool:
-        """Whether it is a piece of the answer that nobody asked."""
-        return self.source == self.FRAGMENT
+    def synthetic(self) -> bool:
+        """Whether a generator wrote it."""
+        return self.provenance is Provenance.SYNTHETIC
+
+    @property
+    def span(self) -> bool:
+        """Whether it is cut out of the answer."""
+        return self.provenance is Provenance.SPAN
+
+    @property
+    def source(self) -> str:
+        """The generator's name, or the provenance where there is no generator; as tables print it."""
+        return self.generator or self.provenance.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,7 @@ class Questions:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which questions `[Q]` are the user's own."""
-        return np.array([not question.generated for question in self.items], dtype=np.bool_)
+        return np.array([question.labelled for question in self.items], dtype=np.bool_)
 
     def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
         """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document.

@@ -17,7 +17,7 @@ from expertune.config import AugmentSection, PluginSpec
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
 from expertune.models.cache import MemoryCache
-from expertune.records import Dataset, Document, Question, Questions, Scores
+from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 DOCUMENTS = (
     Document("a", "Orders can be cancelled until they leave the warehouse. Press Cancel under My Orders."),
@@ -116,7 +116,7 @@ def test_what_is_written_for_one_of_several_equal_answers_leads_to_all() -> None
         Question("Ever?", ("b", "d")),
     )
     made = augment(replace(DATASET, questions=asked), section(per_answer=2, fragments=2), [Echo()])
-    leading = {item.document_ids for item in made.items if item.generated}
+    leading = {item.document_ids for item in made.items if not item.labelled}
     # b answers a question that d does not, so nothing makes them one.
     assert leading == {("a", "c"), ("c", "a"), ("b",), ("d",)}
 
@@ -161,15 +161,15 @@ def test_no_questions_asked_for_leaves_the_own_questions() -> None:
 
 def test_pieces_of_answers_join_and_no_held_out_question_among_them() -> None:
     questions = augment(DATASET, section(per_answer=0, fragments=5), [])
-    pieces = [item for item in questions.items if item.fragment]
+    pieces = [item for item in questions.items if item.span]
     assert {item.document_ids[0] for item in pieces} == set("abcd")
-    assert all(item.generated and item.kind == "fragment" for item in pieces)
+    assert all(not item.labelled and not item.generator and not item.kind for item in pieces)
     secret = normalise(pieces[0].text)
     again = augment(DATASET, section(per_answer=0, fragments=5), [], held_out=[secret])
     assert secret not in {normalise(item.text) for item in again.items}
     assert again.removed["held-out"] >= 1
     few = augment(DATASET, section(per_answer=0, fragments=5, most=4), [])
-    assert max(Counter(item.document_ids[0] for item in few.items if item.fragment).values()) <= 2
+    assert max(Counter(item.document_ids[0] for item in few.items if item.span).values()) <= 2
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -363,9 +363,9 @@ def test_round_trip_keeps_what_the_panel_finds_again() -> None:
     questions = Questions(
         (
             Question("own", ("d",)),
-            Question("found", ("a",), "echo", "question"),
-            Question("second", ("b",), "echo", "question"),
-            Question("one of two", ("a", "d"), "echo", "question"),
+            Question("found", ("a",), Provenance.SYNTHETIC, "echo", "question"),
+            Question("second", ("b",), Provenance.SYNTHETIC, "echo", "question"),
+            Question("one of two", ("a", "d"), Provenance.SYNTHETIC, "echo", "question"),
         )
     )
     # Expert 0 counts in thousands and does not rank a first; standardised, expert 1 outvotes it.
@@ -378,7 +378,7 @@ def test_round_trip_keeps_what_the_panel_finds_again() -> None:
 
 
 def test_round_trip_drops_a_question_whose_answer_nobody_scored() -> None:
-    questions = Questions((Question("unknown", ("a",), "echo", "question"),))
+    questions = Questions((Question("unknown", ("a",), Provenance.SYNTHETIC, "echo", "question"),))
     values = np.array([[[np.nan], [1.0], [2.0], [3.0]]], dtype=np.float32)
     assert round_trip(questions, DATASET, Scores(("one",), values), most_rank=4).tolist() == [False]
 

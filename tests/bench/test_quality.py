@@ -14,7 +14,7 @@ from expertune.config import Config
 from expertune.evaluate.ranking import Encoder
 from expertune.models.cache import MemoryCache
 from expertune.models.encoders import CachedEncoder, embedding_expert
-from expertune.records import Dataset, Document, Question, Questions, Scores
+from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 BENCH = Path(__file__).parents[2] / "bench"
 NAMES = (
@@ -60,7 +60,9 @@ def task(tiny_model, tmp_path):
     )
     documents = tuple(Document(f"d{number}", text) for number, text in enumerate(answers))
     own = tuple(Question(f"question {word}", (f"d{i}",)) for i, word in enumerate(("return", "refund", "ship", "pay")))
-    written = tuple(Question(f"how do i {i} my order", (f"d{i % 5}",), "llm", "short") for i in range(12))
+    written = tuple(
+        Question(f"how do i {i} my order", (f"d{i % 5}",), Provenance.SYNTHETIC, "llm", "short") for i in range(12)
+    )
     questions = Questions(own + written)
     values = np.random.default_rng(0).random((16, 5, 2)).astype(np.float32)
     values += questions.hard_labels(documents)[:, :, None]
@@ -140,7 +142,9 @@ def test_the_grid_is_searched_on_the_validation_fold_and_the_choice_tuned_on_eve
         seen.append((point["good"], len(rows)))
         return Fixed(point["good"])
 
-    items = tuple(Question(item.text, ("d0",), item.source, item.kind) for item in task.questions.items)
+    items = tuple(
+        Question(item.text, ("d0",), item.provenance, item.generator, item.kind) for item in task.questions.items
+    )
     object.__setattr__(task, "questions", Questions(items))
     outcome = best_of(task, [{"good": False}, {"good": True}], fit)
     assert outcome.chosen == {"good": True}

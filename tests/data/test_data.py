@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from expertune import data
 from expertune.config import DataSection
 from expertune.errors import DataError
-from expertune.records import Document, Question, Role
+from expertune.records import Document, Provenance, Question, Role
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -151,7 +151,7 @@ def test_corpus_beside_qa_gives_every_document(tmp_path: Path) -> None:
     assert dataset.name == "shop"
     assert dataset.documents[1] == Document("r", f"Returns {B}")
     assert [document.id for document in dataset.documents] == ["s", "r", "c", "x"]
-    assert [question.source for question in dataset.questions] == ["canonical", "canonical"]
+    assert [question.provenance for question in dataset.questions] == [Provenance.PAIR] * 2
 
 
 def test_answers_are_found_in_the_corpus_by_their_text(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_answers_are_found_in_the_corpus_by_their_text(tmp_path: Path) -> None:
 def test_train_split_adds_labelled_questions_with_several_documents(tmp_path: Path) -> None:
     dataset = data.load(section(write(tmp_path, BEIR), train_split="train"))
     assert dataset.questions[2:] == (
-        Question("days until it arrives", ("s",), "labelled", "labelled"),
-        Question("refund or opening", ("r", "x"), "labelled", "labelled"),
+        Question("days until it arrives", ("s",), Provenance.JUDGED),
+        Question("refund or opening", ("r", "x"), Provenance.JUDGED),
     )
 
 

@@ -16,7 +16,7 @@ from expertune.data import expansion
 from expertune.data.expansion import Expansion
 from expertune.data.wording import normalise
 from expertune.pipeline.run import Run, RunResult
-from expertune.records import PLAIN_INDEX, Document, Question, Questions, Role, Scores
+from expertune.records import PLAIN_INDEX, Document, Provenance, Question, Questions, Role, Scores
 from expertune.report import write_index
 from expertune.report.results import schema
 
@@ -26,7 +26,7 @@ from faults.runs import HELD_OUT, PAIRS, write_data
 
 DOCUMENTS = (Document("d0", "By card."), Document("d1", "By post."), Document("d2", "Every day."))
 PAY, SEND, ALSO = Question("How to pay?", ("d0",)), Question("Send it?", ("d1",)), Question("Which card?", ("d0",))
-WRITTEN = Question("open today", ("d2",), "llm", "question")
+WRITTEN = Question("open today", ("d2",), Provenance.SYNTHETIC, "llm", "question")
 
 
 def texts(expansion: Expansion) -> list[str]:
@@ -41,7 +41,7 @@ def test_own_questions_stand_before_their_answer_and_others_stay_as_they_are():
 
 
 def test_a_question_about_several_answers_stands_before_all_of_them():
-    asked = (Question("Anything?", ("d2", "d1"), "labelled", "labelled"), SEND)
+    asked = (Question("Anything?", ("d2", "d1"), Provenance.JUDGED), SEND)
     assert Expansion.of(asked, 1).questions == {"d2": ("Anything?",), "d1": ("Anything?",)}
 
 
@@ -52,7 +52,7 @@ def test_without_questions_nothing_changes(nothing):
 
 
 def test_a_question_that_is_not_known_stands_nowhere_and_no_other_takes_its_place():
-    whole, known = Expansion.of((PAY, SEND, ALSO), 1), (SEND, ALSO, replace(PAY, source="llm"))
+    whole, known = Expansion.of((PAY, SEND, ALSO), 1), (SEND, ALSO, replace(PAY, provenance=Provenance.SYNTHETIC))
     assert texts(whole.knowing(known)) == ["By card.", "Send it? By post.", "Every day."]
     assert texts(Expansion.of((PAY, SEND, ALSO), 2).knowing(known))[0] == "Which card? By card."
 

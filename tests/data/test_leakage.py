@@ -22,7 +22,7 @@ from expertune.data import leakage
 from expertune.data.wording import normalise
 from expertune.errors import DataError
 from expertune.pipeline.run import Run, Stage
-from expertune.records import Dataset, Document, Question, Questions
+from expertune.records import Dataset, Document, Provenance, Question, Questions
 
 LATIN_TO_CYRILLIC = str.maketrans("aeopcxy", "аеорсху")
 
@@ -309,7 +309,11 @@ def test_copies_by_meaning_by_hand():
 
 def test_what_goes_by_meaning_is_counted_and_answers_stay():
     documents = (Document("d0", "one"), Document("d1", "two"))
-    items = (Question("a", ("d0",)), Question("b", ("d1",)), Question("c", ("d1",), "small", "short"))
+    items = (
+        Question("a", ("d0",)),
+        Question("b", ("d1",)),
+        Question("c", ("d1",), Provenance.SYNTHETIC, "small", "short"),
+    )
     left = Dataset("shop", documents, items).without((False, True, False))
     assert left == Dataset("shop", documents, (items[0], items[2]))
     counted = leakage.counted_out(Questions(items, {"empty": 2}), (False, True, True))

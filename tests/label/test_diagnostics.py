@@ -13,6 +13,7 @@ from expertune.records import (
     Document,
     ExpertQuality,
     PanelDiagnostics,
+    Provenance,
     Question,
     Questions,
     Scores,
@@ -56,7 +57,9 @@ def test_best_ranks_by_hand():
 
 def test_evidence_by_hand():
     values = np.tile(np.arange(20, 0, -1, dtype=np.float32)[None, :, None], (5, 1, 2))  # d0 first, d19 last
-    generated = tuple(Question(f"g{i}", (document,), "small") for i, document in enumerate(("d0", "d1", "d19")))
+    generated = tuple(
+        Question(f"g{i}", (document,), Provenance.SYNTHETIC, "small") for i, document in enumerate(("d0", "d1", "d19"))
+    )
     found = evidence(values, generated)
     assert found.top == 2, "a tenth of twenty documents"
     assert found.untraced == pytest.approx(1 / 3)

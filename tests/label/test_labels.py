@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from expertune.config import LabelSection
 from expertune.label.stage import calibrate, label, label_rows, led_to, ndcg, share_equal_texts, weigh
-from expertune.records import Dataset, Document, Question, Questions, Scores
+from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 
 def make(values, *, questions=None, documents=None):
@@ -74,7 +74,7 @@ def test_anchored_is_a_mix_of_weighted_and_hard():
 def test_known_answers_are_surer_than_guessed_ones():
     dataset, questions, scores = make(np.random.default_rng(0).random((2, 2, 2)))
     first, second = questions.items
-    questions = Questions((first, replace(second, source="somebody")))
+    questions = Questions((first, replace(second, provenance=Provenance.SYNTHETIC)))
     soft = label(dataset, questions, scores, section(strategy="weighted", form="distribution")).targets
     mixed = label(dataset, questions, scores, section(strategy="anchored", form="distribution", hard_mix=0.25)).targets
     np.testing.assert_allclose(mixed[0], [1.0, 0.0])
@@ -181,7 +181,7 @@ def test_a_weak_expert_does_not_make_the_targets_worse():
         asked = tuple(
             Question(f"q{row}", (f"d{truth[row].argmax()}",))
             if row < len(truth) // 2
-            else Question(f"q{row}", (f"d{written[row]}",), source="llm", kind="question")
+            else Question(f"q{row}", (f"d{written[row]}",), Provenance.SYNTHETIC, "llm", "question")
             for row in range(len(truth))
         )
         names = tuple("abcdef"[: values.shape[2]])
@@ -412,7 +412,10 @@ def test_only_known_questions_teach_the_weights():
     truth, values = panel(extra=(noise,))
     documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
     own = tuple(Question(f"q{row}", (f"d{truth[row].argmax()}",)) for row in range(len(truth)))
-    liked = tuple(Question(f"g{row}", (f"d{values[row, :, 1].argmax()}",), "llm", "short") for row in range(len(truth)))
+    liked = tuple(
+        Question(f"g{row}", (f"d{values[row, :, 1].argmax()}",), Provenance.SYNTHETIC, "llm", "short")
+        for row in range(len(truth))
+    )
     dataset = Dataset("panel", documents, own)
     chosen = section(strategy="weighted", form="distribution")
     alone = label(dataset, Questions(own), Scores(("good", "noise"), values), chosen)

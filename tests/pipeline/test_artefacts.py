@@ -11,6 +11,7 @@ from expertune.records import (
     Candidate,
     ExpertQuality,
     Measurement,
+    Provenance,
     Question,
     Questions,
     Role,
@@ -22,7 +23,7 @@ from expertune.records import (
 
 CANDIDATE = Candidate(0.5, "anchored", "query", 100, 0.7, 0.8, 0.1, 0.01, -0.001, 0.002, chosen=True)
 RECORDS = [
-    Questions((Question("how?", ("d1", "d2"), "llm", "keyword"),), {"empty": 3}),
+    Questions((Question("how?", ("d1", "d2"), Provenance.SYNTHETIC, "llm", "keyword"),), {"empty": 3}),
     Scores(("a", "b"), np.random.default_rng(0).random((3, 4, 2)).astype(np.float32), (0.5, 1.5)),
     SoftLabels(
         "anchored",

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from expertune.records import Question, Questions
+from expertune.records import Provenance, Question, Questions
 from expertune.report.card import influences, write_card
 from finished_run import HOSTILE, comparison, evaluation, expanded_run, run
 
@@ -86,7 +86,7 @@ def test_the_lines_of_use_are_five_and_run(tiny_model: Path, tmp_path: Path, cap
 def test_every_model_that_shaped_it_is_named_once_a_role_with_its_licence():
     inputs = run()
     named = replace(
-        inputs.questions.items[1], source="gemma-3-270m"
+        inputs.questions.items[1], generator="gemma-3-270m"
     )  # a generator of the catalogue, whose terms are no usual licence
     inputs = replace(inputs, questions=Questions((*inputs.questions.items, named)))
     found = {(item.role, item.name): item for item in influences(inputs)}
@@ -122,7 +122,7 @@ def test_names_from_data_stay_text(name: str, tmp_path: Path):
         dataset=replace(inputs.dataset, name=name),
         model=replace(inputs.model, base=name),
         evaluation=replace(inputs.evaluation, comparisons=(row,)),
-        questions=Questions((Question("a?", ("d0",), source=name),)),
+        questions=Questions((Question("a?", ("d0",), Provenance.SYNTHETIC, name),)),
     )
     card = ModelCard.load(write_card(inputs, tmp_path))
     assert "license" not in card.data.to_dict()

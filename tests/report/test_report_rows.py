@@ -80,7 +80,7 @@ def test_the_sample_is_spread_over_generators_and_kinds():
         ("tiny-llm", "story"): 2,
     }
     assert len({item.question.text for item in rows}) == 30
-    assert all(item.question.generated for item in rows)
+    assert all(item.question.synthetic for item in rows)
 
 
 @given(st.integers(0, 120))

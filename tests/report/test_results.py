@@ -109,8 +109,8 @@ def test_rows_carry_the_measured_numbers():
 
 def test_questions_are_counted_by_source_and_kind():
     counted = made()["questions"]
-    assert counted["by_source"] == {"canonical": 1, "small-llm": 81, "tiny-llm": 4}
-    assert counted["by_kind"] == {"canonical": 1, "keyword": 42, "short": 1, "story": 42}
+    assert counted["by_source"] == {"pair": 1, "small-llm": 81, "tiny-llm": 4}
+    assert counted["by_kind"] == {"keyword": 42, "pair": 1, "short": 1, "story": 42}
     assert counted["total"] == 86
     assert counted["removed"] == {"duplicate": 7}
 

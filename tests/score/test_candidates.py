@@ -7,7 +7,7 @@ from expertune.augment.stage import round_trip
 from expertune.config import LabelSection, ScoreSection
 from expertune.label.stage import label
 from expertune.pipeline import artefacts
-from expertune.records import Dataset, Document, Question, Questions, Scores
+from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 from expertune.report.rows import sample_rows
 from expertune.score.candidates import pick
 from expertune.score.stage import score
@@ -31,7 +31,9 @@ def job():
     generator = np.random.default_rng(0)
     documents = tuple(Document(f"d{i}", f"answer {i}") for i in range(DOCUMENTS))
     own = tuple(Question(f"own {i}", (f"d{3 * i}",)) for i in range(ROWS // 2))
-    written = tuple(Question(f"made {i}", (f"d{3 * i + 200}",), "llm", "short") for i in range(ROWS // 2))
+    written = tuple(
+        Question(f"made {i}", (f"d{3 * i + 200}",), Provenance.SYNTHETIC, "llm", "short") for i in range(ROWS // 2)
+    )
     questions = Questions(own + written)
     values = generator.random((ROWS, DOCUMENTS, EXPERTS)).astype(np.float32)
     values[0, ::7, 1] = np.nan
@@ -107,7 +109,7 @@ def test_what_looks_at_scores_takes_candidates_too(job, tmp_path):
     labels = label(dataset, questions, made, LabelSection())
     assert round_trip(questions, dataset, made, most_rank=60).all()
     rows = sample_rows(dataset, questions, made, labels)
-    assert {row.answer.id for row in rows} == {item.document_ids[0] for item in questions.items if item.generated}
+    assert {row.answer.id for row in rows} == {item.document_ids[0] for item in questions.items if item.synthetic}
     artefacts.save(made, tmp_path)
     again = artefacts.load(Scores, tmp_path)
     np.testing.assert_array_equal(again.columns, made.columns)

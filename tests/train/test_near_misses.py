@@ -3,7 +3,7 @@
 import pytest
 
 from expertune import data
-from expertune.records import Question
+from expertune.records import Provenance, Question
 from expertune.train.near_misses import near_misses
 
 SENTENCES = ("Wet sand darkens quickly", "Bread rolls harden")
@@ -43,7 +43,7 @@ def test_the_share_is_of_all_that_is_held(share):
 
 
 def test_pieces_of_answers_are_no_questions():
-    pieces = tuple(Question(item.text, item.document_ids, Question.FRAGMENT) for item in ASKED)
+    pieces = tuple(Question(item.text, item.document_ids, Provenance.SPAN) for item in ASKED)
     assert near_misses(pieces, SENTENCES, 0.5, seed=0) == ()
 
 

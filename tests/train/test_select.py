@@ -7,7 +7,7 @@ import pytest
 
 from expertune.config import SelectSection, TrainSection
 from expertune.evaluate.statistics import standard_error
-from expertune.records import Dataset, Document, Measurement, Question, Questions, Role
+from expertune.records import Dataset, Document, Measurement, Provenance, Question, Questions, Role
 from expertune.train.select import Setting, Trial, choose, fold, settings, validation_set
 
 OWN = Setting("anchored", "query", 100)
@@ -132,7 +132,9 @@ def test_what_costs_the_general_probe_too_much_is_not_allowed():
 
 def questions(known=10, generated=90):
     items = [Question(f"own {i}", (f"d{i % 5}",)) for i in range(known)]
-    items += [Question(f"written {i}", (f"d{i % 5}",), source="llm", kind="question") for i in range(generated)]
+    items += [
+        Question(f"written {i}", (f"d{i % 5}",), Provenance.SYNTHETIC, "llm", "question") for i in range(generated)
+    ]
     return Questions(tuple(items))
 
 
@@ -141,7 +143,7 @@ def test_a_fold_takes_its_share_of_own_and_of_generated_questions():
     split = fold(given, SelectSection(validation=0.2))
     assert not set(split.train) & set(split.validation)
     assert sorted([*split.train, *split.validation]) == list(range(100))
-    assert sum(not given.items[row].generated for row in split.validation) == 2
+    assert sum(given.items[row].labelled for row in split.validation) == 2
     assert len(split.validation) == 20
 
 
@@ -194,7 +196,7 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
 def test_own_questions_have_half_a_say_in_the_choice():
     documents = (Document("d0", "an answer"), Document("d1", "another"))
     own = Question("own", ("d0",))
-    written = tuple(Question(f"written {n}", ("d1",), "somebody", "question") for n in range(6))
+    written = tuple(Question(f"written {n}", ("d1",), Provenance.SYNTHETIC, "somebody", "question") for n in range(6))
     dataset, questions = Dataset("faq", documents, (own,)), Questions((own, *written))
     judged = validation_set(dataset, questions, np.arange(7))
     assert [query.text for query in judged.queries].count("own") == 6

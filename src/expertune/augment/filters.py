@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from expertune.data.wording import likeness, normalise, visible
-from expertune.records import Dataset, Question
+from expertune.records import Dataset, Provenance, Question
 
 _PREAMBLE = re.compile(
     r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^:\n]{0,80}[:!]\s*"
@@ -54,8 +54,8 @@ _LONGEST_MEAN_WORD = 30
 # Words in a row that a question and its answer may share.
 _COPIED_RUN = 8
 _COPIED_SHARE = 0.7
-# A claim may repeat a sentence of the answer, and a fragment is a piece of it: that is what they are.
-_COPYING_KINDS = frozenset({"claim", "title", "keyword", Question.FRAGMENT})
+# A claim may repeat a sentence of the answer, and a span (which has no kind) is cut out of it.
+_COPYING_KINDS = frozenset({"claim", "title", "keyword", ""})
 _GENERIC = 3
 HELD_OUT_SIMILARITY = 0.9
 """Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""
@@ -66,13 +66,13 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A generated text before cleaning, the answer it was written for, and who wrote it."""
+    """A text before cleaning, and the answer it was written for or cut out of; a span has no generator and no kind."""
 
     text: str
     document_id: str
     answer: str
-    source: str
-    kind: str
+    generator: str = ""
+    kind: str = ""
 
 
 def tidy(text: str, kind: str) -> str:
@@ -218,7 +218,8 @@ def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str])
             removed["generic"] += len(group)
         else:
             first = group[0]
-            questions.append(Question(first.text, answers, first.source, first.kind))
+            provenance = Provenance.SYNTHETIC if first.generator else Provenance.SPAN
+            questions.append(Question(first.text, answers, provenance, first.generator, first.kind))
             removed["duplicate"] += len(group) - 1
     return questions
 

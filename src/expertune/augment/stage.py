@@ -250,7 +250,7 @@ def _pieces(dataset: Dataset, section: AugmentSection) -> Iterator[Draft]:
     count = pieces_each(section, len(documents))
     for document in documents:
         for text in fragments(document.text, count, seed=section.seed):
-            yield Draft(text, document.id, document.text, Question.FRAGMENT, Question.FRAGMENT)
+            yield Draft(text, document.id, document.text)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------

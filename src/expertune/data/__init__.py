@@ -21,7 +21,7 @@ from expertune.data.readers import READERS, frame_table, read_bytes, read_text
 from expertune.data.sentence_pairs import read_scored_pairs
 from expertune.data.wording import normalise
 from expertune.errors import DataError
-from expertune.records import Dataset, Document, JudgedSet, Query, Question, Role
+from expertune.records import Dataset, Document, JudgedSet, Provenance, Query, Question, Role
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -202,7 +202,7 @@ def _labelled(layout: Layout, split: str, corpus: Corpus) -> list[Asked]:
     asked = []
     for query_id, grades in relevant(read_qrels(layout.qrels(split)), queries, corpus).items():
         placed = queries[query_id]
-        asked.append(Asked(placed.place, placed.query.text, answers(grades), source="labelled"))
+        asked.append(Asked(placed.place, placed.query.text, answers(grades), provenance=Provenance.JUDGED))
     return asked
 
 
@@ -211,7 +211,7 @@ def _completed(side: Side, layout: Layout, section: DataSection) -> Side:
     if not section.companions:
         return side
     # What train_split judges has been read with its questions.
-    answered = [asked.document_ids for asked in side.asked if asked.source == "labelled"]
+    answered = [asked.document_ids for asked in side.asked if asked.provenance is Provenance.JUDGED]
     for split in layout.companion_splits(section):
         answered += map(answers, relevant(read_qrels(layout.qrels(split)), None, side.corpus).values())
     together = companions(answered)
@@ -232,7 +232,7 @@ def _dataset(side: Side) -> Dataset:
     if len({document.text for document in side.corpus.documents.values()}) < 2:
         message = "all answers are equal, expected at least 2 different ones"
         raise DataError(message, place=side.place, hint="Add pairs with another answer.")
-    questions = (Question(asked.text, asked.document_ids, asked.source, asked.source) for asked in trained.values())
+    questions = (Question(asked.text, asked.document_ids, asked.provenance) for asked in trained.values())
     return Dataset(side.name, tuple(side.corpus.documents.values()), tuple(questions))
 
 

@@ -30,13 +30,13 @@ class Expansion:
         """
         own: dict[str, tuple[str, ...]] = {}
         for question in questions:
-            for document_id in () if question.generated else question.document_ids:
+            for document_id in question.document_ids if question.labelled else ():
                 own[document_id] = (*own.get(document_id, ()), question.text)[:most]
         return cls({document_id: texts for document_id, texts in own.items() if texts})
 
     def knowing(self, questions: Iterable[Question]) -> Expansion:
         """Return the same without the questions that are not among these; no other one takes their place."""
-        known = {question.text for question in questions if not question.generated}
+        known = {question.text for question in questions if question.labelled}
         left = {key: tuple(text for text in texts if text in known) for key, texts in self.questions.items()}
         return Expansion({key: texts for key, texts in left.items() if texts})
 

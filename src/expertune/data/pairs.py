@@ -10,7 +10,7 @@ from expertune.config import DataSection
 from expertune.data.beir import Corpus
 from expertune.data.readers import Problems, Table, id_field, require, text_field
 from expertune.data.wording import normalise
-from expertune.records import Document
+from expertune.records import Document, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Asked:
     text: str
     document_ids: tuple[str, ...]
     split: str = ""
-    source: str = "canonical"
+    provenance: Provenance = Provenance.PAIR
 
 
 @dataclass(frozen=True, slots=True)

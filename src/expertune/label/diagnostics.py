@@ -52,8 +52,8 @@ def panel_evidence(
             `[D, dimension]`.
     """
     hard = questions.hard_labels(dataset.documents, scores.columns)
-    known = tuple(question for question in questions.items if not question.generated)
-    generated = np.array([item.generated and not item.fragment for item in questions.items], dtype=bool)
+    known = tuple(question for question in questions.items if question.labelled)
+    generated = np.array([item.synthetic for item in questions.items], dtype=bool)
     others = [expert for expert in labels.panel if expert.expert != base and not np.isnan(expert.ndcg)]
     best = max(others, key=lambda expert: expert.ndcg, default=ExpertQuality("", float("nan"), 0.0))
     # A tenth of a small corpus: among the first ten of forty an answer stands by chance.

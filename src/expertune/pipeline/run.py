@@ -439,7 +439,7 @@ class Run:
         from expertune.label.diagnostics import panel_evidence
 
         def make() -> PanelDiagnostics:
-            labelled = [question.text for question in questions.items if not question.generated]
+            labelled = [question.text for question in questions.items if question.labelled]
             answers = [document.text for document in dataset.documents]
             vectors = (self._base.encode_queries(labelled), self._base.encode_documents(answers))
             return panel_evidence(

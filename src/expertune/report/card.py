@@ -56,7 +56,7 @@ def write_card(inputs: ReportInputs, folder: Path) -> Path:
 
 def influences(inputs: ReportInputs) -> tuple[Influence, ...]:
     """Return every model that shaped the tuned one: the base, who wrote questions, and who scored them."""
-    wrote = dict.fromkeys(question.source for question in inputs.questions.items if question.generated)
+    wrote = dict.fromkeys(question.generator for question in inputs.questions.items if question.synthetic)
     named = [("base", inputs.model.base)]
     named += [("wrote questions", name) for name in wrote]
     named += [("scored", name) for name in inputs.scores.experts]
@@ -112,7 +112,7 @@ def _slug(name: str) -> str:
 
 def _context(inputs: ReportInputs) -> dict[str, Any]:
     domain = [row for row in _headline(inputs) if row.role == Role.DOMAIN]
-    sources = Counter(question.source for question in inputs.questions.items if question.generated)
+    sources = Counter(question.source for question in inputs.questions.items if not question.labelled)
     return {
         "version": version("expertune"),
         "model": inputs.model,

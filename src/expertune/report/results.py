@@ -228,7 +228,7 @@ def _questions(dataset: Dataset, questions: Questions) -> dict[str, Any]:
         "documents": len(dataset.documents),
         "total": len(questions.items),
         "by_source": _counts(question.source for question in questions.items),
-        "by_kind": _counts(question.kind for question in questions.items),
+        "by_kind": _counts(question.kind or question.source for question in questions.items),
         "removed": {rule: int(count) for rule, count in sorted(questions.removed.items())},
     }
 

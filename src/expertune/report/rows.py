@@ -189,7 +189,7 @@ def _spread(questions: Questions, most: int) -> list[int]:
     """Choose rows in turn from every (generator, kind), each time from the middle of the group's next even part."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row, question in enumerate(questions.items):
-        if question.generated:
+        if not question.labelled:
             groups.setdefault((question.source, question.kind), []).append(row)
     names = sorted(groups)
     shares = dict.fromkeys(names, 0)

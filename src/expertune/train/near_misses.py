@@ -33,7 +33,7 @@ def near_misses(questions: Sequence[Question], sentences: Sequence[str], share: 
     if not share:
         return ()
     pool = [word for sentence in sentences for word in _WORD.findall(sentence) if len(word) > 3]
-    asked = [item for item in questions if not item.fragment]
+    asked = [item for item in questions if not item.span]
     answers: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for item in asked:
         for word in _WORD.findall(item.text):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expertune.config import SelectSection, TrainSection
 from expertune.evaluate.statistics import standard_error
-from expertune.records import Candidate, Dataset, JudgedSet, Measurement, Query, Questions, Role, Selection
+from expertune.records import Candidate, Dataset, JudgedSet, Measurement, Provenance, Query, Questions, Role, Selection
 
 METRIC = "ndcg@10"
 
@@ -44,8 +44,8 @@ def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold
     """
     generator = np.random.default_rng(seed)
     kept: list[int] = []
-    for generated in (False, True):
-        rows = [row for row, item in enumerate(questions.items) if item.generated is generated and not item.fragment]
+    for provenances in ((Provenance.PAIR, Provenance.JUDGED), (Provenance.SYNTHETIC,)):
+        rows = [row for row, item in enumerate(questions.items) if item.provenance in provenances]
         kept.extend(generator.permutation(rows)[: round(section.validation * len(rows))].tolist())
     rows_all = np.arange(len(questions.items))
     if len(kept) < 2:
@@ -170,7 +170,7 @@ def validation_set(dataset: Dataset, questions: Questions, rows: NDArray[np.int6
     for row in rows:
         item = questions.items[int(row)]
         relevant.setdefault(item.text, {}).update(dict.fromkeys(item.document_ids, 1))
-        if not item.generated:
+        if item.labelled:
             own.setdefault(item.text)
     rounds = max(1, round((len(relevant) - len(own)) / len(own))) if own else 1
     texts = [*relevant, *(rounds - 1) * [*own]]

@@ -77,7 +77,7 @@ def study(lab: Lab) -> Study:
 
 def groups(lab: Lab) -> list[Group]:
     """Return the generated questions by kind, and by generator where there are several."""
-    made = [(row, item) for row, item in enumerate(lab.questions.items) if item.generated]
+    made = [(row, item) for row, item in enumerate(lab.questions.items) if not item.labelled]
     found = []
     for by, label in (("generator", "source"), ("kind", "kind")):
         names = sorted(Counter(getattr(item, label) for _, item in made))

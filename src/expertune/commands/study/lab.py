@@ -34,6 +34,7 @@ from expertune.records import (
     JudgedSet,
     Measurement,
     Progress,
+    Provenance,
     Question,
     Questions,
     Report,
@@ -182,7 +183,7 @@ class Lab:
             Question(
                 text,
                 tuple(sorted(doc for doc, grade in judged.qrels[key].items() if grade >= 1)),
-                "held-out",
+                Provenance.HELD_OUT,
             )
             for text, (key, judged) in rows.items()
         )
