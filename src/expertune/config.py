@@ -430,7 +430,7 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
             if item["type"] == "too_short" and item["input"]:
                 continue  # its items are wrong, each of which is told by itself
             path = ".".join(str(part) for part in item["loc"])
-            if path in GONE:
+            if item["type"] == "extra_forbidden" and path in GONE:
                 problems.append(f"'{path}' is gone: {GONE[path]}")
             elif item["type"] == "extra_forbidden":
                 section = path.rpartition(".")[0]
