@@ -19,45 +19,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from expertune import models
-from expertune.commands import cli, terminal
+from expertune.commands import cli, options, terminal
 from expertune.errors import ExpertuneError
 from expertune.models import registry
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Progress
-
-PAIRS = {
-    "cost": ("How much is shipping?", "Shipping is free from 50 and 5 below."),
-    "return": ("Can I return an item?", "You can return every item for 30 days."),
-    "refund": ("When is my refund?", "A refund takes 5 days to your card."),
-    "cancel": ("How do I cancel my order?", "Open your account and cancel the order."),
-    "size": ("What size do I take?", "We list the size of each item in the shop."),
-    "password": ("How do I reset my password?", "Open your account and reset the password."),
-    "track": ("Where is my parcel?", "You can track the parcel from your account."),
-    "pay": ("How can I pay?", "You can pay by card."),
-}
-ASKED = {"cost": "price of delivery", "refund": "my refund is not on my card", "track": "track my order"}
-
-
-def _lines(*rows: dict[str, Any]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _qa(pairs: dict[str, tuple[str, str]] = PAIRS) -> str:
-    return _lines(*({"id": key, "question": asked, "answer": answer} for key, (asked, answer) in pairs.items()))
-
-
-CORPUS = _lines(*({"_id": key, "text": answer} for key, (_, answer) in PAIRS.items()))
-QUERIES = _lines(*({"_id": f"t-{key}", "text": text} for key, text in ASKED.items()))
-QRELS = "query-id\tcorpus-id\tscore\n" + "".join(f"t-{key}\t{key}\t1\n" for key in ASKED)
-FILES = {"qa.jsonl": _qa(), "corpus.jsonl": CORPUS, "queries.jsonl": QUERIES, "qrels/test.tsv": QRELS}
-
-
-def _write(folder: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return folder
+from small_shop import ASKED, FILES, PAIRS, lines, qa, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +38,13 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    return _write(tmp_path / "shop", FILES)
+    return write_files(tmp_path / "shop", FILES)
 
 
 @pytest.fixture
 def general(tmp_path: Path) -> Path:
     files = {key: value for key, value in FILES.items() if key != "qa.jsonl"}
-    return _write(tmp_path / "elsewhere", files)
+    return write_files(tmp_path / "elsewhere", files)
 
 
 @pytest.fixture
@@ -183,7 +150,7 @@ def _check_model(folder: Path) -> None:
 def test_the_door_runs_the_same(wanted, tmp_path):
     from expertune.config import from_mapping, to_toml
 
-    values, _ = cli._values(None, *_parsed(wanted))
+    values, _ = options.values(None, **_parsed(wanted))
     file = tmp_path / "settings.toml"
     file.write_text(to_toml(from_mapping(values)), encoding="utf-8")
     events: list[Progress] = []
@@ -200,7 +167,7 @@ def test_a_data_frame_runs_and_its_rows_are_kept_beside_the_results(wanted, tmp_
     from expertune.config import from_mapping
     from expertune.errors import DataError
 
-    values, _ = cli._values(None, *_parsed(wanted))
+    values, _ = options.values(None, **_parsed(wanted))
     config = from_mapping({**values, "data": {"question_column": "asked"}})
     rows = [{"asked": asked, "answer": answer, "split": None, "note": 1} for asked, answer in PAIRS.values()]
     frame = pandas.DataFrame([*rows, {"asked": "Pay by card?", "answer": "You can pay by card.", "split": "heldout"}])
@@ -213,11 +180,13 @@ def test_a_data_frame_runs_and_its_rows_are_kept_beside_the_results(wanted, tmp_
         Run.from_frame(frame.drop(columns="answer"), config)
 
 
-def _parsed(options: Sequence[str]) -> tuple[Any, ...]:
-    """Sort options into the arguments of `_values`: data, general, out, store, assignments."""
-    pairs = list(zip(options[::2], options[1::2], strict=True))
-    pick = {name: [value for key, value in pairs if key == name] for name in ("--data", "--general", "--out", "--set")}
-    return pick["--data"][0], pick["--general"], Path(pick["--out"][0]), None, pick["--set"]
+def _parsed(arguments: Sequence[str]) -> dict[str, Any]:
+    """Sort a command line into what `options.values` takes."""
+    pairs = list(zip(arguments[::2], arguments[1::2], strict=True))
+    data, general, out, changes = (
+        [value for key, value in pairs if key == name] for name in ("--data", "--general", "--out", "--set")
+    )
+    return {"data": data[0], "general": general, "out": Path(out[0]), "assignments": changes}
 
 
 @pytest.mark.parametrize("stage", ["load", "augment", "score", "label"])
@@ -230,19 +199,19 @@ def test_a_stage_runs_up_to_itself(stage, wanted, stages, tmp_path):
 
 # --- bad input -------------------------------------------------------------------------------------------------------
 
-TWICE = _lines({"id": "x", "question": "A?", "answer": "One."}, {"id": "x", "question": "B?", "answer": "Two."})
-LEAK = _lines({"_id": "t-cost", "text": "  how much is SHIPPING ?"})
-EQUAL = _qa({key: (asked, "Yes.") for key, (asked, _) in PAIRS.items()})
+TWICE = lines({"id": "x", "question": "A?", "answer": "One."}, {"id": "x", "question": "B?", "answer": "Two."})
+LEAK = lines({"_id": "t-cost", "text": "  how much is SHIPPING ?"})
+EQUAL = qa({key: (asked, "Yes.") for key, (asked, _) in PAIRS.items()})
 BAD_DATA = {
-    "wrong column": ({"qa.jsonl": _qa().replace('"answer"', '"reply"')}, ["qa.jsonl", "'answer'", "reply"]),
-    "empty answer": ({"qa.jsonl": '{"question": "A?", "answer": " "}\n' + _qa()}, ["qa.jsonl:1", "'answer' is empty"]),
+    "wrong column": ({"qa.jsonl": qa().replace('"answer"', '"reply"')}, ["qa.jsonl", "'answer'", "reply"]),
+    "empty answer": ({"qa.jsonl": '{"question": "A?", "answer": " "}\n' + qa()}, ["qa.jsonl:1", "'answer' is empty"]),
     "duplicate id": ({"qa.jsonl": TWICE}, ["qa.jsonl:2", "'x'", "qa.jsonl:1"]),
     "unknown id": ({**FILES, "qrels/test.tsv": "t-cost\tnowhere\t1\n"}, ["test.tsv:1", "'nowhere'", "corpus"]),
     "leak": (
         {**FILES, "queries.jsonl": LEAK, "qrels/test.tsv": "t-cost\tcost\t1\n"},
         ["qa.jsonl:1", "held-out"],
     ),
-    "one pair": ({"qa.jsonl": _qa({"pay": PAIRS["pay"]})}, ["1 training question", "Tuning compares questions"]),
+    "one pair": ({"qa.jsonl": qa({"pay": PAIRS["pay"]})}, ["1 training question", "Tuning compares questions"]),
     "equal answers": ({"qa.jsonl": EQUAL}, ["all answers are equal"]),
     "not JSON": ({"qa.jsonl": "question,answer\n"}, ["qa.jsonl:1", "JSON"]),
     "nothing": ({"notes.txt": "hello"}, ["qa", "notes.txt"]),
@@ -252,7 +221,7 @@ BAD_DATA = {
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize(("files", "expected"), BAD_DATA.values(), ids=BAD_DATA.keys())
 def test_bad_data_is_refused_with_place_expectation_and_hint(command, files, expected, tmp_path):
-    folder = _write(tmp_path / "bad", files)
+    folder = write_files(tmp_path / "bad", files)
     quick = ["--out", tmp_path / "out", "--set", "augment.per_answer=0", "--set", 'score.experts=["bm25"]']
     _refused(_call(command, "--data", folder, *quick), *expected)
 
@@ -261,7 +230,7 @@ def test_missing_files_are_refused(tmp_path, general):
     _refused(_call("run", tmp_path / "no.toml"), "no.toml", "no such config file", "expertune init")
     _refused(_call("run", "--data", tmp_path / "qa.csv"), "qa.csv", "no such file")
     _refused(_call("run"), "data.path", "no data is named")
-    good = _write(tmp_path / "good", FILES)
+    good = write_files(tmp_path / "good", FILES)
     _refused(_call("load", "--data", good, "--general", tmp_path / "no"), "no such folder", "data.general")
 
 
@@ -439,7 +408,7 @@ def test_init_then_check(shop, tmp_path, tiny_model):
 def test_options_override_the_file_and_leave_the_rest(shop, general, tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text(f'[data]\npath = "{shop}"\ntrain_split = "x"\n[train]\nsteps = 3\n')
-    values, place = cli._values(file, None, [str(general)], tmp_path / "o", None, ["train.steps=7"])
+    values, place = options.values(file, ["train.steps=7"], general=[str(general)], out=tmp_path / "o")
     assert place == str(file)
     assert values["data"] == {"path": str(shop), "train_split": "x", "general": [str(general)]}
     assert values["train"] == {"steps": 7}

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from conftest import WORDS
-from expertune.commands import cli, export
-from expertune.commands.export import Form, graphs, plain
+from expertune.commands import cli
+from expertune.commands.export import forms, graphs, plain
 from expertune.commands.export.agreement import agreement
+from expertune.commands.export.forms import Form
 from expertune.errors import ConfigError, DataError, ExportError
 from expertune.models.encoders import embedding_expert
 from expertune.records import Document, JudgedSet, Query, Role
 from expertune.train.trainer import assemble
+from moved_model import moved
 
 WORD = WORDS.split()
 TEXTS = [" ".join(WORD[start : start + 7]) for start in range(0, 56, 4)]
@@ -40,22 +41,6 @@ def write_data(folder: Path) -> Path:
     rows += [{"id": str(i), "question": text, "answer": TEXTS[i], "split": "heldout"} for i, text in enumerate(ASKED)]
     (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
-
-
-def moved(base: Path, how: str) -> SentenceTransformer:
-    """Return the base with other weights: all of them, or its linear layers by differences of rank 2."""
-    model = SentenceTransformer(str(base), device="cpu")
-    random = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        if how == "everything":
-            for value in model.parameters():
-                value.add_(0.05 * torch.randn(value.shape, generator=random))
-        else:
-            for module in model.modules():
-                if isinstance(module, torch.nn.Linear):
-                    left = torch.randn(module.weight.shape[0], 2, generator=random)
-                    module.weight.add_(0.05 * left @ torch.randn(2, module.weight.shape[1], generator=random))
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +85,7 @@ def original(folder: Path) -> np.ndarray:
 
 
 def test_the_query_encoder_is_a_plain_model_that_ranks_the_same(folders, tmp_path):
-    made = export.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
+    made = forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
     (found,) = made.agreements
     assert (found.name, found.questions, found.top1, found.top10, found.tau) == ("faq/heldout", len(ASKED), 1, 1, 1)
     assert found.before == found.after
@@ -120,9 +105,9 @@ def test_a_run_that_indexed_questions_is_ranked_on_what_it_indexed(folders, tmp_
     texts = [*ASKED, *TEXTS[len(ASKED) :]]
     lines = "".join(json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts))
     (run / "expanded.jsonl").write_text(lines, encoding="utf-8")
-    (found,) = export.export(run, Form.QUERY_ENCODER, tmp_path / "out").agreements
+    (found,) = forms.export(run, Form.QUERY_ENCODER, tmp_path / "out").agreements
     assert found.before == pytest.approx(1.0)
-    (plain,) = export.export(run, Form.QUERY_ENCODER, tmp_path / "other", held_out=str(data)).agreements
+    (plain,) = forms.export(run, Form.QUERY_ENCODER, tmp_path / "other", held_out=str(data)).agreements
     assert plain.before < 1.0
 
 
@@ -131,7 +116,7 @@ def test_a_query_prompt_goes_into_plain_encode(folders, tmp_path):
     model.prompts = {"query": "question ", "document": ""}
     run = tmp_path / "run"
     model.save_pretrained(str(run / "model"), create_model_card=False)
-    made = export.export(run, Form.QUERY_ENCODER, tmp_path / "out", held_out=str(folders["query"].parent / "faq"))
+    made = forms.export(run, Form.QUERY_ENCODER, tmp_path / "out", held_out=str(folders["query"].parent / "faq"))
     assert made.agreements[0].tau == 1
     np.testing.assert_allclose(use(made.folder), original(run), atol=1e-6)
 
@@ -143,7 +128,7 @@ def test_without_a_run_beside_it_the_built_in_probe_is_ranked(folders, tmp_path)
     SentenceTransformer(str(folders["full"] / "model"), device="cpu").save_pretrained(
         str(copied), create_model_card=False
     )
-    (found,) = export.export(copied, Form.QUERY_ENCODER, tmp_path / "out").agreements
+    (found,) = forms.export(copied, Form.QUERY_ENCODER, tmp_path / "out").agreements
     assert found.name.startswith("probe/")
 
 
@@ -152,7 +137,7 @@ def test_without_a_run_beside_it_the_built_in_probe_is_ranked(folders, tmp_path)
 
 @pytest.mark.parametrize("name", ["query", "full"])
 def test_an_adapter_of_full_rank_gives_the_model_back(folders, tiny_model, tmp_path, name):
-    made = export.export(folders[name], Form.ADAPTER, tmp_path / "out", rank=64)
+    made = forms.export(folders[name], Form.ADAPTER, tmp_path / "out", rank=64)
     assert made.agreements[0].tau == pytest.approx(1)
     np.testing.assert_allclose(use_adapter(made.folder, tiny_model), original(folders[name]), atol=1e-4)
 
@@ -164,10 +149,10 @@ def use_adapter(folder: Path, base: Path) -> np.ndarray:
 
 
 def test_low_rank_differences_survive_a_low_rank(folders, tmp_path):
-    made = export.export(folders["lora"], Form.ADAPTER, tmp_path / "out", rank=2)
+    made = forms.export(folders["lora"], Form.ADAPTER, tmp_path / "out", rank=2)
     assert made.agreements[0].tau == pytest.approx(1)
     assert not list(made.folder.glob("*.bin"))
-    crude = export.export(folders["lora"], Form.ADAPTER, tmp_path / "crude", rank=1)
+    crude = forms.export(folders["lora"], Form.ADAPTER, tmp_path / "crude", rank=1)
     assert crude.agreements[0].tau < made.agreements[0].tau
     assert crude.megabytes < made.megabytes
 
@@ -178,7 +163,7 @@ def test_an_adapter_needs_to_know_its_base(folders, tmp_path):
         str(copied), create_model_card=False
     )
     with pytest.raises(ExportError, match="what it was tuned from"):
-        export.export(copied, Form.ADAPTER, tmp_path / "out")
+        forms.export(copied, Form.ADAPTER, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -194,7 +179,7 @@ def converters() -> None:
 @pytest.mark.usefixtures("converters")
 @pytest.mark.parametrize("name", ["query", "full"])
 def test_onnx_ranks_the_same_and_its_notes_run(folders, tmp_path, name):
-    made = export.export(folders[name], Form.ONNX, tmp_path / "out")
+    made = forms.export(folders[name], Form.ONNX, tmp_path / "out")
     (found,) = made.agreements
     assert (found.top1, found.top10) == (1, 1)
     assert found.tau > 0.999
@@ -214,8 +199,8 @@ def _experts(spec: str) -> tuple:
 
 @pytest.mark.usefixtures("converters")
 def test_int8_is_smaller_and_says_what_it_costs(folders, tmp_path):
-    full = export.export(folders["query"], Form.ONNX, tmp_path / "full")
-    made = export.export(folders["query"], Form.INT8, tmp_path / "out")
+    full = forms.export(folders["query"], Form.ONNX, tmp_path / "full")
+    made = forms.export(folders["query"], Form.INT8, tmp_path / "out")
     assert made.megabytes < full.megabytes
     assert not list(made.folder.glob("full.onnx*"))
     assert 0.5 < made.agreements[0].tau < 1
@@ -225,7 +210,7 @@ def test_int8_is_smaller_and_says_what_it_costs(folders, tmp_path):
 @pytest.mark.usefixtures("converters")
 def test_openvino_ranks_the_same_and_its_notes_run(folders, tmp_path):
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    made = export.export(folders["query"], Form.OPENVINO, tmp_path / "out")
+    made = forms.export(folders["query"], Form.OPENVINO, tmp_path / "out")
     assert made.agreements[0].top10 == 1
     np.testing.assert_allclose(use(made.folder), original(folders["query"]), atol=1e-3)
 
@@ -234,7 +219,7 @@ def test_openvino_ranks_the_same_and_its_notes_run(folders, tmp_path):
 def test_a_missing_library_is_named_with_its_extra(folders, tmp_path, monkeypatch, form, extra):
     monkeypatch.setattr(graphs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=rf"(?s)is not installed.*expertune\[{extra}\]"):
-        export.export(folders["query"], form, tmp_path / "out")
+        forms.export(folders["query"], form, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -244,16 +229,16 @@ def test_a_missing_library_is_named_with_its_extra(folders, tmp_path, monkeypatc
 def test_an_exact_form_that_ranks_otherwise_is_refused_and_leaves_nothing(folders, tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(plain, "write", lambda sides, folder: embedding_expert(str(tiny_model)))
     with pytest.raises(ExportError, match="ranks otherwise"):
-        export.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
+        forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_model_or_would_be_overwritten_is_refused(folders, tmp_path):
     with pytest.raises(DataError, match="no sentence-transformers model"):
-        export.export(tmp_path, Form.ONNX, tmp_path / "out")
+        forms.export(tmp_path, Form.ONNX, tmp_path / "out")
     (tmp_path / "out").mkdir()
     with pytest.raises(ConfigError, match="already"):
-        export.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
+        forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
 
 
 # --- the measure ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from expertune import data, models
-from expertune.commands import cli, panel
+from expertune.commands import cli
+from expertune.commands.panel import recommend as panel
 from expertune.config import Config, PluginSpec, from_mapping
 from expertune.errors import DataError
 from expertune.records import Dataset, Document, Question, Scores
@@ -37,7 +38,7 @@ def known(seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def choice(names: tuple[str, ...], seconds: dict[str, float], most: float = 100.0) -> panel.Choice:
     hard, values = known()
     scores = Scores(names, np.stack([values[name] for name in names], axis=2).astype(np.float32))
-    return panel.choose(scores, hard, [seconds.get(name, 1.0) for name in names], most_seconds=most, shrinkage=0.1)
+    return panel.choose(scores, hard, [seconds.get(name, 1.0) for name in names], most_seconds=most)
 
 
 def test_experts_that_know_different_things_are_taken_best_first():
@@ -64,11 +65,11 @@ def test_the_likelihood_is_that_of_pairs_the_weights_have_not_seen():
     hard, values = known()
     z = np.stack([values["first"], values["none"]], axis=2).astype(np.float32)
     folds = np.arange(QUESTIONS) % DOCUMENTS % 5
-    both = panel.likelihood(z, hard, folds, shrinkage=0.1)
-    one = panel.likelihood(z[:, :, :1], hard, folds, shrinkage=0.1)
+    both = panel.likelihood(z, hard, folds)
+    one = panel.likelihood(z[:, :, :1], hard, folds)
     assert -np.log(DOCUMENTS) < both <= one + panel.LEAST_GAIN < 0
     # One fold alone: weights are fitted to nothing, and fall back to equal ones.
-    nothing = panel.likelihood(z[:, :, 1:], hard, np.zeros(QUESTIONS, int), shrinkage=0.1)
+    nothing = panel.likelihood(z[:, :, 1:], hard, np.zeros(QUESTIONS, int))
     assert nothing < -np.log(DOCUMENTS)
 
 
@@ -92,20 +93,20 @@ def test_all_in_reach_are_tried_and_the_lines_to_paste_are_read_again(tmp_path):
     values = {"data": {"path": str(write_shop(tmp_path / "shop"))}, "score": {"experts": ["bm25", "bge-m3"]}}
     config = from_mapping(values)
     found = panel.recommend(config, data.load(config.data), most_seconds=60)
-    assert {item.name for item in found.tried} == {"bm25", "ngrams", "latent"}
+    assert {item.name for item in found.experts} == {"bm25", "ngrams", "latent"}
     assert "bge-m3" in [name for name, _ in found.out_of_reach]
-    assert found.pairs == 10
-    chosen = [item for item in found.tried if item.chosen]
+    assert found.questions == 10
+    chosen = [item for item in found.experts if item.chosen]
     assert chosen
-    assert found.tried[: len(chosen)] == tuple(chosen)
+    assert found.experts[: len(chosen)] == tuple(chosen)
     read = from_mapping(tomllib.loads(found.toml))
     assert [spec.label for spec in read.score.experts] == [item.name for item in chosen]
 
 
 def test_an_expert_with_options_is_written_as_a_table():
     spec = PluginSpec(use="ngrams", options={"low": 2, "name": 'a "b"', "deep": {"x": [1, 2]}})
-    tried = panel.Tried("ngrams", spec, 0.5, 1.0, "", float("nan"), chosen=True, verdict="")
-    toml = panel.Recommendation((tried,), (), 10).toml
+    rated = panel.RatedExpert("ngrams", spec, 0.5, 1.0, "", float("nan"), chosen=True, decision="")
+    toml = panel.Recommendation((rated,), (), 10).toml
     assert from_mapping(tomllib.loads(toml)).score.experts == (spec,)
 
 
@@ -116,10 +117,10 @@ def test_a_longer_run_takes_longer(tmp_path):
     assert 1 < panel._growth(config, dataset) < panel._growth(longer, dataset)
 
 
-def test_too_few_known_pairs_are_refused():
+def test_too_few_labelled_questions_are_refused():
     documents = tuple(Document(str(number), f"answer {number}") for number in range(4))
     dataset = Dataset("tiny", documents, tuple(Question(f"q {item.id}", (item.id,)) for item in documents))
-    with pytest.raises(DataError, match="4 known pairs"):
+    with pytest.raises(DataError, match="4 labelled questions"):
         panel.recommend(Config(), dataset, most_seconds=10)
 
 
@@ -129,7 +130,7 @@ def test_the_command_prints_a_table_and_the_lines_to_paste(tmp_path):
     config.write_text(f'[data]\npath = "{write_shop(tmp_path / "shop")}"\n[score]\nexperts = ["bm25", "ngrams"]\n')
     result = CliRunner().invoke(cli.app, ["panel", str(config), "--seconds", "30"])
     assert result.exit_code == 0, result.output
-    assert "10 known pairs" in result.stdout
+    assert "10 labelled questions" in result.stdout
     assert "take it (1)" in result.stdout
     assert "out of reach" in result.stdout
     (toml,) = [result.stdout[result.stdout.index("[score]") :]]

@@ -8,10 +8,10 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
-from test_cli import FILES, _write
 from typer.testing import CliRunner
 
-from expertune.commands import cli, study
+from expertune.commands import cli
+from expertune.commands.study import studies as study
 from expertune.commands.study.balance import Setting, frontier, knee_of
 from expertune.commands.study.geometry import GROUPS, jackknife
 from expertune.commands.study.lab import Lab
@@ -22,6 +22,7 @@ from expertune.config import from_mapping
 from expertune.errors import ConfigError
 from expertune.evaluate.statistics import Interval
 from expertune.records import Role, ignore_progress
+from small_shop import FILES, write_files
 
 ASKED = {
     "cost": ("price of delivery", "is shipping free", "what do i pay for shipping"),
@@ -50,8 +51,8 @@ def judged_files() -> dict[str, str]:
 def config(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("study")
     files = judged_files()
-    shop = _write(folder / "shop", files)
-    general = _write(folder / "elsewhere", {key: text for key, text in files.items() if key != "qa.jsonl"})
+    shop = write_files(folder / "shop", files)
+    general = write_files(folder / "elsewhere", {key: text for key, text in files.items() if key != "qa.jsonl"})
     return from_mapping(
         {
             "run": {"out": str(folder / "out")},

@@ -209,15 +209,15 @@ def test_figures_equal_those_of_mteb_on_real_sets(tmp_path, name, expected):
 def test_a_run_measures_mteb_and_sentence_similarity_once(tmp_path, tiny_model, monkeypatch):
     import jsonschema
     import mteb
-    from test_cli import FILES, _write
 
     from expertune.config import from_mapping
     from expertune.pipeline.run import Run
     from expertune.report.results import schema
+    from small_shop import FILES, write_files
 
-    shop = _write(tmp_path / "shop", FILES)
+    shop = write_files(tmp_path / "shop", FILES)
     pairs = "".join(f"{a}\t{b}\t{n}\n" for n, (a, b) in enumerate(pairwise(WORDS)))
-    sts = _write(tmp_path / "alike", {"pairs.tsv": f"text1\ttext2\tscore\n{pairs}"})
+    sts = write_files(tmp_path / "alike", {"pairs.tsv": f"text1\ttext2\tscore\n{pairs}"})
     config = from_mapping(
         {
             "run": {"out": str(tmp_path / "out")},

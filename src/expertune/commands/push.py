@@ -1,9 +1,12 @@
-"""Put a tuned model on a model hub. The only module that writes to a network; knows nothing of runs."""
+"""`expertune push`: put a tuned model on a model hub. The only module that writes to a network."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from expertune.errors import ConfigError, DataError, ServerError
 from expertune.models import trust
@@ -13,6 +16,15 @@ TOKEN = "HF_TOKEN"
 
 # What a sentence-transformers folder holds; anything else in it is not ours to publish.
 _ALLOWED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+
+
+def push_model(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A tuned model's folder, such as runs/shop/model.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; made if it is not there.")],
+    public: Annotated[bool, typer.Option("--public", help="Everybody may read a repository made now.")] = False,
+) -> None:
+    """Upload a tuned model and its card to a model hub; the token comes from HF_TOKEN."""
+    typer.echo(f"model: {push(model, repository, public=public)}")
 
 
 def push(folder: Path, repository: str, *, public: bool = False) -> str:

@@ -1,29 +1,18 @@
-"""What a run looks like while it works: stage lines, bars and tables. Knows no command and no stage."""
+"""Print what users watch: tables, the line of each finished stage, progress bars."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from expertune.records import Progress, Report
-
-# Libraries that would draw bars of their own, print advice or fork a warning into the middle of ours.
-QUIET = {
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,15 +25,17 @@ def console(*, stderr: bool = False) -> Console:
     return screen
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; ">" before a column's name puts its cells to the right."""
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table; ">" before a column's head puts its cells to the right."""
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
-    return made
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(head.removeprefix(">"), justify="right" if head.startswith(">") else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
 
 
 class Lines(logging.Handler):
@@ -62,9 +53,7 @@ class Lines(logging.Handler):
 
 @contextmanager
 def watching() -> Iterator[Report]:
-    """Show stages as they end and, on a terminal, a bar for each; keep other libraries quiet meanwhile."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    """Show stages as they end and, on a terminal, a bar for each; other libraries' warnings stay hidden meanwhile."""
     screen = console(stderr=True)
     lines, logger = Lines(screen), logging.getLogger("expertune")
     level, propagated = logger.level, logger.propagate

@@ -1,7 +1,8 @@
-"""What the processor or GPU computes in natively. Decides nothing: whoever may compute in less precision asks here."""
+"""Set up the process a model works in, and tell what its processor or GPU computes in natively."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,3 +34,17 @@ def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return not _BFLOAT16.isdisjoint(found)
+
+
+def use_machine(threads: int, *, offline: bool) -> None:
+    """Set this process's threads (0: all cores) and the libraries' offline switch, before the first model is loaded.
+
+    For processes of our own: a command, or a worker that a run starts. A library call must not set the environment.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,56 +1,34 @@
-"""The open questions, each as one command: `expertune study NAME CONFIG`. One file a study, all over one store.
-
-A study asks one question, looks first at what costs seconds, tunes where that tells something, and answers with a
-table, figures with intervals and plain sentences. It knows no other study; what they share is in `lab` and `result`.
-"""
+"""`expertune study`: answer one question about the method on your data."""
 
 from __future__ import annotations
 
-import importlib
-import time
-from pathlib import Path
+from typing import Annotated
 
-from expertune.commands.study.result import Study, write
-from expertune.config import Config
-from expertune.errors import ConfigError
-from expertune.records import Report, ignore_progress
+import typer
 
-STUDIES = ("agreement", "experts", "sizes", "balance", "geometry", "labels", "generators")
+from expertune.commands import machine, options, terminal
 
 
-def run(name: str, config: Config, *, seeds: int = 0, report: Report = ignore_progress) -> tuple[Study, Path]:
-    """Run one study and write `study-NAME.json` into the output folder; what was finished before is reused.
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="agreement, experts, sizes, balance, geometry, labels or generators."),
+    ],
+    config: options.ConfigFile = None,
+    data: options.Data = None,
+    general: options.General = None,
+    out: options.Out = None,
+    store: options.StoreFolder = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Repeats of a tuning; 0: the study's own.")] = 0,
+    assignments: options.Set = None,
+) -> None:
+    """Answer one open question about the method on your data, with figures; may take long and goes on where it was."""
+    from expertune.commands.study import studies
 
-    Args:
-        name: One of `STUDIES`.
-        config: Of the run that is studied.
-        seeds: How often each tuning is repeated; 0: as the study does by itself.
-        report: Told of progress.
-
-    Raises:
-        ConfigError: there is no such study.
-        ExpertuneError: whatever a run of the config would raise.
-    """
-    from expertune.commands.study.lab import Lab
-
-    if name not in STUDIES:
-        hint = f"Studies are: {', '.join(STUDIES)}."
-        raise ConfigError([f"there is no study '{name}'"], place="expertune study", hint=hint)
-    started = time.perf_counter()
-    lab = Lab(config, report, seeds=seeds)
-    found: Study = importlib.import_module(f"expertune.commands.study.{name}").study(lab)
-    path = config.run.out / f"study-{name}.json"
-    settings = {
-        "label": config.label.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
-        "questions": len(lab.questions.items),
-        "documents": len(lab.dataset.documents),
-    }
-    write(
-        found,
-        path,
-        dataset=lab.dataset.name,
-        settings=settings,
-        seconds=time.perf_counter() - started,
-    )
-    return found, path
+    settings = options.read_config(config, assignments, data=data, general=general, out=out, store=store)
+    machine.prepare_machine(settings)
+    with terminal.watching() as report:
+        study, path = studies.run(name, settings, seeds=seeds, report=report)
+    heads = [f">{column}" if index else column for index, column in enumerate(study.columns)]
+    terminal.show_table(heads, [["" if cell is None else str(cell) for cell in row] for row in study.rows])
+    typer.echo("\n".join([study.question, *study.answers, f"figures: {path}"]))

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from expertune.commands.trying import SHOWN, SideBySide
+from expertune.commands.try_page.side_by_side import SHOWN, SideBySide
 from expertune.errors import ConfigError
 from expertune.report.page import asset, environment, policy_hash
 
@@ -44,7 +44,7 @@ class PageServer(ThreadingHTTPServer):
             raise ConfigError([f"port {port} cannot be had ({error})"], place="--port", hint=hint) from None
         self.models = models
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
-        self.style = asset("expertune.report", "report.css") + asset("expertune.commands.trying", "try.css")
+        self.style = asset("expertune.report", "report.css") + asset("expertune.commands.try_page", "try.css")
         self.headers = {
             "Content-Security-Policy": (
                 f"default-src 'none'; style-src {policy_hash(self.style)}; form-action 'self'; "
@@ -70,7 +70,7 @@ class PageServer(ThreadingHTTPServer):
         with self._asking:  # Two forward passes at once are slower than one after the other.
             answers = self.models.ask(question) if question else None
         return (
-            environment("expertune.commands.trying")
+            environment("expertune.commands.try_page")
             .get_template("try.html.j2")
             .render(
                 question=question,

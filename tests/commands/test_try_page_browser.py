@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_report_browser import CHROMIUM, browser  # noqa: F401 - a fixture
-from test_trying import DOCUMENTS, HOSTILE, ByLetter
 
-from expertune.commands.trying import SideBySide
-from expertune.commands.trying.server import PageServer
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+from expertune.commands.try_page.server import PageServer
+from expertune.commands.try_page.side_by_side import SideBySide
+from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,7 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Any, url: str) -> Iterator[Any]:  # noqa: F811
+def page(browser: Any, url: str) -> Iterator[Any]:
     """The opened page; whatever it complains about, pops up or asks for elsewhere fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     complaints: list[str] = []

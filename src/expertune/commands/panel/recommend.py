@@ -1,7 +1,7 @@
-"""Recommend a panel: try every expert in reach on the user's own known pairs, and keep those worth their time.
+"""Recommend a panel: try every expert in reach on the labelled questions, and keep those worth their time.
 
-What counts is how likely the experts together make the known answers, on pairs their weights were not fitted to. So
-a near-duplicate of an expert that is already in adds nothing and stays out. Trains nothing and writes nothing.
+An expert is worth its time if the answers that are known get likelier with it on the panel, for questions the weights
+were not fitted to; one that repeats another adds nothing, however good it is alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from expertune.models import registry
 from expertune.models.cache import MemoryCache
 from expertune.models.contract import Expert
 from expertune.pipeline.costs import MOST_CHARACTERS, QUESTION_CHARACTERS, estimate
-from expertune.records import Dataset, FloatArray, Questions, Report, Scores, ignore_progress
+from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Report, Scores, ignore_progress
 from expertune.score.agreement import agreement
 from expertune.score.stage import load_experts, score
 
-FEWEST_PAIRS = 8
-"""Known pairs below which nothing can be told apart."""
+FEWEST_QUESTIONS = 8
+"""Labelled questions below which experts cannot be told apart."""
 
 LEAST_GAIN = 0.01
 """Nats of likelihood a question that an expert must add to be worth its time; below it lies noise."""
@@ -36,11 +36,11 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One expert on the known pairs.
+class RatedExpert:
+    """One expert on the labelled questions.
 
     `ndcg` is its nDCG@10 in [0, 1] alone, `seconds` what the configured run would take it, `nearest` the expert whose
-    rankings are most like its own and `likeness` their mean Spearman correlation in [-1, 1]. `verdict` says in words
+    rankings are most like its own and `likeness` their mean Spearman correlation in [-1, 1]. `decision` says in words
     whether it is on the panel.
     """
 
@@ -51,21 +51,21 @@ class Tried:
     nearest: str
     likeness: float
     chosen: bool
-    verdict: str
+    decision: str
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """Every expert that was tried, the chosen ones first, and the names that could not be (with the reason)."""
 
-    tried: tuple[Tried, ...]
+    experts: tuple[RatedExpert, ...]
     out_of_reach: tuple[tuple[str, str], ...]
-    pairs: int
+    questions: int
 
     @property
     def toml(self) -> str:
         """The lines to put into a config."""
-        lines = "".join(f"    {_inline(item.spec)},\n" for item in self.tried if item.chosen)
+        lines = "".join(f"    {_inline(item.spec)},\n" for item in self.experts if item.chosen)
         return f"[score]\nexperts = [\n{lines}]\n"
 
 
@@ -76,18 +76,18 @@ def recommend(
 
     Args:
         config: Its own experts are tried, and the catalogue's; its size of a run decides what an expert takes.
-        dataset: The known pairs and all answers.
+        dataset: The labelled questions and all answers.
         most_seconds: For scoring the whole run.
         report: Told of the experts.
 
     Raises:
-        DataError: there are too few known pairs.
+        DataError: there are too few labelled questions.
     """
-    if len(dataset.questions) < FEWEST_PAIRS:
+    if len(dataset.questions) < FEWEST_QUESTIONS:
         raise DataError(
-            f"{len(dataset.questions)} known pairs of question and answer cannot tell experts apart",
+            f"{len(dataset.questions)} labelled questions cannot tell experts apart",
             place=dataset.name,
-            hint=f"Give at least {FEWEST_PAIRS}, or keep the default panel.",
+            hint=f"Give at least {FEWEST_QUESTIONS}, or keep the default panel.",
         )
     specs, experts, out_of_reach = _in_reach(config)
     questions = Questions(dataset.questions)
@@ -96,10 +96,10 @@ def recommend(
     growth = _growth(config, dataset)
     seconds = [start + growth * took for start, took in zip(starting, scores.seconds, strict=True)]
     hard = share_equal_texts(questions.hard_labels(dataset.documents), dataset)
-    choice = choose(scores, hard, seconds, most_seconds=most_seconds, shrinkage=config.label.shrinkage)
-    found = [_tried(index, specs[index], scores, seconds, choice) for index in range(len(experts))]
-    found.sort(key=lambda item: (not item.chosen, choice.order.get(item.name, 0), -item.ndcg))
-    return Recommendation(tuple(found), out_of_reach, len(dataset.questions))
+    choice = choose(scores, hard, seconds, most_seconds=most_seconds)
+    rated = [_rated(index, specs[index], scores, seconds, choice) for index in range(len(experts))]
+    rated.sort(key=lambda item: (not item.chosen, choice.order.get(item.name, 0), -item.ndcg))
+    return Recommendation(tuple(rated), out_of_reach, len(dataset.questions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,61 +109,59 @@ class Choice:
     order: dict[str, int]
     qualities: tuple[float, ...]
     gains: tuple[float, ...]
-    fits: tuple[bool, ...]
     likeness: NDArray[np.float64]
 
 
-def choose(
-    scores: Scores, hard: FloatArray, seconds: Sequence[float], *, most_seconds: float, shrinkage: float
-) -> Choice:
+def choose(scores: Scores, hard: FloatArray, seconds: Sequence[float], *, most_seconds: float) -> Choice:
     """Add the expert that helps most, as long as one helps and fits into the time that is left.
 
     Args:
-        scores: `[N, D, K]` of the known questions.
+        scores: `[N, D, K]` of the labelled questions.
         hard: `[N, D]` in {0, 1}.
         seconds: What each expert takes, `K` of them.
         most_seconds: What all chosen ones may take together.
-        shrinkage: Pull of the weights towards uniform, as in the labels.
     """
-    count = len(scores.experts)
     calibrated = calibrate(scores.values, hard, np.ones(len(hard), dtype=bool), method="zscore")
     folds = _folds(hard)
-    alone = tuple(item.ndcg for item in weigh(scores.experts, calibrated, hard, shrinkage=shrinkage)[0])
     chosen: list[int] = []
-    reached, left = -float(np.log(hard.shape[1])), most_seconds
+    reached, seconds_left = -float(np.log(hard.shape[1])), most_seconds
     while True:
-        rest = [index for index in range(count) if index not in chosen]
         gains = {
-            index: likelihood(calibrated[:, :, [*chosen, index]], hard, folds, shrinkage=shrinkage) - reached
-            for index in rest
+            index: likelihood(calibrated[:, :, [*chosen, index]], hard, folds) - reached
+            for index in range(len(scores.experts))
+            if index not in chosen
         }
-        useful = [index for index in rest if gains[index] > LEAST_GAIN and seconds[index] <= left]
+        useful = [index for index, gain in gains.items() if gain > LEAST_GAIN and seconds[index] <= seconds_left]
         if not useful:
             break
         best = max(useful, key=gains.__getitem__)
         chosen.append(best)
         reached += gains[best]
-        left -= seconds[best]
+        seconds_left -= seconds[best]
     return Choice(
         order={scores.experts[index]: place for place, index in enumerate(chosen)},
-        qualities=alone,
-        gains=tuple(gains.get(index, float("nan")) for index in range(count)),
-        fits=tuple(seconds[index] <= left for index in range(count)),
+        qualities=tuple(item.ndcg for item in _weigh(scores.experts, calibrated, hard)[0]),
+        gains=tuple(gains.get(index, float("nan")) for index in range(len(scores.experts))),
         likeness=agreement(scores).spearman,
     )
 
 
-def likelihood(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64], *, shrinkage: float) -> float:
+def likelihood(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64]) -> float:
     """Return the mean log-likelihood (nats, at most 0) of the known answers under weights fitted to the other folds."""
     names = tuple(str(index) for index in range(calibrated.shape[2]))
     logs = np.zeros(len(hard))
     for fold in np.unique(folds):
         held = folds == fold
-        panel, sharpness = weigh(names, calibrated[~held], hard[~held], shrinkage=shrinkage)
+        panel, sharpness = _weigh(names, calibrated[~held], hard[~held])
         weights = np.array([item.weight for item in panel]) * sharpness
         log_p = special.log_softmax(np.nan_to_num(calibrated[held]) @ weights, axis=1)
         logs[held] = special.logsumexp(np.where(hard[held] > 0, log_p, -np.inf), axis=1)
     return float(logs.mean())
+
+
+def _weigh(names: tuple[str, ...], calibrated: FloatArray, hard: FloatArray) -> tuple[tuple[ExpertQuality, ...], float]:
+    """Weigh experts as the labels of a run do."""
+    return weigh(names, calibrated, hard, shrinkage=0.1)
 
 
 def _folds(hard: FloatArray) -> NDArray[np.int64]:
@@ -176,27 +174,28 @@ def _folds(hard: FloatArray) -> NDArray[np.int64]:
 
 def _in_reach(config: Config) -> tuple[list[PluginSpec], list[Expert], tuple[tuple[str, str], ...]]:
     """Return what can be tried: the config's experts, the catalogue's, and those that need no model."""
-    free = sorted(MODEL_FREE.intersection(registry.names("experts")))
-    catalogued = [PluginSpec(model=entry.name) for entry in models.catalog() if entry.expert]
-    known = {_identity(spec) for spec in config.score.experts}
-    others = [spec for spec in (*catalogued, *(PluginSpec(use=name) for name in free)) if _identity(spec) not in known]
+    model_free = sorted(MODEL_FREE.intersection(registry.names("experts")))
+    others = [PluginSpec(model=entry.name) for entry in models.catalog() if entry.expert]
+    others += [PluginSpec(use=name) for name in model_free]
+    configured = {_identity(spec) for spec in config.score.experts}
     specs: list[PluginSpec] = []
-    lost: list[tuple[str, str]] = []
-    for spec in (*config.score.experts, *others):
+    out_of_reach: list[tuple[str, str]] = []
+    for spec in (*config.score.experts, *(spec for spec in others if _identity(spec) not in configured)):
         try:
             load_experts([spec], offline=config.run.offline)
         except ExpertuneError as error:
-            lost.append((spec.label, str(error).splitlines()[0]))
+            out_of_reach.append((spec.label, str(error).splitlines()[0]))
         else:
             specs.append(spec)
-    return specs, list(load_experts(specs, offline=config.run.offline)), tuple(lost)
+    return specs, list(load_experts(specs, offline=config.run.offline)), tuple(out_of_reach)
 
 
 def _identity(spec: PluginSpec) -> str:
+    """Return what tells two experts apart: a known model's name, however it is spelled, or the whole spec."""
+    if spec.options or (spec.model and models.find(spec.model) is None):
+        return repr(spec)
     entry = models.find(spec.model) if spec.model else None
-    return (
-        entry.name if entry is not None and not spec.options else repr(spec) if spec.model or spec.options else spec.use
-    )
+    return entry.name if entry else spec.use
 
 
 def _starting_seconds(expert: Expert) -> float:
@@ -207,35 +206,34 @@ def _starting_seconds(expert: Expert) -> float:
 
 
 def _growth(config: Config, dataset: Dataset) -> float:
-    """Return how many times the text of the known pairs the configured run has to read."""
+    """Return how many times the text of the labelled questions and the answers the configured run has to read."""
     answers = sum(min(len(document.text), MOST_CHARACTERS) for document in dataset.documents)
-    asked = sum(len(question.text) for question in dataset.questions)
-    written = next(cost.items for cost in estimate(config, dataset, ()) if cost.stage == "augment")
-    return (answers + asked + written * QUESTION_CHARACTERS) / max(1, answers + asked)
+    labelled = sum(len(question.text) for question in dataset.questions)
+    synthetic = next(cost.items for cost in estimate(config, dataset, ()) if cost.stage == "augment")
+    return (answers + labelled + synthetic * QUESTION_CHARACTERS) / max(1, answers + labelled)
 
 
-def _tried(index: int, spec: PluginSpec, scores: Scores, seconds: Sequence[float], choice: Choice) -> Tried:
+def _rated(index: int, spec: PluginSpec, scores: Scores, seconds: Sequence[float], choice: Choice) -> RatedExpert:
     name = scores.experts[index]
     likeness = choice.likeness[index].copy()
     likeness[index] = np.nan
     others = not np.isnan(likeness).all()
     nearest = int(np.nanargmax(likeness)) if others else index
-    chosen = name in choice.order
-    if chosen:
-        verdict = f"take it ({choice.order[name] + 1})"
+    if name in choice.order:
+        decision = f"take it ({choice.order[name] + 1})"
     elif choice.gains[index] > LEAST_GAIN:
-        verdict = "helps, but takes too long"
+        decision = "helps, but takes too long"
     else:
-        verdict = "adds nothing to those taken"
-    return Tried(
+        decision = "adds nothing to those taken"
+    return RatedExpert(
         name=name,
         spec=spec,
         ndcg=choice.qualities[index],
         seconds=seconds[index],
         nearest=scores.experts[nearest] if others else "",
-        likeness=float(likeness[nearest]) if others else float("nan"),
-        chosen=chosen,
-        verdict=verdict,
+        likeness=float(likeness[nearest]),
+        chosen=name in choice.order,
+        decision=decision,
     )
 
 

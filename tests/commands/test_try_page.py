@@ -10,46 +10,22 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from test_export import moved
 
-from expertune.commands.trying import SHOWN, SideBySide, side_by_side
-from expertune.commands.trying.server import LONGEST, PageServer
+from expertune.commands.try_page.server import LONGEST, PageServer
+from expertune.commands.try_page.side_by_side import SHOWN, SideBySide, side_by_side
 from expertune.errors import ConfigError, DataError, ModelUnavailableError
 from expertune.records import Document
 from expertune.report.page import policy_hash
 from expertune.train.trainer import assemble
-
-HOSTILE = "<script>alert(1)</script> & \"quotes\" 'too'"
-DOCUMENTS = tuple(
-    Document(f"d{number}", text)
-    for number, text in enumerate(["you can return it", HOSTILE, "we ship today", *(f"filler {n}" for n in range(20))])
-)
-
-
-class ByLetter:
-    """Put a text where its first letter points to; the tuned one turns every question around."""
-
-    def __init__(self, name: str, *, turn: float = 1.0) -> None:
-        self.name = name
-        self._turn = turn
-
-    def _vectors(self, texts: Sequence[str], turn: float) -> np.ndarray:
-        angles = np.array([turn * ord(text[0]) / 128 for text in texts])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        return self._vectors(texts, self._turn)
-
-    def encode_documents(self, texts: Sequence[str]) -> np.ndarray:
-        return self._vectors(texts, 1.0)
+from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
+from moved_model import moved
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,169 @@
+"""Write a tuned model in the form another program wants, and check that it still ranks the same.
+
+Every form is judged by the rankings it gives on held-out questions, never by the cosine of its vectors with the
+original's: what a user sees is an order. An exact form that ranks otherwise is refused. Knows no training.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from expertune import config, data
+from expertune.commands.export import adapter, graphs, plain
+from expertune.commands.export.agreement import RankAgreement, agreement
+from expertune.commands.export.sides import TunedSides
+from expertune.errors import ConfigError, DataError, ExportError
+from expertune.models import trust
+from expertune.models.cache import MemoryCache
+from expertune.models.contract import EmbeddingExpert
+from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.records import JudgedSet, Report, Role, ignore_progress
+from expertune.report.results import EXPANDED
+
+
+class Form(StrEnum):
+    """What a model can be exported to."""
+
+    QUERY_ENCODER = "query-encoder"
+    ADAPTER = "adapter"
+    ONNX = "onnx"
+    INT8 = "int8"
+    OPENVINO = "openvino"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A written export and how far it ranks as the original does, one row a held-out set."""
+
+    folder: Path
+    form: Form
+    agreements: tuple[RankAgreement, ...]
+    megabytes: float
+
+
+LEAST_OVERLAP = 0.995
+"""Mean overlap of the first ten answers below which an exact form is refused: rounding may swap a neighbour or two."""
+
+_EXACT = frozenset({Form.QUERY_ENCODER, Form.ONNX, Form.OPENVINO})
+_WRITERS: dict[Form, Callable[[TunedSides, Path, int], EmbeddingExpert]] = {
+    Form.QUERY_ENCODER: lambda sides, folder, _: plain.write(sides, folder),
+    Form.ADAPTER: adapter.write,
+    Form.ONNX: lambda sides, folder, _: graphs.write_onnx(sides, folder),
+    Form.INT8: lambda sides, folder, _: graphs.write_int8(sides, folder),
+    Form.OPENVINO: lambda sides, folder, _: graphs.write_openvino(sides, folder),
+}
+
+
+def form(name: str) -> Form:
+    """Return the form with this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return Form(name)
+    except ValueError:
+        raise ConfigError([f"there is no form '{name}'"], place="--to", hint=f"Forms: {', '.join(Form)}.") from None
+
+
+def export(
+    subject: Path,
+    form: Form,
+    out: Path,
+    *,
+    held_out: str = "",
+    rank: int = 32,
+    offline: bool = True,
+    report: Report = ignore_progress,
+) -> Exported:
+    """Write the question side of a tuned model in another form and compare its rankings with the original's.
+
+    Args:
+        subject: A run's folder, or a model's.
+        form: What to write.
+        out: Where to; the folder must not exist, and does not if this fails.
+        held_out: Data to check on; default: that of the run, else the built-in probe.
+        rank: Of the adapter's low-rank differences; other forms have none.
+        offline: Whether hub ids are out of reach.
+        report: Told of the encoding.
+
+    Raises:
+        ExportError: the form cannot be written, or an exact form ranks otherwise than the original.
+        DataError: there is no such folder, or the held-out data cannot be read.
+        ConfigError: a library is missing, or `out` exists.
+    """
+    model = _model_folder(subject)
+    made_by = model.parent / "config.toml"
+    run = config.read(made_by) if made_by.is_file() else None
+    judged = _judged(config.DataSection(path=held_out) if held_out else run.data if run else None, offline=offline)
+    if run and run.data.expand and not held_out:
+        judged = tuple(_indexed(item, model.parent / EXPANDED) for item in judged)
+    if out.exists():
+        raise ConfigError(["there is something at that path already"], place=str(out), hint="Name a new folder.")
+    trust.check(model)
+    sides = TunedSides(model, run.train.base if run else "", offline=offline)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        made = _WRITERS[form](sides, scratch, rank)
+        agreements = _compare(model, made, judged, sides, report)
+        if form in _EXACT:
+            _refuse_changed(form, agreements)
+        size = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file()) / 1e6
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Exported(out, form, agreements, size)
+
+
+def _model_folder(subject: Path) -> Path:
+    for folder in (subject / "model", subject):
+        if (folder / "modules.json").is_file():
+            return folder.resolve()
+    raise DataError(
+        "holds no sentence-transformers model",
+        place=str(subject),
+        hint="Name a run's folder (such as runs/shop) or a model's (runs/shop/model).",
+    )
+
+
+def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[JudgedSet, ...]:
+    if section is None:
+        return (data.load_probe(),)
+    sets = data.load_judged(section, offline=offline)
+    return tuple(judged for judged in sets if judged.role is Role.DOMAIN) or sets
+
+
+def _indexed(judged: JudgedSet, texts: Path) -> JudgedSet:
+    """Return a judged set of the domain with the documents as the run indexed them, a general one as it is."""
+    if judged.role is not Role.DOMAIN:
+        return judged
+    indexed = {document.id: document for document in data.load_corpus(texts)}
+    return replace(judged, documents=tuple(indexed.get(document.id, document) for document in judged.documents))
+
+
+def _compare(
+    model: Path, made: EmbeddingExpert, judged: tuple[JudgedSet, ...], sides: TunedSides, report: Report
+) -> tuple[RankAgreement, ...]:
+    original, cache = embedding_expert(str(model)), MemoryCache()
+    documents = original if sides.separate else made
+    before = CachedEncoder("original", queries=original, documents=original, cache=cache, report=report)
+    after = CachedEncoder("exported", queries=made, documents=documents, cache=cache, report=report)
+    return tuple(agreement(before, after, item) for item in judged)
+
+
+def _refuse_changed(form: Form, agreements: tuple[RankAgreement, ...]) -> None:
+    for found in agreements:
+        if found.top10 < LEAST_OVERLAP:
+            raise ExportError(
+                f"the export ranks otherwise than the model: of the first ten answers on {found.name} only "
+                f"{found.top10:.1%} are the same",
+                place=form,
+                hint="Nothing was written. Please report this with the model's name: it is a fault of the conversion.",
+            )

@@ -1,0 +1,115 @@
+"""`expertune run` and its stages: from questions and answers to a tuned model and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from expertune.commands import machine, options, terminal
+
+if TYPE_CHECKING:
+    from expertune.config import Config
+    from expertune.records import Evaluation
+
+STAGES = {
+    "load": "Read and check the data, then stop.",
+    "augment": "Go up to the training questions, then stop.",
+    "score": "Go up to the experts' scores, then stop.",
+    "label": "Go up to the soft labels, then stop.",
+    "train": "Go up to the tuned model, then stop.",
+    "evaluate": "Go up to the evaluation, then stop.",
+    "run": "Do everything: from questions and answers to a tuned model and a report.",
+}
+
+
+def stage_command(stage: str) -> Callable[..., None]:
+    """Return the command that goes up to a stage; "run" goes up to the report."""
+
+    def command(
+        config: options.ConfigFile = None,
+        data: options.Data = None,
+        general: options.General = None,
+        out: options.Out = None,
+        store: options.StoreFolder = None,
+        mteb: options.Mteb = None,
+        assignments: options.Set = None,
+        offline: options.Offline = False,
+    ) -> None:
+        settings = options.read_config(
+            config, assignments, data=data, general=general, out=out, store=store, mteb=mteb, offline=offline
+        )
+        _execute(settings, "report" if stage == "run" else stage)
+
+    command.__doc__ = STAGES[stage]
+    return command
+
+
+def _execute(config: Config, stage: str) -> None:
+    from expertune.train import distributed
+
+    machine.prepare_machine(config)
+    if not distributed.leads():
+        from expertune.pipeline.run import follow
+
+        follow(config)
+        return
+    with terminal.watching() as report:
+        from expertune.pipeline.run import Run, Stage
+
+        result = Run(config, report).execute(until=Stage(stage))
+    distributed.dismiss()
+    if result.evaluation:
+        show_evaluation(result.evaluation)
+    if stage == "report":
+        typer.echo(f"report: {result.folder / 'report.html'}\nmodel:  {result.folder / 'model'}")
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
+    from expertune.report.formats import interval, points, signed
+
+    typer.echo(evaluation.verdict.why)
+    heads = ("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval")
+    rows = [
+        (
+            f"{row.dataset}/{row.split}",
+            str(row.role),
+            str(row.queries),
+            points(row.base),
+            points(row.tuned),
+            signed(row.difference),
+            interval(row.low, row.high),
+        )
+        for row in evaluation.comparisons
+        if row.metric == "ndcg@10"
+    ]
+    terminal.show_table(heads, rows, title="nDCG@10 x 100")
+    if evaluation.indexing:
+        _show_index(evaluation)
+    for similarity in evaluation.similarities:
+        change = f"{signed(similarity.difference)}, {signed(similarity.low)} to {signed(similarity.high)}"
+        spearman = f"{points(similarity.base)} to {points(similarity.tuned)} ({change})"
+        typer.echo(f"{similarity.dataset}: Spearman x 100 on {similarity.pairs} sentence pairs {spearman}")
+    if evaluation.benchmarks:
+        scores = [
+            (f"{score.task}/{score.split}", score.model, *map(points, (score.main, score.ndcg, score.map)))
+            for score in evaluation.benchmarks
+        ]
+        terminal.show_table(("mteb task", "model", ">main score", ">nDCG@10", ">mAP@10"), scores)
+
+
+def _show_index(evaluation: Evaluation) -> None:
+    """Print what comes from indexing questions + answer, and what from tuning."""
+    from expertune.report.formats import interval, points, signed
+    from expertune.report.rows import index_rows
+
+    heads = ("set", ">base, plain index", ">base", ">tuned", ">by the index", ">by tuning", ">in all", ">interval")
+    rows = []
+    for row in index_rows(evaluation, "ndcg@10"):
+        levels = (row.indexing.base, row.indexing.tuned, row.tuning.tuned)
+        changes = (row.indexing.difference, row.tuning.difference, row.overall.difference)
+        last = interval(row.overall.low, row.overall.high)
+        rows.append((f"{row.indexing.dataset}/{row.indexing.split}", *map(points, levels), *map(signed, changes), last))
+    terminal.show_table(heads, rows, title="nDCG@10 x 100 by index")
