@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from expertune.config import EvaluateSection, from_mapping
+from expertune.config import from_mapping
 from expertune.data.expansion import Expansion
-from expertune.evaluate.stage import METRIC, Remembering, compare, measure
+from expertune.evaluate.stage import Remembering, compare, measure
 from expertune.models.encoders import CachedEncoder, embedding_expert
 from expertune.pipeline.run import Run, Stage
-from expertune.records import Role
+from expertune.records import METRIC, Role
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -73,7 +73,7 @@ def measured(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
         for most in given.most:
             own = Expansion.of(found.dataset.questions, most)
             expanded = measure(encoder, own.judged(judged), "expanded")
-            (row,) = (row for row in compare(plain, expanded, EvaluateSection()) if row.metric == METRIC)
+            (row,) = (row for row in compare(plain, expanded) if row.metric == METRIC)
             figures = {"plain": row.base, "expanded": row.tuned, "difference": row.difference}
             figures |= {"low": row.low, "high": row.high}
             yield {

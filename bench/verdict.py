@@ -33,15 +33,15 @@ from transformers.utils import logging
 
 from expertune import data, models
 from expertune.config import DataSection, EvaluateSection, LabelSection, PluginSpec, SelectSection, TrainSection
+from expertune.evaluate import verdict as rule
 from expertune.evaluate.ranking import Encoder
-from expertune.evaluate.stage import METRICS, compare, measure
+from expertune.evaluate.stage import compare, measure
 from expertune.evaluate.statistics import bootstrap_interval
-from expertune.evaluate.verdict import verdict
 from expertune.label import stage
 from expertune.models.encoders import CachedEncoder, TrialEncoder, embedding_expert
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import Store, fingerprint
-from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores, ignore_progress
+from expertune.records import METRIC, METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores, ignore_progress
 from expertune.score.stage import load_experts, score
 from expertune.train import trainer
 from expertune.train.tuning import VERSION as CHOICE
@@ -60,7 +60,7 @@ MOST_QUERIES = 1600
 """Test questions used of one domain: half of them are hidden, and 800 tell a mean to about a point."""
 SIZES = (20, 50, 100, 200, 300)
 FORCED = (0.25, 1.0)
-METRIC = "ndcg@10"
+TOLERANCE = EvaluateSection().general_tolerance
 BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
 DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection, SelectSection)]
 """What models are made by: those of other defaults are other models."""
@@ -240,13 +240,11 @@ def difference(base: Measurement, tuned: Measurement) -> dict[str, float]:
     return {"difference": round(found.mean, 5), "low": round(found.low, 5), "high": round(found.high, 5)}
 
 
-def judge(
-    base: Sequence[Measurement], tuned: Sequence[Measurement], rows: Sequence[int], section: EvaluateSection
-) -> dict[str, Any]:
+def judge(base: Sequence[Measurement], tuned: Sequence[Measurement], rows: Sequence[int]) -> dict[str, Any]:
     """Give the library's verdict from some questions of the domain (first set) and the general probe (second)."""
     pairs = [(part(base[0], rows), part(tuned[0], rows)), (base[1], tuned[1])]
-    comparisons = [item for pair in pairs for item in compare(*pair, section)]
-    said = verdict(comparisons, [item for pair in pairs for item in pair], [], section)
+    comparisons = [item for pair in pairs for item in compare(*pair)]
+    said = rule.verdict(comparisons, [item for pair in pairs for item in pair], [], tolerance=TOLERANCE)
     own = next(item for item in comparisons if item.metric == METRIC)
     return {
         "difference": round(own.difference, 5),
@@ -262,7 +260,6 @@ def runs(
     tuning: Tuning,
     base: Sequence[Measurement],
     tuned: Sequence[Measurement],
-    section: EvaluateSection,
     *,
     draws: int,
     done: Set[str] = frozenset(),
@@ -274,7 +271,6 @@ def runs(
         tuning: How it was made.
         base: Of the base: the domain, the probe, then general ones that the verdict never sees.
         tuned: The same of the model.
-        section: What the verdict goes by.
         draws: Test sets of each size.
         done: Keys of finished runs.
     """
@@ -301,7 +297,7 @@ def runs(
                 "target": target,
                 "size": size,
                 "truth": truth,
-                "said": judge(base, tuned, rows, section),
+                "said": judge(base, tuned, rows),
             }
 
 
@@ -355,7 +351,7 @@ def kept_base(line: dict[str, Any]) -> bool:
 
 def forgot(line: dict[str, Any]) -> bool:
     """Whether general ability, on sets that the verdict never sees, fell by more than the tolerance."""
-    return bool(line["truth"]["general"] < -EvaluateSection().general_tolerance)
+    return bool(line["truth"]["general"] < -TOLERANCE)
 
 
 def visible(line: dict[str, Any]) -> bool:
@@ -409,7 +405,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="questions a step")
     parser.add_argument("--draws", type=int, default=5, help="test sets of each size for each model")
     parser.add_argument(
-        "--ship-confidence", type=float, default=EvaluateSection().ship_confidence, help="of the interval that ships"
+        "--ship-confidence", type=float, default=rule.DECISION_CONFIDENCE, help="of the interval that ships"
     )
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
@@ -420,7 +416,7 @@ def main() -> None:
     sets = {domain: bench.judged(domain) for domain in DOMAINS}
     general = bench.general()
     base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
-    section = EvaluateSection(ship_confidence=given.ship_confidence)
+    usual, rule.DECISION_CONFIDENCE = rule.DECISION_CONFIDENCE, given.ship_confidence
     made = fingerprint(CHOICE, DEFAULTS)[:8]
     file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.ship_confidence:g}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
@@ -432,7 +428,7 @@ def main() -> None:
                 own = [tuned[place], *tuned[len(tuning.tested) :]]
                 with file.open("a", encoding="utf-8") as log:
                     before = [base[item.dataset] for item in own]
-                    for line in runs(model, tuning, before, own, section, draws=given.draws, done=done):
+                    for line in runs(model, tuning, before, own, draws=given.draws, done=done):
                         lines.append(line)
                         log.write(json.dumps(line) + "\n")
         seconds = f"{time.perf_counter() - started:.0f} s ({time.process_time():.0f} s of the processor)"
@@ -443,7 +439,7 @@ def main() -> None:
         names = ("steps", "batch_size", "draws", "ship_confidence")
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
         kept = {"machine": machine(), "settings": settings, **found}
-        suffix = "" if section == EvaluateSection() else f"-{given.ship_confidence:g}"
+        suffix = "" if given.ship_confidence == usual else f"-{given.ship_confidence:g}"
         target = HERE / "results" / f"verdict{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

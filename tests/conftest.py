@@ -66,6 +66,17 @@ def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     return folder / "model"
 
 
+@pytest.fixture(scope="module")
+def few_resamples() -> Iterator[None]:
+    """Draw few resamples in the tests of a module, where their number is not what is tested."""
+    from expertune.evaluate import statistics, sts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 1000)
+        patch.setattr(sts, "RESAMPLES", 200)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny SentenceTransformer; treat it as read-only."""

@@ -69,7 +69,6 @@ QUICK = {
     "train.steps": "2",
     "train.batch_size": "8",
     "select.refit": "false",
-    "evaluate.resamples": "200",
 }
 """Laid over the pages' own settings, so that a test takes seconds."""
 

@@ -143,7 +143,6 @@ def test_its_code_path_runs_on_a_small_xlm_roberta(tmp_path, monkeypatch):
         "train.steps": "2",
         "train.batch_size": "8",
         "select.refit": "false",
-        "evaluate.resamples": "200",
         "evaluate.mteb": "[]",
     }
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]

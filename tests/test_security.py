@@ -85,7 +85,6 @@ def _run(folder: Path, answers: list[str], model: Path, patch: pytest.MonkeyPatc
             # In float32 whatever the processor has: items are compared to the fifth digit.
             "score": {"experts": [{"model": str(model), "options": {"precision": "fp32"}}]},
             "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
-            "evaluate": {"resamples": 100},
         }
     )
     lines: list[str] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contenders.task import Outcome, Settings, Task, best_of
-from expertune.evaluate.stage import Encoder
+from expertune.evaluate.ranking import Encoder
 from expertune.models.embed import unit_rows
 from expertune.records import FloatArray
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.config import Config
-from expertune.evaluate.stage import Encoder, measure
+from expertune.evaluate.ranking import Encoder
+from expertune.evaluate.stage import measure
 from expertune.models import ModelSource
 from expertune.models.encoders import CachedEncoder
 from expertune.records import Dataset, FloatArray, Questions, Scores

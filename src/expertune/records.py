@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+METRIC = "ndcg@10"
+"""The one metric that decides; choosing among several after the fact would be choosing the answer."""
+
+METRICS = {METRIC: "nDCG@10", "map@10": "mAP@10", "mrr@10": "MRR@10", "recall@10": "recall@10"}
+"""What is measured on every held-out set, and how it is written for people."""
+
 
 class Role(StrEnum):
     """What a judged set is for: the user's own domain, or a check on general ability."""
@@ -339,8 +345,8 @@ class PanelDiagnostics:
     """What speaks for or against the labels before anything is tuned on them; NaN where it cannot be told.
 
     `agreement` in [-1, 1] is the mean rank correlation of two experts over the documents of a question. `base` and
-    `best` are nDCG@10 in [0, 1] over the user's own questions, of the base model and of the best expert. `untraced` in
-    [0, 1] is the share of generated questions whose answer no expert ranks among its first `top`.
+    `best` are nDCG@10 in [0, 1] over the labelled questions, of the base model and of the best expert. `untraced` in
+    [0, 1] is the share of synthetic questions whose answer no expert ranks among its first `top`.
     """
 
     agreement: float
@@ -459,6 +465,11 @@ class Comparison:
     level: float = 0.05
 
     @property
+    def name(self) -> str:
+        """`dataset/split`, as tables print it."""
+        return f"{self.dataset}/{self.split}"
+
+    @property
     def outcome(self) -> str:
         """Say "better", "worse" or "no evidence": the interval leaves out zero, and p holds among many sets."""
         if self.adjusted > self.level:
@@ -470,13 +481,28 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer a user came for. `domain` and `general` are better / no evidence / worse."""
+    """The answer a user came for. `domain` and `general` are better / no evidence / worse.
+
+    `why` gives the reason for the decision, `diagnostics` the known signs of a failed tuning, all in plain sentences.
+    """
 
     domain: str
     general: str
     ship: bool
     why: str
     diagnostics: tuple[str, ...] = ()
+
+    @property
+    def decision(self) -> str:
+        """Say what to do in a few words.
+
+        "Ship it" where a gain was shown and "Likely better" where one is only likely; "Keep the base" or, where nothing
+        was shown, "No difference shown" where it does not ship.
+        """
+        if self.ship:
+            return "Ship it" if self.domain == "better" else "Likely better"
+        shown = self.domain != "no evidence" or self.general == "worse"
+        return "Keep the base" if shown else "No difference shown"
 
 
 @dataclass(frozen=True, slots=True)

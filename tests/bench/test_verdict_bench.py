@@ -11,10 +11,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from expertune.config import EvaluateSection
 from expertune.records import Dataset, Document, Measurement, Question, Role, Scores
 
-SECTION = EvaluateSection(resamples=500)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 BENCH = Path(__file__).parents[2] / "bench" / "verdict.py"
 
 
@@ -59,7 +58,7 @@ def test_the_halves_are_disjoint_and_whole(bench: ModuleType):
 def test_each_line_says_what_is_true_and_what_was_said(bench: ModuleType, gain: float, shipped: bool):
     tuning = bench.Tuning("shop", "honest", 0, ("shop",))
     base, tuned = model(gain, general=-0.03)
-    lines = list(bench.runs("factor 1", tuning, base, tuned, SECTION, draws=2))
+    lines = list(bench.runs("factor 1", tuning, base, tuned, draws=2))
     assert len(lines) == 2 * len(bench.SIZES)
     assert json.loads(json.dumps(lines)) == lines
     assert {line["said"]["ship"] for line in lines} == {shipped}
@@ -69,7 +68,7 @@ def test_each_line_says_what_is_true_and_what_was_said(bench: ModuleType, gain: 
         assert bench.worse(line) is (gain < 0)
         assert bench.helped(line) is (gain > 0)
     assert len({line["key"] for line in lines}) == len(lines)
-    again = bench.runs("factor 1", tuning, base, tuned, SECTION, draws=2, done={line["key"] for line in lines[1:]})
+    again = bench.runs("factor 1", tuning, base, tuned, draws=2, done={line["key"] for line in lines[1:]})
     assert [line["key"] for line in again] == [lines[0]["key"]]
 
 
@@ -80,8 +79,8 @@ def test_test_sets_never_hold_a_hidden_question(bench: ModuleType):
     values[hidden] = 1.0  # As if the model knew every hidden question; what is said must not notice.
     knowing = [measured("shop", Role.DOMAIN, "tuned", values), *tuned[1:]]
     tuning = bench.Tuning("shop", "few", 1, ("shop",))
-    plain = [line["said"] for line in bench.runs("x", tuning, base, tuned, SECTION, draws=1)]
-    other = list(bench.runs("x", tuning, base, knowing, SECTION, draws=1))
+    plain = [line["said"] for line in bench.runs("x", tuning, base, tuned, draws=1)]
+    other = list(bench.runs("x", tuning, base, knowing, draws=1))
     assert [line["said"] for line in other] == plain
     assert other[0]["truth"]["difference"] > 0.4
 

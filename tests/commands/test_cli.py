@@ -58,7 +58,6 @@ def wanted(shop: Path, general: Path, tiny_model: Path, tmp_path: Path) -> list[
         "train.base": json.dumps(str(tiny_model)),
         "train.steps": "4",
         "train.batch_size": "8",
-        "evaluate.resamples": "200",
     }
     options = ["--data", str(shop), "--general", str(general), "--out", str(tmp_path / "out")]
     for key, value in assignments.items():

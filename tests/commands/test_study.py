@@ -62,7 +62,6 @@ def config(tmp_path_factory, tiny_model):
                 "experts": ["bm25", "ngrams", "latent", str(tiny_model), {"use": "bm25", "options": {"k1": 2.0}}]
             },
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 8},
-            "evaluate": {"resamples": 100},
         }
     )
 

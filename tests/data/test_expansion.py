@@ -131,7 +131,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[int
         "train.steps": 2,
         "train.batch_size": 8,
         "train.bf16": "off",
-        "evaluate.resamples": 100,
     }
 
     def run(expand: int) -> RunResult:

@@ -225,7 +225,7 @@ def test_a_run_measures_mteb_and_sentence_similarity_once(tmp_path, tiny_model, 
             "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
             "score": {"experts": ["bm25", "ngrams", str(tiny_model)]},
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 8},
-            "evaluate": {"resamples": 100, "mteb": [str(shop)], "sts": [str(sts)]},
+            "evaluate": {"mteb": [str(shop)], "sts": [str(sts)]},
         }
     )
     evaluation = Run(config).execute().evaluation

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from expertune.config import EvaluateSection
 from expertune.errors import DataError
-from expertune.evaluate import stage as module
-from expertune.evaluate.stage import METRICS, Remembering, compare, evaluate, measure, rank, separation
+from expertune.evaluate import separation as module
+from expertune.evaluate.ranking import rank
+from expertune.evaluate.separation import separation
+from expertune.evaluate.stage import Remembering, compare, evaluate, measure
 from expertune.evaluate.statistics import bootstrap_interval, detectable_difference, randomisation_test
-from expertune.records import PLAIN_INDEX, Document, JudgedSet, PanelDiagnostics, Query, Role
+from expertune.records import METRICS, PLAIN_INDEX, Document, JudgedSet, PanelDiagnostics, Query, Role
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-SECTION = EvaluateSection(resamples=500)
+TOLERANCE = 0.01
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 class TableEncoder:
@@ -218,17 +220,17 @@ def test_compare_is_the_statistics_of_the_differences():
     encoder, data = random_set()
     worse, _ = random_set(closeness=0.4)
     base, tuned = measure(worse, data, "base"), measure(encoder, data, "tuned")
-    found = {item.metric: item for item in compare(base, tuned, SECTION)}
+    found = {item.metric: item for item in compare(base, tuned)}
     assert list(found) == list(METRICS)
     item = found["ndcg@10"]
     differences = tuned.values["ndcg@10"] - base.values["ndcg@10"]
-    interval = bootstrap_interval(differences, base.clusters, resamples=500)
+    interval = bootstrap_interval(differences, base.clusters)
     assert (item.difference, item.low, item.high) == (interval.mean, interval.low, interval.high)
     assert item.difference == pytest.approx(item.tuned - item.base)
-    assert item.p == randomisation_test(differences, base.clusters, draws=500)
+    assert item.p == randomisation_test(differences, base.clusters)
     assert item.outcome == "better"
     assert item.queries == 40
-    backwards = {item.metric: item for item in compare(tuned, base, SECTION)}
+    backwards = {item.metric: item for item in compare(tuned, base)}
     assert backwards["ndcg@10"].outcome == "worse"
 
 
@@ -236,11 +238,11 @@ def test_compare_refuses_other_queries():
     encoder, data = random_set()
     other, other_data = random_set(queries=39)
     with pytest.raises(ValueError, match="not the same queries"):
-        compare(measure(encoder, data, "base"), measure(other, other_data, "tuned"), SECTION)
+        compare(measure(encoder, data, "base"), measure(other, other_data, "tuned"))
 
 
 @pytest.fixture(scope="module")
-def evaluation():
+def evaluation(few_resamples):
     sets = [random_set(seed, role=role, split=f"test{seed}")[1] for seed, role in enumerate([*Role])]
     tables = [{}, {}]
     for seed in range(2):
@@ -261,7 +263,7 @@ def evaluation():
     ]
     encoders = {"base": TableEncoder(tables[0]), "tuned": TableEncoder(tables[1])}
     events = []
-    return evaluate(encoders, sets, SECTION, events.append), events, encoders, sets
+    return evaluate(encoders, sets, events.append, tolerance=TOLERANCE), events, encoders, sets
 
 
 def test_evaluate_measures_base_and_tuned_alike(evaluation):
@@ -283,16 +285,15 @@ def test_evaluate_encodes_each_side_once(evaluation):
 
 def test_evaluating_a_model_against_itself_finds_nothing(evaluation):
     _, _, encoders, sets = evaluation
-    result = evaluate({"base": encoders["base"], "tuned": encoders["base"]}, sets, SECTION)
+    result = evaluate({"base": encoders["base"], "tuned": encoders["base"]}, sets, tolerance=TOLERANCE)
     assert {item.outcome for item in result.comparisons} == {"no evidence"}
     assert {item.p for item in result.comparisons} == {1.0}
     assert not result.verdict.ship
 
 
-@pytest.mark.parametrize("change", [{"confidence": 0.9}, {"resamples": 700}, {"seed": 5}])
-def test_every_key_of_the_section_matters(evaluation, change):
+def test_the_seed_matters(evaluation):
     result, _, encoders, sets = evaluation
-    changed = evaluate(encoders, sets, SECTION.model_copy(update=change))
+    changed = evaluate(encoders, sets, tolerance=TOLERANCE, seed=5)
     assert [item.low for item in changed.comparisons] != [item.low for item in result.comparisons]
     assert changed.measurements[0].mean("ndcg@10") == result.measurements[0].mean("ndcg@10")
 
@@ -307,7 +308,7 @@ def test_the_base_on_plain_answers_is_measured_beside_both_models(evaluation):
     moved = (*domain.documents[1:], domain.documents[0])
     pairs = zip(domain.documents, moved, strict=True)
     plain = replace(domain, documents=tuple(replace(item, text=other.text) for item, other in pairs))
-    found = evaluate(encoders, sets, SECTION, plain=[plain])
+    found = evaluate(encoders, sets, tolerance=TOLERANCE, plain=[plain])
     assert found.models == ("base", "tuned", PLAIN_INDEX)
     assert found.comparisons == result.comparisons
     assert found.verdict == result.verdict
@@ -327,7 +328,7 @@ def test_an_index_that_finds_less_is_a_sign_of_failure(evaluation):
     moved = (*domain.documents[1:], domain.documents[0])
     pairs = zip(domain.documents, moved, strict=True)
     expanded = replace(domain, documents=tuple(replace(item, text=other.text) for item, other in pairs))
-    found = evaluate(encoders, [expanded, *sets[1:]], SECTION, plain=[domain])
+    found = evaluate(encoders, [expanded, *sets[1:]], tolerance=TOLERANCE, plain=[domain])
     (sign,) = [text for text in found.verdict.diagnostics if "question + answer" in text]
     assert f"costs {domain.name} {-100 * found.indexing[0].difference:.1f} points before any tuning" in sign
 
@@ -415,15 +416,14 @@ def _both(encoder, data, seed):
         return False
 
 
-def test_evaluating_tells_every_step_and_passes_seed_and_evidence_on(evaluation, monkeypatch):
+def test_evaluating_tells_every_step_and_passes_seed_and_diagnostics_on(evaluation, monkeypatch):
     _, events, encoders, sets = evaluation
     assert [(event.stage, event.detail) for event in events] == [
         ("evaluate", f"{model} on {data.name}") for model in ("base", "tuned") for data in sets
     ]
     monkeypatch.setattr(module, "MOST_PAIRS", 4000)
-    section = SECTION.model_copy(update={"seed": 11})
-    evidence = PanelDiagnostics(0.0, 0.5, 0.4, "weak", 0.0, 10)
-    found = evaluate(encoders, sets, section, panel=evidence)
+    panel = PanelDiagnostics(0.0, 0.5, 0.4, "weak", 0.0, 10)
+    found = evaluate(encoders, sets, tolerance=TOLERANCE, seed=11, panel=panel)
     assert found.separations[0] == separation(encoders["base"], sets[0], "base", seed=11)
     assert found.separations[0] != separation(encoders["base"], sets[0], "base")
     assert any("The experts disagree" in sentence for sentence in found.verdict.diagnostics)
@@ -451,10 +451,9 @@ def test_questions_about_one_answer_stand_or_fall_together_in_every_figure():
             measure(encoder, data, "tuned"),
         )
     )
-    section = EvaluateSection(resamples=300, confidence=0.9, seed=4)
-    found = compare(base, tuned, section)[0]
+    found = compare(base, tuned, seed=4)[0]
     differences = tuned.values[found.metric] - base.values[found.metric]
-    assert found.p == randomisation_test(differences, base.clusters, draws=300, seed=4)
-    assert found.p != randomisation_test(differences, base.query_ids, draws=300, seed=4)
-    assert found.detectable == detectable_difference(differences, base.clusters, alpha=1 - 0.9)
-    assert found.detectable != detectable_difference(differences, base.clusters, alpha=0.05)
+    assert found.p == randomisation_test(differences, base.clusters, seed=4)
+    assert found.p != randomisation_test(differences, base.query_ids, seed=4)
+    assert found.detectable == detectable_difference(differences, base.clusters)
+    assert found.detectable != detectable_difference(differences, base.query_ids)

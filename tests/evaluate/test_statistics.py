@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from expertune.evaluate import statistics
 from expertune.evaluate.statistics import (
     Interval,
-    benjamini_hochberg,
     bootstrap_interval,
     detectable_difference,
     randomisation_test,
@@ -20,6 +20,12 @@ from expertune.evaluate.statistics import (
     standard_error,
     stratified_interval,
 )
+
+
+@pytest.fixture
+def resamples(monkeypatch):
+    """Return a function that sets how many resamples are drawn."""
+    return lambda count: monkeypatch.setattr(statistics, "RESAMPLES", count)
 
 
 def clustered(generator, clusters, *, mean=0.0, largest=12):
@@ -53,7 +59,8 @@ def test_exact_randomisation_equals_scipy(count):
     assert randomisation_test(differences) == pytest.approx(expected.pvalue, abs=1e-12)
 
 
-def test_drawn_randomisation_agrees_with_scipy_and_with_enumeration():
+def test_drawn_randomisation_agrees_with_scipy_and_with_enumeration(resamples):
+    resamples(20_000)
     differences = np.random.default_rng(1).normal(0.3, 1, 40)
     expected = stats.permutation_test(
         (differences, np.zeros(40)),
@@ -63,34 +70,37 @@ def test_drawn_randomisation_agrees_with_scipy_and_with_enumeration():
         vectorized=True,
         rng=np.random.default_rng(2),
     )
-    assert randomisation_test(differences, draws=20_000) == pytest.approx(expected.pvalue, abs=0.01)
+    assert randomisation_test(differences) == pytest.approx(expected.pvalue, abs=0.01)
     signs = np.array(list(itertools.product([-1, 1], repeat=14)))
     few = np.random.default_rng(3).normal(0.2, 1, 14)
     exact = np.mean(np.abs(signs @ few) >= abs(few.sum()) - 1e-12)
-    assert randomisation_test(few, draws=20_000) == pytest.approx(exact, abs=0.012)
+    assert randomisation_test(few) == pytest.approx(exact, abs=0.012)
 
 
-def test_p_is_never_zero_and_one_without_any_difference():
-    assert randomisation_test([0.5] * 100, draws=999) == pytest.approx(1 / 1000)
+def test_p_is_never_zero_and_one_without_any_difference(resamples):
+    resamples(999)
+    assert randomisation_test([0.5] * 100) == pytest.approx(1 / 1000)
     assert randomisation_test([0.0] * 100) == 1.0
 
 
-def test_p_is_uniform_under_the_null():
+def test_p_is_uniform_under_the_null(resamples):
+    resamples(400)
     generator = np.random.default_rng(5)
-    p_values = [randomisation_test(*clustered(generator, 20), draws=400, seed=n) for n in range(400)]
+    p_values = [randomisation_test(*clustered(generator, 20), seed=n) for n in range(400)]
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
     assert np.mean(np.array(p_values) <= 0.05) < 0.09
 
 
-def test_ignoring_clusters_would_claim_too_much():
+def test_ignoring_clusters_would_claim_too_much(resamples):
     """The reason for clusters: 10 answers with 30 identical questions each are 10 observations."""
+    resamples(200)
     generator = np.random.default_rng(6)
     rejected = {"clustered": 0, "single": 0}
     for run in range(200):
         differences = np.repeat(generator.normal(0, 0.2, 10), 30)
         names = np.repeat(np.arange(10), 30)
-        rejected["clustered"] += randomisation_test(differences, names, draws=200, seed=run) <= 0.05
-        rejected["single"] += randomisation_test(differences, draws=200, seed=run) <= 0.05
+        rejected["clustered"] += randomisation_test(differences, names, seed=run) <= 0.05
+        rejected["single"] += randomisation_test(differences, seed=run) <= 0.05
     assert rejected["clustered"] / 200 < 0.1
     assert rejected["single"] / 200 > 0.5
 
@@ -124,12 +134,13 @@ def test_nothing_can_be_shown_by_one_answer_or_few_that_do_not_vary():
 
 
 @pytest.mark.parametrize(("clusters", "least"), [(3, 0.90), (8, 0.91), (25, 0.92)])
-def test_interval_covers_the_truth_as_often_as_it_says(clusters, least):
+def test_interval_covers_the_truth_as_often_as_it_says(clusters, least, resamples):
+    resamples(800)
     generator = np.random.default_rng(clusters)
     runs, hits, plain = 600, 0, 0
     for run in range(runs):
         differences, names = clustered(generator, clusters, mean=0.03)
-        found = bootstrap_interval(differences, names, resamples=800, seed=run)
+        found = bootstrap_interval(differences, names, seed=run)
         hits += found.low <= 0.03 <= found.high
         if clusters == 8:
             totals = np.array([differences[np.array(names) == name].sum() for name in dict.fromkeys(names)])
@@ -152,14 +163,15 @@ def test_stratified_interval_weighs_sets_alike_and_adds_their_variances():
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.06)
 
 
-def test_resamples_seed_and_confidence_matter():
+def test_resamples_seed_and_confidence_matter(resamples):
     differences, names = clustered(np.random.default_rng(10), 30)
     usual = bootstrap_interval(differences, names)
     assert bootstrap_interval(differences, names) == usual
     assert bootstrap_interval(differences, names, seed=1) != usual
-    assert bootstrap_interval(differences, names, resamples=500) != usual
     narrow = bootstrap_interval(differences, names, confidence=0.8)
     assert usual.low < narrow.low < narrow.high < usual.high
+    resamples(500)
+    assert bootstrap_interval(differences, names) != usual
 
 
 def test_seeds_interval_of_one_seed_is_about_the_cluster_interval():
@@ -194,22 +206,17 @@ def test_seeds_and_questions_of_a_balanced_table_agree_with_their_variance_compo
 
 
 @pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (3, 0.08), (3, 0.01), (5, 0.08), (8, 0.05)])
-def test_seeds_interval_covers_the_truth_as_often_as_it_says(seeds, spread):
+def test_seeds_interval_covers_the_truth_as_often_as_it_says(seeds, spread, resamples):
+    resamples(500)
     generator = np.random.default_rng(seeds)
     names = np.repeat(np.arange(20), 4)
     runs, hits = 300, 0
     for run in range(runs):
         of_answer = generator.normal(0, 0.1, 20)[names]
         table = 0.1 + generator.normal(0, spread, (seeds, 1)) + of_answer + generator.normal(0, 0.2, (seeds, 80))
-        found = seeds_interval(table, names, resamples=500, seed=run)
+        found = seeds_interval(table, names, seed=run)
         hits += found.low <= 0.1 <= found.high
     assert hits / runs > 0.915
-
-
-def test_benjamini_hochberg_by_hand():
-    # p * m / rank, then the running minimum from the largest: 0.01*4/1, 0.04*4/3, 0.03*4/2 -> 0.0533, 0.2*4/4.
-    assert benjamini_hochberg([0.01, 0.04, 0.03, 0.2]) == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.2])
-    assert len(benjamini_hochberg([])) == 0
 
 
 def test_standard_error_by_hand():
@@ -249,13 +256,14 @@ def test_wrong_differences_are_refused(wrong):
         standard_error([0.1, 0.2], ["a"])
 
 
+@pytest.mark.usefixtures("few_resamples")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from("abcdefghij")), min_size=1, max_size=40))
 def test_swapping_the_models_mirrors_everything(pairs):
     differences = np.array([difference for difference, _ in pairs])
     names = [name for _, name in pairs]
-    found = bootstrap_interval(differences, names, resamples=200)
-    mirrored = bootstrap_interval(-differences, names, resamples=200)
+    found = bootstrap_interval(differences, names)
+    mirrored = bootstrap_interval(-differences, names)
     assert -1.0 <= found.low <= found.mean + 1e-9
     assert found.mean - 1e-9 <= found.high <= 1.0
     assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
@@ -264,12 +272,13 @@ def test_swapping_the_models_mirrors_everything(pairs):
     assert randomisation_test(-differences, names) == pytest.approx(p)
 
 
+@pytest.mark.usefixtures("few_resamples")
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(30)))
 def test_the_order_of_questions_does_not_matter(order):
     differences, names = clustered(np.random.default_rng(15), 6, largest=5)
     order = [index for index in order if index < len(names)]
     order += [index for index in range(len(names)) if index not in order]
-    shuffled = bootstrap_interval(differences[order], [names[index] for index in order], resamples=200)
-    usual = bootstrap_interval(differences, names, resamples=200)
+    shuffled = bootstrap_interval(differences[order], [names[index] for index in order])
+    usual = bootstrap_interval(differences, names)
     assert (shuffled.low, shuffled.high) == pytest.approx((usual.low, usual.high))

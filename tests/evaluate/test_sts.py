@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expertune.config import EvaluateSection
 from expertune.data import read_scored_pairs
 from expertune.errors import DataError
+from expertune.evaluate import sts
 from expertune.evaluate.sts import similarity_change, spearman
 from expertune.records import ScoredPairs
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-SECTION = EvaluateSection(resamples=200)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 class AngleEncoder:
@@ -52,7 +52,7 @@ def test_spearman_with_ties_equals_scipy():
 
 
 def test_a_better_model_shows_with_its_interval():
-    found = similarity_change(pairs(), AngleEncoder(None), AngleEncoder(1.0), SECTION)
+    found = similarity_change(pairs(), AngleEncoder(None), AngleEncoder(1.0))
     assert found.tuned == pytest.approx(1.0)
     assert found.difference == pytest.approx(found.tuned - found.base)
     assert 0 < found.low <= found.difference <= found.high
@@ -60,7 +60,7 @@ def test_a_better_model_shows_with_its_interval():
 
 
 def test_equal_models_differ_by_nothing():
-    found = similarity_change(pairs(), AngleEncoder(0.5), AngleEncoder(0.5), SECTION)
+    found = similarity_change(pairs(), AngleEncoder(0.5), AngleEncoder(0.5))
     assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
@@ -118,18 +118,17 @@ def test_the_development_part_of_the_sts_benchmark():
 def test_the_interval_is_the_bootstrap_of_scipys_correlations():
     data, generator = pairs(40), np.random.default_rng(9)
     base, tuned = AngleEncoder(2.0), AngleEncoder(0.9)
-    section = EvaluateSection(resamples=150, confidence=0.8, seed=9)
     people = np.array(data.scores)
     cosines = [
         (encoder.encode_queries(data.left) * encoder.encode_queries(data.right)).sum(axis=1)
         for encoder in (base, tuned)
     ]
     drawn = []
-    for _ in range(150):
+    for _ in range(sts.RESAMPLES):
         rows = generator.integers(0, 40, 40)
         before, after = (stats.spearmanr(values[rows], people[rows]).statistic for values in cosines)
         drawn.append(after - before)
-    found = similarity_change(data, base, tuned, section)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.1, 0.9])), abs=2e-3)
+    found = similarity_change(data, base, tuned, seed=9)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=2e-3)
     assert found.base == pytest.approx(stats.spearmanr(cosines[0], people).statistic, abs=1e-3)
-    assert similarity_change(data, base, tuned, section) == found
+    assert similarity_change(data, base, tuned, seed=9) == found

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expertune.config import EvaluateSection
+from expertune.evaluate import statistics
+from expertune.evaluate import verdict as module
 from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import detectable_from, stratified_interval
-from expertune.evaluate.verdict import METRIC, adjusted, verdict
-from expertune.records import Comparison, Measurement, PanelDiagnostics, Role, Separation
+from expertune.evaluate.verdict import adjusted, verdict
+from expertune.records import METRIC, Comparison, Measurement, PanelDiagnostics, Role, Separation
 
-SECTION = EvaluateSection(resamples=2000)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 def pair(name, role, base, tuned, *, questions_per_answer=1):
@@ -36,10 +37,10 @@ def moved(name, role, difference, *, count=120, spread=0.05, seed=0, **options):
     return pair(name, role, base, base + difference + noise - noise.mean(), **options)
 
 
-def decide(*pairs, separations=(), section=SECTION):
-    comparisons = [item for base, tuned in pairs for item in compare(base, tuned, section)]
+def decide(*pairs, separations=(), tolerance=0.01):
+    comparisons = [item for base, tuned in pairs for item in compare(base, tuned)]
     measurements = [item for both in pairs for item in both]
-    return verdict(comparisons, measurements, separations, section)
+    return verdict(comparisons, measurements, separations, tolerance=tolerance)
 
 
 def separated(auroc=0.9, ks=0.7, model="tuned"):
@@ -50,9 +51,11 @@ def test_a_clear_gain_without_loss_ships_and_says_so_in_points():
     found = decide(moved("shop/test", Role.DOMAIN, 0.087), moved("med/test", Role.GENERAL, -0.002, seed=1, spread=0.03))
     assert (found.domain, found.general, found.ship) == ("better", "no evidence", True)
     base = np.random.default_rng(0).uniform(0.4, 0.6, 120).mean() * 100
-    assert found.why.startswith(f"Domain nDCG@10 rises from {base:.1f} to {base + 8.7:.1f} (+8.7, 95 % interval +7.")
-    assert "120 questions); general falls by 0.2 (-0." in found.why
-    assert found.why.endswith(": ship it.")
+    assert found.why.startswith(
+        f"nDCG@10 in the domain rises from {base:.1f} to {base + 8.7:.1f} points (+8.7, 95 % interval +7."
+    )
+    assert "120 questions); general ability falls by 0.2 points (-0." in found.why
+    assert found.decision == "Ship it"
     assert found.diagnostics == ()
 
 
@@ -62,7 +65,7 @@ def test_no_evidence_names_the_smallest_visible_difference():
     # 2.85 standard errors of about 0.1 / sqrt(50), in points.
     detectable = float(found.why.rsplit(" ", 2)[1])
     assert detectable == pytest.approx(285 * 0.1 / np.sqrt(50), rel=0.2)
-    assert "do not ship it" in found.why
+    assert found.decision == "No difference shown"
     assert "general ability was not measured" in found.why
 
 
@@ -70,20 +73,22 @@ def test_general_sets_too_small_to_show_a_loss_are_not_sold_as_no_harm():
     domain = moved("shop/test", Role.DOMAIN, 0.087)
     few = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1))
     assert (few.general, few.ship) == ("no evidence", True)
-    assert "which does not rule out a loss of more than 1.0: ship it." in few.why
+    assert "which does not rule out a loss of more than 1.0." in few.why
     many = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=400, spread=0.03, seed=1))
     assert (many.general, many.ship) == ("no evidence", True)
     assert "rule out" not in many.why
 
 
-def test_a_likely_gain_ships_and_is_not_called_evidence():
+def test_a_likely_gain_ships_and_is_not_called_shown(monkeypatch):
     # 1.5 standard errors: p is about 0.14, between one in five and one in twenty.
     likely = moved("shop/test", Role.DOMAIN, 0.015, count=100, spread=0.1)
     found = decide(likely)
     assert (found.domain, found.ship) == ("no evidence", True)
-    assert ": ship it. This is no evidence of a change: the smallest difference" in found.why
+    assert found.decision == "Likely better"
+    assert ". No difference is shown: the smallest one that these" in found.why
     assert "But the 80 % interval (+0." in found.why
-    strict = decide(likely, section=EvaluateSection(resamples=2000, ship_confidence=0.95))
+    monkeypatch.setattr(module, "DECISION_CONFIDENCE", 0.95)
+    strict = decide(likely)
     assert (strict.domain, strict.ship) == ("no evidence", False)
     assert strict.why.endswith("points.")
 
@@ -92,7 +97,7 @@ def test_a_likely_general_loss_forbids_shipping():
     lost = moved("med/test", Role.GENERAL, -0.015, count=100, spread=0.1, seed=1)
     found = decide(moved("shop/test", Role.DOMAIN, 0.08), lost)
     assert (found.domain, found.general, found.ship) == ("better", "no evidence", False)
-    assert "more than the 1.0 allowed: do not ship it." in found.why
+    assert "more than the 1.0 allowed." in found.why
 
 
 def test_a_loss_does_not_ship():
@@ -107,8 +112,8 @@ def test_a_general_loss_above_the_tolerance_forbids_shipping():
     lost = moved("med/test", Role.GENERAL, -0.02, seed=1, spread=0.02)
     found = decide(domain, lost)
     assert (found.domain, found.general, found.ship) == ("better", "worse", False)
-    assert "more than the 1.0 allowed: do not ship it." in found.why
-    patient = decide(domain, lost, section=EvaluateSection(resamples=2000, general_tolerance=0.03))
+    assert "more than the 1.0 allowed." in found.why
+    patient = decide(domain, lost, tolerance=0.03)
     assert (patient.general, patient.ship) == ("worse", True)
 
 
@@ -185,17 +190,18 @@ def test_minimal_separation_of_the_tuned_model_is_a_signature(auroc, ks):
     assert "shop/test hardly lie apart" in sentence
 
 
-def test_confidence_matters():
+def test_confidence_matters(monkeypatch):
     data = moved("shop/test", Role.DOMAIN, 0.012, count=120, spread=0.06)
     assert decide(data).domain == "better"
-    strict = decide(data, section=EvaluateSection(resamples=2000, confidence=0.999))
+    for place in (module, statistics):
+        monkeypatch.setattr(place, "CONFIDENCE", 0.999)
+    strict = decide(data)
     assert strict.domain == "no evidence"
     assert "99.9 % interval" in strict.why
 
 
 def test_chance_ships_rarely():
     """Models that differ by noise alone: called better once in 40, shipped once in ten, give or take."""
-    section = EvaluateSection(resamples=400)
     found = [
         decide(
             pair(
@@ -205,7 +211,6 @@ def test_chance_ships_rarely():
                 0.5 + np.random.default_rng(run).normal(0, 0.1, 60),
                 questions_per_answer=3,
             ),
-            section=section,
         )
         for run in range(200)
     ]
@@ -224,7 +229,7 @@ def test_p_is_adjusted_within_a_role_and_a_metric_as_scipy_does():
     domain, other = [0.04, 0.001, 0.03, 0.5], [0.02, 0.9]
     rows = [of_set(n, p) for n, p in enumerate(domain)] + [of_set(n, p, "map@10") for n, p in enumerate(other)]
     rows = [rows[0], of_set(0, 0.04, role=Role.GENERAL), *rows[1:]]
-    found = adjusted(rows, EvaluateSection(confidence=0.9))
+    found = adjusted(rows)
     assert [(item.split, item.metric, item.role) for item in found] == [
         (item.split, item.metric, item.role) for item in rows
     ]
@@ -232,12 +237,19 @@ def test_p_is_adjusted_within_a_role_and_a_metric_as_scipy_does():
     assert own == pytest.approx(stats.false_discovery_control(domain))
     assert [item.adjusted for item in found if item.metric == "map@10"] == pytest.approx([0.04, 0.9])
     assert [item.adjusted for item in found if item.role is Role.GENERAL] == pytest.approx([0.04])
-    assert [item.level for item in found] == pytest.approx([0.1] * len(rows))
+    assert [item.level for item in found] == pytest.approx([0.05] * len(rows))
+
+
+def test_p_is_adjusted_by_hand():
+    # p * m / rank, then the running minimum from the largest: 0.01*4/1, 0.04*4/3, 0.03*4/2 -> 0.0533, 0.2*4/4.
+    found = adjusted([of_set(n, p) for n, p in enumerate([0.01, 0.04, 0.03, 0.2])])
+    assert [item.adjusted for item in found] == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.2])
+    assert adjusted([]) == ()
 
 
 def test_one_small_p_among_many_sets_is_no_evidence():
-    alone = adjusted([of_set(0, 0.03)], EvaluateSection())
-    among = adjusted([of_set(0, 0.03), *(of_set(n, 0.6) for n in range(1, 9))], EvaluateSection())
+    alone = adjusted([of_set(0, 0.03)])
+    among = adjusted([of_set(0, 0.03), *(of_set(n, 0.6) for n in range(1, 9))])
     assert alone[0].outcome == "better"
     assert among[0].outcome == "no evidence"
     assert of_set(0, 0.03).outcome == "better"
@@ -246,23 +258,21 @@ def test_one_small_p_among_many_sets_is_no_evidence():
 # --- every sentence, word by word -------------------------------------------------------------------------------------
 
 
-def pooled(*pairs, section=SECTION):
+def pooled(*pairs):
     """Return what the statistics say of some sets: means before and after, the interval, what would have been seen."""
     strata = [(tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs]
-    interval = stratified_interval(
-        strata, confidence=section.confidence, resamples=section.resamples, seed=section.seed
-    )
+    interval = stratified_interval(strata)
     before, after = (np.mean([both[side].mean(METRIC) for both in pairs]) for side in (0, 1))
     freedom = interval.clusters - len(strata)
-    seen = detectable_from(interval.standard_error, freedom, alpha=1 - section.confidence)
+    seen = detectable_from(interval.standard_error, freedom)
     return 100 * before, 100 * after, 100 * interval.mean, 100 * interval.low, 100 * interval.high, 100 * seen
 
 
 def domain_words(pairs, moves, questions):
     before, after, mean, low, high, _ = pooled(*pairs)
     return (
-        f"Domain nDCG@10 {moves} from {before:.1f} to {after:.1f} ({mean:+.1f}, 95 % interval {low:+.1f} to "
-        f"{high:+.1f}, {questions} questions)"
+        f"nDCG@10 in the domain {moves} from {before:.1f} to {after:.1f} points ({mean:+.1f}, 95 % interval {low:+.1f} "
+        f"to {high:+.1f}, {questions} questions)"
     )
 
 
@@ -271,7 +281,7 @@ def test_two_domain_sets_that_rise_and_two_general_ones_that_stay():
     general = [moved("med/test", Role.GENERAL, 0.004, seed=1), moved("law/test", Role.GENERAL, 0.003, seed=3)]
     _, _, mean, low, high, _ = pooled(*general)
     assert decide(*domain, *general).why == (
-        f"{domain_words(domain, 'rises', 180)}; general rises by {mean:.1f} ({low:+.1f} to {high:+.1f}): ship it."
+        f"{domain_words(domain, 'rises', 180)}; general ability rises by {mean:.1f} points ({low:+.1f} to {high:+.1f})."
     )
 
 
@@ -280,30 +290,30 @@ def test_a_fall_is_told_as_one():
     _, _, mean, low, high, _ = pooled(general)
     found = decide(domain, general)
     assert found.why == (
-        f"{domain_words([domain], 'falls', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), more than "
-        "the 1.0 allowed: do not ship it. On its own, shop/test falls by 6.0 points and med/test falls by 5.0 points, "
-        "which is significant."
+        f"{domain_words([domain], 'falls', 120)}; general ability falls by {-mean:.1f} points ({low:+.1f} to "
+        f"{high:+.1f}), more than the 1.0 allowed. shop/test falls by 6.0 points and med/test falls by 5.0 points, "
+        "each significantly on its own."
     )
     assert (found.domain, found.general, found.ship) == ("worse", "worse", False)
 
 
-def test_no_evidence_in_every_word():
+def test_no_difference_in_every_word():
     domain = moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1)
     *_, seen = pooled(domain)
     assert decide(domain).why == (
-        f"{domain_words([domain], 'goes', 50)}; general ability was not measured: do not ship it. This is no evidence "
-        f"of a change: the smallest difference these questions would have shown is {seen:.1f} points."
+        f"{domain_words([domain], 'goes', 50)}; general ability was not measured. No difference is shown: the "
+        f"smallest one that these questions would have shown is {seen:.1f} points."
     )
     alike = moved("shop/test", Role.DOMAIN, 0.0, spread=0.0)
     assert decide(alike).why == (
-        f"{domain_words([alike], 'goes', 120)}; general ability was not measured: do not ship it. This is no evidence "
-        "of a change: the two models rank alike."
+        f"{domain_words([alike], 'goes', 120)}; general ability was not measured. No difference is shown: the "
+        "two models rank alike."
     )
 
 
 def test_nothing_measured_in_every_word():
     found = decide(moved("med/test", Role.GENERAL, 0.1))
-    assert found.why == "No held-out questions of the domain were given, so nothing can be said: do not ship it."
+    assert found.why == "No held-out questions of the domain were given, so nothing can be said."
 
 
 def test_what_cannot_be_ruled_out_in_every_word():
@@ -313,8 +323,8 @@ def test_what_cannot_be_ruled_out_in_every_word():
     )
     _, _, mean, low, high, _ = pooled(general)
     assert decide(domain, general).why == (
-        f"{domain_words([domain], 'rises', 120)}; general falls by {-mean:.1f} ({low:+.1f} to {high:+.1f}), which does "
-        "not rule out a loss of more than 1.0: ship it."
+        f"{domain_words([domain], 'rises', 120)}; general ability falls by {-mean:.1f} points ({low:+.1f} to "
+        f"{high:+.1f}), which does not rule out a loss of more than 1.0."
     )
 
 
@@ -355,7 +365,7 @@ NOTHING_WRONG = PanelDiagnostics(agreement=0.15, base=0.5, best=0.5, best_expert
 def signs(**changes):
     values = {name: getattr(NOTHING_WRONG, name) for name in PanelDiagnostics.__dataclass_fields__} | changes
     domain = moved("shop/test", Role.DOMAIN, 0.08)
-    return verdict(compare(*domain, SECTION), domain, (), SECTION, panel=PanelDiagnostics(**values)).diagnostics
+    return verdict(compare(*domain), domain, (), tolerance=0.01, panel=PanelDiagnostics(**values)).diagnostics
 
 
 def test_signs_of_poor_labels_in_every_word():
@@ -367,17 +377,17 @@ def test_signs_of_poor_labels_in_every_word():
         "their common opinion is mostly chance.",
     )
     assert signs(best=0.4, best_expert="weak") == (
-        "The base ranks the user's own questions better (nDCG@10 50.0) than any other expert (weak: 40.0): the panel "
-        "has little to teach it.",
+        "The base ranks the labelled questions better (nDCG@10 50.0 points) than any other expert (weak: 40.0): the "
+        "panel has little to teach it.",
     )
     mixed_up = (
-        "Neither the base nor any expert finds the answers of the user's own questions (nDCG@10 24.0 at most): look "
-        "whether each stands beside its own question.",
+        "Neither the base nor any expert finds the answers of the labelled questions (nDCG@10 24.0 points at most): "
+        "look whether each stands beside its own question.",
     )
     assert signs(base=0.24, best=0.2) == signs(base=0.2, best=0.24) == signs(base=0.24, best=unknown) == mixed_up
     assert signs(base=0.24, best=0.25) == signs(base=0.25, best=0.25) == ()
     assert signs(untraced=0.3) == (
-        "No expert can trace 30% of the generated questions back to their answer (among its first 10): they may ask "
+        "No expert can trace 30% of the synthetic questions back to their answer (among its first 10): they may ask "
         "about something else.",
     )
 

@@ -69,7 +69,6 @@ class Task:
             "train.learning_rate": "0.002",
             "train.bf16": '"off"',
             "select.general_tolerance": "1.0",
-            "evaluate.resamples": "200",
             "run.threads": "1",
         }
         made = [

@@ -38,7 +38,6 @@ PLAIN: dict[str, Any] = {
     "train.temperature": 0.05,
     "train.bf16": "off",
     "select.general_tolerance": 1.0,
-    "evaluate.resamples": 200,
 }
 SIMILARITY = {"label.strategy": "soft-1", "label.form": "similarity", "train.loss": "pairwise"}
 
@@ -80,7 +79,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "train.seeds": (2, {}, Stage.TRAIN),
     "select.factors": ([0.0, 1.0], {}, Stage.TRAIN),
     "select.validation": (0.4, {}, Stage.TRAIN),
-    "evaluate.confidence": (0.8, {}, Stage.EVALUATE),
+    "run.seed": (1, {}, Stage.EVALUATE),
 }
 WITH = {"label.form": {"train.loss": "pairwise"}}
 
@@ -119,9 +118,6 @@ ELSEWHERE = {
     "select.modes": "test_tuning.py::test_other_labels_modes_and_steps_are_weighed",
     "select.refit": "test_tuning.py::test_everything_is_tuned_on_again_only_where_wanted",
     "evaluate.general_tolerance": "test_verdict.py::test_a_general_loss_above_the_tolerance_forbids_shipping",
-    "evaluate.ship_confidence": "test_verdict.py::test_a_likely_gain_ships_and_is_not_called_evidence",
-    "evaluate.resamples": "test_evaluate.py::test_every_key_of_the_section_matters",
-    "evaluate.seed": "test_evaluate.py::test_every_key_of_the_section_matters",
     "evaluate.sts": "test_sts.py::test_a_better_model_shows_with_its_interval",
     "evaluate.mteb": "test_benchmarks.py::test_a_run_measures_mteb_and_sentence_similarity_once",
 }

@@ -39,6 +39,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "run.store": ("elsewhere/store", None),
     "run.threads": (1, None),
     "run.offline": (False, None),
+    "run.seed": (1, Stage.EVALUATE),
     "cluster.engine": ("ray", None),
     "cluster.address": ("auto", None),
     "cluster.workers": (2, None),
@@ -103,11 +104,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "select.validation": (0.4, Stage.TRAIN),
     "select.general_tolerance": (0.5, Stage.TRAIN),
     "select.refit": (False, Stage.TRAIN),
-    "evaluate.confidence": (0.9, Stage.EVALUATE),
-    "evaluate.ship_confidence": (0.6, Stage.EVALUATE),
-    "evaluate.resamples": (100, Stage.EVALUATE),
     "evaluate.general_tolerance": (0.5, Stage.EVALUATE),
-    "evaluate.seed": (1, Stage.EVALUATE),
 }
 # Some values are valid only together with others; those are set on both sides of the comparison.
 TOGETHER: dict[str, dict[str, Any]] = {

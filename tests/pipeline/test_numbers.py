@@ -14,7 +14,7 @@ from expertune import config
 from expertune.config import LabelSection, Strategy
 from expertune.errors import DataError
 from expertune.evaluate.ranking import rank
-from expertune.evaluate.stage import separation
+from expertune.evaluate.separation import separation
 from expertune.label.stage import label
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document, JudgedSet, Query, Question, Questions, Role, Scores
@@ -40,7 +40,6 @@ def _wanted(folder: Path, model: Path, **sections: dict[str, Any]) -> config.Con
         "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
         "score": {"experts": ["bm25", "ngrams", "latent", str(model)]},
         "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
-        "evaluate": {"resamples": 100},
     }
     return config.from_mapping({**plain, **sections})
 

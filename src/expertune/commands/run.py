@@ -70,7 +70,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
     from expertune.report.formats import interval, points, signed
 
-    typer.echo(evaluation.verdict.why)
+    typer.echo(f"{evaluation.verdict.decision}: {evaluation.verdict.why}")
     heads = ("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval")
     rows = [
         (

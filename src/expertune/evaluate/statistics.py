@@ -17,7 +17,7 @@ This module does not know metrics, models, rankings or verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,15 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Clusters = Sequence[str] | NDArray[Any] | None
+
+CONFIDENCE = 0.95
+"""Coverage of the intervals that say what was shown: what readers of a comparison expect unless told otherwise."""
+
+RESAMPLES = 10_000
+"""Bootstrap replicates and random sign flips. The ends of an interval then move by 0.1 points from seed to seed."""
+
+POWER = 0.8
+"""Chance with which a difference as large as the detectable one would have been shown."""
 
 FEWEST_CLUSTERS = 6
 """Below this a bootstrap can only move between a handful of values; the interval is then a plain Student t.
@@ -88,12 +97,8 @@ def _totals(differences: ArrayLike, clusters: Clusters) -> _Totals:
         return _Totals(values, np.ones_like(values))
     if len(clusters) != len(values):
         raise ValueError(f"{len(values)} differences but {len(clusters)} clusters")
-    _, inverse = np.unique(np.asarray(clusters), return_inverse=True)
-    sums: Floats = np.zeros(int(inverse.max()) + 1)
-    sizes: Floats = np.zeros_like(sums)
-    np.add.at(sums, inverse, values)
-    np.add.at(sizes, inverse, 1.0)
-    return _Totals(sums, sizes)
+    _, inverse, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    return _Totals(np.bincount(inverse, weights=values).astype(np.float64), sizes.astype(np.float64))
 
 
 def standard_error(differences: ArrayLike, clusters: Clusters = None) -> float:
@@ -101,19 +106,17 @@ def standard_error(differences: ArrayLike, clusters: Clusters = None) -> float:
     return _totals(differences, clusters).standard_error
 
 
-def randomisation_test(
-    differences: ArrayLike, clusters: Clusters = None, *, draws: int = 10_000, seed: int = 0
-) -> float:
+def randomisation_test(differences: ArrayLike, clusters: Clusters = None, *, seed: int = 0) -> float:
     """Return the two-sided p-value of a paired randomisation test that flips the sign of whole clusters.
 
     Under the null hypothesis the two models are exchangeable on every answer. With at most `MOST_EXACT`
     clusters that differ at all, every flip is enumerated and p is exact; otherwise p = (1 + hits) / (1 +
-    draws), which never is 0 and keeps the test valid (Phipson & Smyth 2010).
+    `RESAMPLES`), which never is 0 and keeps the test valid (Phipson & Smyth 2010). SciPy's `permutation_test`
+    agrees, but holds all flips in memory and doubles the smaller tail.
 
     Args:
         differences: `[n]`, tuned minus base per question.
         clusters: `[n]`, the answer of each question; None: every question stands alone.
-        draws: Random flips where they are not enumerated.
         seed: Seed of the flips.
     """
     sums = _totals(differences, clusters).sums
@@ -122,41 +125,34 @@ def randomisation_test(
     if not count:
         return 1.0
     observed = abs(float(sums.sum())) - 1e-12 * float(np.abs(sums).sum())
+
+    def hits(flips: NDArray[np.integer[Any]]) -> int:
+        return int(np.count_nonzero(np.abs(2.0 * (flips.astype(np.float64) @ sums) - sums.sum()) >= observed))
+
     if count <= MOST_EXACT:
         every = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        return float(np.mean(np.abs(2.0 * (every @ sums) - sums.sum()) >= observed))
+        return hits(every) / len(every)
     generator = np.random.default_rng(seed)
-    hits = 0
-    for size in _blocks(draws, count):
+    found = 0
+    for size in _blocks(RESAMPLES, count):
         random_bytes = generator.integers(0, 256, (size, -(-count // 8)), dtype=np.uint8)
-        flips = np.unpackbits(random_bytes, axis=1, count=count)
-        hits += int(np.count_nonzero(np.abs(2.0 * (flips.astype(np.float64) @ sums) - sums.sum()) >= observed))
-    return (1 + hits) / (1 + draws)
+        found += hits(np.unpackbits(random_bytes, axis=1, count=count))
+    return (1 + found) / (1 + RESAMPLES)
 
 
 def bootstrap_interval(
-    differences: ArrayLike,
-    clusters: Clusters = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    differences: ArrayLike, clusters: Clusters = None, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
     """Return the mean of `differences` `[n]` in [-1, 1] with its cluster bootstrap interval.
 
     See the module's docstring for the kind of interval. One cluster says nothing about others: its interval
     is the whole range [-1, 1].
     """
-    stratum = (differences, clusters)
-    return stratified_interval([stratum], confidence=confidence, resamples=resamples, seed=seed)
+    return stratified_interval([(differences, clusters)], confidence=confidence, seed=seed)
 
 
 def stratified_interval(
-    strata: Sequence[tuple[ArrayLike, Clusters]],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    strata: Sequence[tuple[ArrayLike, Clusters]], *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
     """Return the plain average of the strata's mean differences, with an interval.
 
@@ -166,14 +162,11 @@ def stratified_interval(
     Args:
         strata: Per stratum the differences `[n]` in [-1, 1] and the cluster of each.
         confidence: Coverage aimed at.
-        resamples: Bootstrap replicates.
         seed: Seed of the resampling.
 
     Raises:
         ValueError: there is no stratum, or one is empty or not finite.
     """
-    from scipy import stats
-
     if not strata:
         raise ValueError("expected at least one stratum")
     parts = [_totals(differences, clusters) for differences, clusters in strata]
@@ -185,26 +178,18 @@ def stratified_interval(
         return Interval(mean, -1.0, 1.0, error, count)
     if error == 0.0:
         return Interval(mean, mean, mean, error, count)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, _freedom(parts, errors)))
-    if count < FEWEST_CLUSTERS:
-        return Interval(mean, max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), error, count)
-    generator = np.random.default_rng(seed)
-    replicates = np.zeros(resamples)
-    for part in parts:
-        stretch = np.sqrt(len(part.sums) / (len(part.sums) - 1))
-        replicates += (part.mean + stretch * (_replicates(part, resamples, generator) - part.mean)) / len(parts)
-    tail = float(stats.norm.cdf(-quantile))
-    low, high = np.quantile(replicates, [tail, 1.0 - tail])
-    return Interval(mean, max(-1.0, float(low)), min(1.0, float(high)), error, count)
+
+    def spread() -> Floats:
+        generator = np.random.default_rng(seed)
+        deviations: Floats = np.mean([_deviations(part, generator) for part in parts], axis=0)
+        return deviations
+
+    few = count < FEWEST_CLUSTERS
+    return _interval(mean, error, count, _freedom(parts, errors), confidence, None if few else spread)
 
 
 def seeds_interval(
-    values: ArrayLike,
-    clusters: Clusters = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    values: ArrayLike, clusters: Clusters = None, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
     """Return the mean of `values` `[S, Q]` (seeds x questions) with an interval over new seeds and questions.
 
@@ -213,8 +198,6 @@ def seeds_interval(
     seeds, or as few clusters, the interval is a plain Student t. One seed speaks of new questions only. Where seeds
     hardly differ it errs on the wide side, for the spread of their means holds noise of the questions too.
     """
-    from scipy import stats
-
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or not table.size:
         raise ValueError(f"expected a non-empty [seeds, questions] table, got shape {table.shape}")
@@ -228,52 +211,61 @@ def seeds_interval(
     error = float(np.hypot(of_questions, of_seeds))
     if error == 0.0:
         return Interval(mean, mean, mean, error, count)
+
+    def spread() -> Floats:
+        generator = np.random.default_rng(seed)
+        replicates = []
+        for size in _blocks(RESAMPLES, max(seeds, count)):
+            shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
+            chosen = generator.integers(0, count, (size, count))
+            drawn = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
+            replicates.append(drawn / sizes[chosen].sum(axis=1))
+        deviations = np.concatenate(replicates) - mean
+        stretched: Floats = error / deviations.std() * deviations
+        return stretched
+
     freedom = error**4 / (of_questions**4 / (count - 1) + of_seeds**4 / max(seeds - 1, 1))
-    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    if 1 < seeds < FEWEST_CLUSTERS or count < FEWEST_CLUSTERS:
-        return Interval(mean, max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), error, count)
-    generator = np.random.default_rng(seed)
-    replicates = []
-    for size in _blocks(resamples, max(seeds, count)):
-        shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
-        chosen = generator.integers(0, count, (size, count))
-        drawn = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
-        replicates.append(drawn / sizes[chosen].sum(axis=1))
-    spread = np.concatenate(replicates) - mean
-    tail = float(stats.norm.cdf(-quantile))
-    low, high = mean + error / spread.std() * np.quantile(spread, [tail, 1.0 - tail])
-    return Interval(mean, max(-1.0, float(low)), min(1.0, float(high)), error, count)
+    few = 1 < seeds < FEWEST_CLUSTERS or count < FEWEST_CLUSTERS
+    return _interval(mean, error, count, freedom, confidence, None if few else spread)
 
 
-def benjamini_hochberg(p_values: ArrayLike) -> Floats:
-    """Return p-values adjusted to control the false discovery rate (Benjamini & Hochberg 1995)."""
-    from scipy.stats import false_discovery_control
+def detectable_difference(differences: ArrayLike, clusters: Clusters = None) -> float:
+    """Return the smallest true mean difference that this set would have shown with 80 % power.
 
-    values = np.asarray(p_values, dtype=np.float64)
-    return np.asarray(false_discovery_control(values, method="bh")) if len(values) else values
-
-
-def detectable_difference(
-    differences: ArrayLike, clusters: Clusters = None, *, power: float = 0.8, alpha: float = 0.05
-) -> float:
-    """Return the smallest true mean difference that this set would have shown with the given power.
-
-    (t[1 - alpha / 2] + t[power]) times the cluster-robust standard error, C - 1 degrees of freedom, at most
-    1. It is 1 for a single cluster, and 0 where the differences do not vary at all, for then the set tells
-    nothing about their spread.
+    (t[97.5 %] + t[80 %]) times the cluster-robust standard error, C - 1 degrees of freedom, at most 1. It is 1
+    for a single cluster, and 0 where the differences do not vary at all, for then the set tells nothing about
+    their spread.
     """
     part = _totals(differences, clusters)
-    return detectable_from(part.standard_error, len(part.sums) - 1, power=power, alpha=alpha)
+    return detectable_from(part.standard_error, len(part.sums) - 1)
 
 
-def detectable_from(error: float, freedom: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
+def detectable_from(error: float, freedom: float) -> float:
     """Return what `detectable_difference` does, from a standard error and its degrees of freedom."""
     from scipy import stats
 
     if not np.isfinite(error) or freedom < 1:
         return 1.0
-    factor = stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom)
-    return min(1.0, float(factor) * error)
+    multiple = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    return min(1.0, float(multiple) * error)
+
+
+def _interval(
+    mean: float, error: float, count: int, freedom: float, confidence: float, spread: Callable[[], Floats] | None
+) -> Interval:
+    """Return the interval around a mean at the quantiles of a Student t, cut to [-1, 1].
+
+    `spread` draws deviations of replicates from the mean; None where they would be too few different ones.
+    """
+    from scipy import stats
+
+    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    if spread is None:
+        below, above = -quantile * error, quantile * error
+    else:
+        tail = float(stats.norm.cdf(-quantile))
+        below, above = np.quantile(spread(), [tail, 1.0 - tail])
+    return Interval(mean, max(-1.0, float(mean + below)), min(1.0, float(mean + above)), error, count)
 
 
 def _freedom(parts: Sequence[_Totals], errors: Floats) -> float:
@@ -283,16 +275,17 @@ def _freedom(parts: Sequence[_Totals], errors: Floats) -> float:
     return float(squares.sum() ** 2 / np.sum(squares**2 / (counts - 1)))
 
 
-def _replicates(part: _Totals, resamples: int, generator: np.random.Generator) -> Floats:
-    """Draw bootstrap means `[resamples]` by resampling clusters, a block at a time."""
+def _deviations(part: _Totals, generator: np.random.Generator) -> Floats:
+    """Draw how far bootstrap means `[RESAMPLES]` over clusters lie from the mean, a block at a time, and stretch it."""
     count = len(part.sums)
     alike = bool(np.all(part.sizes == part.sizes[0]))
     means = []
-    for size in _blocks(resamples, count):
+    for size in _blocks(RESAMPLES, count):
         chosen = generator.integers(0, count, (size, count), dtype=np.int32)
         questions = part.sizes[0] * count if alike else part.sizes[chosen].sum(axis=1)
         means.append(part.sums[chosen].sum(axis=1) / questions)
-    return np.concatenate(means)
+    deviations: Floats = np.sqrt(count / (count - 1)) * (np.concatenate(means) - part.mean)
+    return deviations
 
 
 def _blocks(draws: int, width: int) -> Iterator[int]:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.config import EvaluateSection
 from expertune.evaluate.ranking import Encoder
+from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import ScoredPairs, SimilarityChange
 
-MOST_RESAMPLES = 2000
+RESAMPLES = 2000
 """Every resample ranks all pairs anew; beyond so many the interval's ends stand still."""
 
 
-def similarity_change(pairs: ScoredPairs, base: Encoder, tuned: Encoder, section: EvaluateSection) -> SimilarityChange:
+def similarity_change(pairs: ScoredPairs, base: Encoder, tuned: Encoder, *, seed: int = 0) -> SimilarityChange:
     """Compare two models on scored sentence pairs by Spearman's correlation, with a bootstrap interval over pairs.
 
     Both sentences of a pair are encoded as questions: that is the side which tuning moves.
     """
     people = np.asarray(pairs.scores)
     before, after = _cosines(base, pairs), _cosines(tuned, pairs)
-    generator = np.random.default_rng(section.seed)
-    drawn = []
-    for _ in range(min(section.resamples, MOST_RESAMPLES)):
+    generator = np.random.default_rng(seed)
+    differences = []
+    for _ in range(RESAMPLES):
         rows = generator.integers(0, len(people), len(people))
-        drawn.append(spearman(after[rows], people[rows]) - spearman(before[rows], people[rows]))
-    tail = (1 - section.confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+        differences.append(spearman(after[rows], people[rows]) - spearman(before[rows], people[rows]))
+    low, high = np.nanquantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     first, second = spearman(before, people), spearman(after, people)
     return SimilarityChange(
         dataset=pairs.dataset,
@@ -41,12 +40,11 @@ def similarity_change(pairs: ScoredPairs, base: Encoder, tuned: Encoder, section
 
 def spearman(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     """Return Spearman's rank correlation of two `[n]`, ties sharing a rank; NaN where one is constant."""
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    ranks = np.stack([rankdata(left), rankdata(right)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1)
-    return float(centred[0] @ centred[1] / lengths.prod()) if lengths.all() else float("nan")
+    if not np.ptp(left) or not np.ptp(right):
+        return float("nan")
+    return float(spearmanr(left, right).statistic)
 
 
 def _cosines(encoder: Encoder, pairs: ScoredPairs) -> NDArray[np.float64]:

@@ -377,18 +377,17 @@ class Run:
     ) -> Kept[Evaluation]:
         from expertune.evaluate.stage import evaluate
 
-        section = self.config.evaluate
-        shared = section.model_dump(mode="json", exclude={"sts", "mteb"})
+        seed, tolerance = self.config.run.seed, self.config.evaluate.general_tolerance
         judged_key = data.judged_fingerprint(self.config.data)
-        key = self._keeper.key(Stage.EVALUATE, model.key, shared, judged_key, asdict(diagnostics))
+        key = self._keeper.key(Stage.EVALUATE, model.key, seed, tolerance, judged_key, asdict(diagnostics))
 
         def make() -> Evaluation:
             plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
             sets = [self._expansion(dataset).judged(item) for item in judged]
-            return evaluate(encoders, sets, section, report=self.report, panel=diagnostics, plain=plain)
+            return evaluate(encoders, sets, self.report, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain)
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
-        similarities = tuple(self._similarity(path, encoders, model.key) for path in section.sts)
+        similarities = tuple(self._similarity(path, encoders, model.key) for path in self.config.evaluate.sts)
         benchmarks = self._benchmarks(encoders, model.key)
         return replace(evaluation, value=replace(evaluation.value, similarities=similarities, benchmarks=benchmarks))
 
@@ -396,13 +395,12 @@ class Run:
         """Compare base and tuned on one file of scored sentence pairs."""
         from expertune.evaluate.sts import similarity_change
 
-        section = self.config.evaluate
         pairs = data.read_scored_pairs(Path(path))
-        drawn = section.model_dump(mode="json", include={"confidence", "resamples", "seed"})
-        key = self._keeper.key("sts", model_key, drawn, asdict(pairs))
+        seed = self.config.run.seed
+        key = self._keeper.key("sts", model_key, seed, asdict(pairs))
 
         def make() -> SimilarityChange:
-            return similarity_change(pairs, encoders["base"], encoders["tuned"], section)
+            return similarity_change(pairs, encoders["base"], encoders["tuned"], seed=seed)
 
         return self._keeper.aside("sts", key, SimilarityChange, make)
 

@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from expertune.config import SelectSection, TrainSection
 from expertune.evaluate.statistics import standard_error
-from expertune.records import Candidate, Dataset, JudgedSet, Measurement, Provenance, Query, Questions, Role, Selection
-
-METRIC = "ndcg@10"
+from expertune.records import (
+    METRIC,
+    Candidate,
+    Dataset,
+    JudgedSet,
+    Measurement,
+    Provenance,
+    Query,
+    Questions,
+    Role,
+    Selection,
+)
 
 VERSION = 3
 """Raise when the same measurements lead to another choice, so that no older one is reused."""

@@ -133,4 +133,4 @@ def _disagreement_and_quality(lab: Lab) -> tuple[tuple[float, float], Interval]:
     centred = np.nan_to_num(quality - np.nanmean(quality))
     signed = np.where(agreed, centred / max(agreed.mean(), 1e-9), -centred / max((~agreed).mean(), 1e-9))
     clusters = [lab.asked.clusters[row] for row in rows]
-    return means, bootstrap_interval(signed, clusters, resamples=lab.config.evaluate.resamples)
+    return means, bootstrap_interval(signed, clusters)

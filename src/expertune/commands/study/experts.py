@@ -134,14 +134,7 @@ def _changes(panel: Panel, start: tuple[int, ...], *, without: bool) -> dict[str
 
 
 def _difference(lab: Lab, left: Floats, right: Floats) -> Interval:
-    section = lab.config.evaluate
-    return bootstrap_interval(
-        left - right,
-        lab.asked.clusters,
-        confidence=section.confidence,
-        resamples=section.resamples,
-        seed=section.seed,
-    )
+    return bootstrap_interval(left - right, lab.asked.clusters, seed=lab.config.run.seed)
 
 
 def _tuned(lab: Lab, panels: dict[str, tuple[int, ...]]) -> dict[str, dict[str, Interval]]:

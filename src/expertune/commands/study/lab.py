@@ -20,7 +20,8 @@ from expertune import data, models
 from expertune.config import Config, LabelSection, PluginSpec, TrainSection, keeps_documents
 from expertune.errors import ConfigError
 from expertune.evaluate.ranking import Encoder
-from expertune.evaluate.stage import METRIC, Remembering, measure, separation
+from expertune.evaluate.separation import separation
+from expertune.evaluate.stage import Remembering, measure
 from expertune.evaluate.statistics import Interval, seeds_interval
 from expertune.label.stage import label
 from expertune.models import ModelSource
@@ -29,6 +30,7 @@ from expertune.pipeline import artefacts
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.pipeline.store import fingerprint
 from expertune.records import (
+    METRIC,
     Dataset,
     FloatArray,
     JudgedSet,
@@ -343,7 +345,7 @@ class Lab:
         for judged in self.basis.judged:
             measured.append(measure(table, judged, encoder.name))
             if judged.role is Role.DOMAIN:
-                apart.append(separation(table, judged, encoder.name, seed=self.config.evaluate.seed))
+                apart.append(separation(table, judged, encoder.name, seed=self.config.run.seed))
         return Point(factor, tuple(measured), tuple(apart), vectors)
 
     # --- comparing -----------------------------------------------------------------------------------------------
@@ -363,14 +365,8 @@ class Lab:
         rows = [self._values(point, role, metric) for point in points]
         others = [self._values(point, role, metric) for point in over or [self.base]]
         against = np.mean([values for values, _ in others], axis=0)
-        section = self.config.evaluate
-        return seeds_interval(
-            np.stack([values - against for values, _ in rows]),
-            rows[0][1],
-            confidence=section.confidence,
-            resamples=section.resamples,
-            seed=section.seed,
-        )
+        differences = np.stack([values - against for values, _ in rows])
+        return seeds_interval(differences, rows[0][1], seed=self.config.run.seed)
 
     def _values(self, point: Point, role: Role, metric: str) -> tuple[NDArray[np.float64], list[str]]:
         """Return values of all questions of a role, weighted so that their mean is that of the sets, and clusters."""

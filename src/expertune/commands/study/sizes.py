@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from expertune.commands.study.lab import Lab
 from expertune.commands.study.result import Study, in_points, points, spelled
-from expertune.evaluate.stage import METRIC
 from expertune.evaluate.statistics import Interval
-from expertune.records import Role
+from expertune.records import METRIC, Role
 
 SIZES = (5, 10, 26, 50, 100)
 STEPS = 40
