@@ -18,8 +18,8 @@ from typing import Any
 
 from expertune.config import from_mapping
 from expertune.data.expansion import Expansion
-from expertune.evaluate.stage import Remembering, compare, measure
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.evaluate.stage import compare, measure
+from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.pipeline.run import Run, Stage
 from expertune.records import METRIC, Role
 
@@ -66,8 +66,8 @@ def measured(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
     )
     run = Run(config)
     found = run.execute(until=Stage.AUGMENT)  # up to here, what repeats a held-out question is gone
-    expert = embedding_expert(given.base)
-    encoder = Remembering(CachedEncoder("base", queries=expert, documents=expert, cache=run.store.items))
+    expert = sentence_encoder(given.base)
+    encoder = CachedEncoder("base", expert, cache=run.store.items)
     for judged in (item for item in found.judged if item.role is Role.DOMAIN):
         plain = measure(encoder, judged, "plain")
         for most in given.most:

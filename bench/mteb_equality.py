@@ -20,7 +20,7 @@ from expertune import data
 from expertune.config import DataSection
 from expertune.evaluate import benchmarks
 from expertune.evaluate.stage import measure
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.pipeline.store import SqliteItems
 from expertune.records import JudgedSet, Role
 
@@ -38,8 +38,8 @@ def main() -> None:
     given = parser.parse_args()
     kept = ROOT / "runs" / "mteb-equality"
     kept.mkdir(parents=True, exist_ok=True)
-    expert = embedding_expert(given.base)
-    base = CachedEncoder("base", queries=expert, documents=expert, cache=SqliteItems(kept / "items.sqlite"))
+    expert = sentence_encoder(given.base)
+    base = CachedEncoder("base", expert, cache=SqliteItems(kept / "items.sqlite"))
     rows = [row for name in given.sets for row in compared(base, given.data_root / name)]
     print(f"{'set':28}{'queries':>8}{'ties':>6}{'nDCG@10':>12}{'mAP@10':>12}{'furthest from mteb':>22}")
     for row in rows:

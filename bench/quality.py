@@ -139,7 +139,7 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     from expertune import models
     from expertune.config import PluginSpec
     from expertune.evaluate.stage import measure
-    from expertune.models.encoders import CachedEncoder
+    from expertune.models.encoder import CachedEncoder
     from expertune.pipeline.store import Store, fingerprint
     from expertune.score.stage import load_experts
     from expertune.train.trainer import use_bf16
@@ -149,7 +149,7 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     if wanted["later"]:
         dataset, questions, scores = without_later_answers(dataset, questions, scores)
     (expert,) = load_experts([PluginSpec(use="sentence_transformer", model=config.train.base)], offline=True)
-    encoder = CachedEncoder("base", queries=expert, documents=expert, cache=Store(config.run.store).items)
+    encoder = CachedEncoder("base", expert, cache=Store(config.run.store).items)
     with tempfile.TemporaryDirectory() as scratch:
         task = Task(
             config=config,

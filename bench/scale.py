@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from expertune.models.plugins import EmbeddingExpert
+
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 DOCUMENTS = (100, 1_000, 10_000, 100_000)
 QUESTIONS = (100, 1_000, 10_000, 50_000)
@@ -47,7 +49,7 @@ NOTE = (
 )
 
 
-class StandIn:
+class StandIn(EmbeddingExpert):
     """An embedding expert without a model: every word has a random direction."""
 
     symmetric = True
@@ -65,12 +67,6 @@ class StandIn:
         from expertune.models.embed import unit_rows
 
         return unit_rows(np.asarray(self._words.transform(texts) @ self._directions, dtype=np.float32))
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> np.ndarray:
-        """Return cosines."""
-        from expertune.models.embed import cosine
-
-        return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors."""

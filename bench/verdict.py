@@ -38,7 +38,8 @@ from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.stage import compare, measure
 from expertune.evaluate.statistics import bootstrap_interval
 from expertune.label import stage
-from expertune.models.encoders import CachedEncoder, TrialEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
+from expertune.models.load import load_model
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import Store, fingerprint
 from expertune.records import METRIC, METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores, ignore_progress
@@ -133,8 +134,8 @@ class Bench:
 
     def base(self) -> CachedEncoder:
         """Return the untouched model; its vectors are kept in the store."""
-        expert = embedding_expert(BASE)
-        return CachedEncoder("base", queries=expert, documents=expert, cache=self.store.items)
+        expert = sentence_encoder(BASE)
+        return CachedEncoder("base", expert, cache=self.store.items)
 
     def section(self, domain: str) -> DataSection:
         """Return where a domain lies: people's questions to train on, and others to test on."""
@@ -177,7 +178,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     sentences = data.anchor_texts()
 
     def measurements(model: Any) -> list[Measurement]:
-        trial: Encoder = TrialEncoder("tuned", model, encoder)
+        trial: Encoder = trial_encoder("tuned", model, encoder)
         return [measure(trial, judged, "tuned") for judged in sets]
 
     if tuning.seed == 0:  # What selection does is the same question every time; once a scenario is enough.
@@ -200,11 +201,11 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                     soft.strategy: partial(stage.label_rows, dataset, questions, scores, label_section, base=base.name)
                 },
             )
-            yield "chosen", measurements(trainer.load_encoder(models.resolve(str(folder))))
+            yield "chosen", measurements(load_model(models.resolve(str(folder))))
     given = training_data(dataset, questions, soft, encoder, sentences, section)
     with tempfile.TemporaryDirectory() as scratch:
         trainer.tune(base, given, section, Path(scratch))
-        start, end = trainer.load_encoder(base), trainer.load_encoder(models.resolve(scratch))
+        start, end = load_model(base), load_model(models.resolve(scratch))
         for factor in FORCED:
             yield f"factor {factor:g}", measurements(trainer.interpolate(start, end, factor))
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expertune.augment.stage import Generator, Request
 from expertune.config import Config, PluginSpec, from_mapping
 from expertune.models import registry
-from expertune.models.contract import Expert
+from expertune.models.plugins import Expert, Generator, Request
 from expertune.records import Dataset, Document, Question, Questions
 from expertune.score.stage import load_experts, score
 

@@ -10,9 +10,10 @@ from expertune import data
 from expertune.config import keeps_documents
 from expertune.label.stage import label, label_rows
 from expertune.models import ModelSource
-from expertune.models.encoders import TrialEncoder
+from expertune.models.encoder import trial_encoder
+from expertune.models.load import load_model
 from expertune.records import ignore_progress
-from expertune.train import trainer, tuning
+from expertune.train import tuning
 
 
 def base(task: Task) -> Outcome:
@@ -46,7 +47,7 @@ def expertune(task: Task) -> Outcome:
         report=ignore_progress,
     )
     seconds = time.perf_counter() - started
-    kept = trainer.load_encoder(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
+    kept = load_model(ModelSource(name="expertune", location=str(task.scratch / "model"), fingerprint=""))
     documents = task.base_encoder if keeps_documents(model.mode) else None
     chosen = {"factor": model.selection.factor, "why": model.selection.why}
-    return Outcome(TrialEncoder("expertune", kept, documents), chosen, 0.0, seconds)
+    return Outcome(trial_encoder("expertune", kept, documents), chosen, 0.0, seconds)

@@ -14,7 +14,8 @@ from contenders.task import Contender, Outcome, Settings, Task, affordable, best
 from expertune.config import LabelSection, TrainSection
 from expertune.label.stage import label
 from expertune.models import ModelSource
-from expertune.models.encoders import TrialEncoder
+from expertune.models.encoder import CachedEncoder, trial_encoder
+from expertune.models.load import load_model
 from expertune.records import Progress, Questions, Scores
 from expertune.train import trainer
 
@@ -28,7 +29,7 @@ def paper(strategy: str) -> Contender:
     def run(task: Task) -> Outcome:
         steps = 0
 
-        def fit(point: Settings, rows: NDArray[np.int64]) -> TrialEncoder:
+        def fit(point: Settings, rows: NDArray[np.int64]) -> CachedEncoder:
             nonlocal steps
             given = _given(task, strategy, rows)
             section = TrainSection(
@@ -42,7 +43,7 @@ def paper(strategy: str) -> Contender:
             steps = steps or point.get("steps") or affordable(STEPS, task, _seconds_a_step(task, given, section))
             folder = _fresh(task)
             trainer.tune(task.base, given, section.model_copy(update={"steps": steps}), folder)
-            return TrialEncoder("paper", trainer.load_encoder(_local(folder)), None)
+            return trial_encoder("paper", load_model(_local(folder)), None)
 
         outcome = best_of(task, GRID, fit)
         return Outcome(outcome.encoder, {**outcome.chosen, "steps": steps}, outcome.choosing_seconds, outcome.seconds)

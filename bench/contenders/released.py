@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contenders.task import Contender, Outcome, Settings, Task, affordable, best_of
-from expertune.models.encoders import TrialEncoder
+from expertune.models.encoder import CachedEncoder, trial_encoder
+from expertune.models.load import load_model
 from expertune.train import trainer
 
 Columns = dict[str, list[Any]]
@@ -53,11 +54,11 @@ def released(name: str) -> Contender:
             wanted = point["epochs"] * math.ceil(len(columns["question"]) / recipe.batch_size)
             return affordable(wanted, task, pace)
 
-        def fit(point: Settings, rows: NDArray[np.int64]) -> TrialEncoder:
+        def fit(point: Settings, rows: NDArray[np.int64]) -> CachedEncoder:
             nonlocal taken
             columns = recipe.columns(task, point, rows)
             taken = point.get("steps", 0) or steps(point, columns)
-            return TrialEncoder(name, _train(task, recipe, point, columns, taken), None)
+            return trial_encoder(name, _train(task, recipe, point, columns, taken), None)
 
         def distinct() -> list[Settings]:
             # Points that differ only in epochs which the budget does not allow are one training: the longest stays.
@@ -85,7 +86,7 @@ def _train(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     set_seed(task.seed)
-    model = trainer.load_encoder(task.base)
+    model = load_model(task.base)
     rows = Dataset.from_dict(columns)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(task.scratch / "trainer"),
@@ -212,7 +213,7 @@ def _mnrl(model: Any, _: Task) -> Any:
 def _gist(model: Any, task: Task) -> Any:
     from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
 
-    return CachedGISTEmbedLoss(model, guide=trainer.load_encoder(task.base), mini_batch_size=32)
+    return CachedGISTEmbedLoss(model, guide=load_model(task.base), mini_batch_size=32)
 
 
 def _cosent(model: Any, _: Task) -> Any:

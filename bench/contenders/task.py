@@ -15,7 +15,7 @@ from expertune.config import Config
 from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.stage import measure
 from expertune.models import ModelSource
-from expertune.models.encoders import CachedEncoder
+from expertune.models.encoder import CachedEncoder
 from expertune.records import Dataset, FloatArray, Questions, Scores
 from expertune.train import select
 

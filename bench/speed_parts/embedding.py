@@ -113,4 +113,5 @@ def encoders(model: str, precisions: Iterable[str] = ("fp32", "bf16")) -> tuple[
 
     source = resolve(model)
     plain = SentenceTransformer(source.location, local_files_only=True, device="cpu")
-    return plain, {choice: SentenceTransformerExpert(source, precision=choice) for choice in precisions}
+    named = {"fp32": "float32", "bf16": "bfloat16"}
+    return plain, {choice: SentenceTransformerExpert(source, precision=named[choice]) for choice in precisions}

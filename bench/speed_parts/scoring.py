@@ -17,7 +17,7 @@ def run(given: Namespace) -> Section:
     """Measure the default panel on a part of one set; say what that makes of the whole set."""
     from expertune.config import ScoreSection
     from expertune.models.cache import MemoryCache
-    from expertune.models.contract import EmbeddingExpert
+    from expertune.models.plugins import EmbeddingExpert
     from expertune.records import Dataset, Document, Question, Questions
     from expertune.score.stage import load_experts, score
 
@@ -27,9 +27,10 @@ def run(given: Namespace) -> Section:
     dataset = Dataset(folder.name, tuple(Document(f"d{i}", text) for i, text in enumerate(documents)), ())
     questions = Questions(tuple(Question(text, ("d0",)) for text in asked))
     experts = load_experts(ScoreSection().experts, offline=True)
-    models = [expert for expert in experts if isinstance(expert, EmbeddingExpert)]
     decisions = MemoryCache()
     checks = in_turn({"check": lambda: _settle(experts, asked, documents, decisions)}, 1, warm=False)["check"]
+    experts = [_decided(expert, asked, documents, decisions) for expert in experts]
+    models = [expert for expert in experts if isinstance(expert, EmbeddingExpert)]
 
     runs: dict[str, Callable[[], Any]] = {
         "stage": lambda: score(dataset, questions, experts, cache=_Fresh(decisions)),
@@ -105,9 +106,13 @@ class _Fresh:
 
 def _settle(experts: Sequence[Any], asked: list[str], documents: list[str], cache: Any) -> None:
     for expert in experts:
-        if hasattr(expert, "settle"):
+        if hasattr(expert, "embed"):
             expert.embed(asked[:1], is_query=True)  # loading is not checking
-            expert.settle(asked, documents, cache)
+            expert.decide(asked, documents, cache)
+
+
+def _decided(expert: Any, asked: list[str], documents: list[str], cache: Any) -> Any:
+    return expert.decided(expert.decide(asked, documents, cache)) if hasattr(expert, "embed") else expert
 
 
 def _bare(experts: Sequence[Any], asked: list[str], documents: list[str]) -> None:
@@ -130,5 +135,4 @@ def _pairs(experts: Sequence[Any], asked: list[str], documents: list[str], batch
 
 
 def _precision(expert: Any) -> str:
-    own = getattr(expert, "vector_fingerprint", None)
-    return "fp32" if own is None or own == getattr(expert, "_exact", own) else "bf16"
+    return "bf16" if getattr(expert, "_precision", "float32") == "bfloat16" else "fp32"

@@ -23,7 +23,8 @@ def run(given: Namespace) -> Section:
     from expertune import data
     from expertune.config import TrainSection
     from expertune.models import resolve
-    from expertune.train.trainer import load_encoder, use_bf16
+    from expertune.models.load import load_model
+    from expertune.train.trainer import use_bf16
 
     section = TrainSection()
     folder = next((path for path in given.data if path.name == "stackfaq"), given.data[0])
@@ -33,7 +34,7 @@ def run(given: Namespace) -> Section:
     unrelated = list(data.anchor_texts())[: section.batch_size]
     source = resolve(section.base)
     autocast = use_bf16(section.bf16)
-    ours, whole, pairwise = (load_encoder(source) for _ in range(3))
+    ours, whole, pairwise = (load_model(source) for _ in range(3))
     cosine = CosineSimilarityLoss(pairwise)
     partners = (documents * section.batch_size)[: len(asked)]
     labels = torch.rand(len(asked))

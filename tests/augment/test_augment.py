@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expertune.augment.filters import Draft, clean, fault, tidy
-from expertune.augment.stage import Generator, Request, augment, load_generators, plan, questions_each, round_trip
+from expertune.augment.stage import augment, load_generators, plan, questions_each, round_trip
 from expertune.config import AugmentSection, PluginSpec
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
 from expertune.models.cache import MemoryCache
+from expertune.models.plugins import Generator, Request
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 DOCUMENTS = (
@@ -28,7 +29,7 @@ DOCUMENTS = (
 DATASET = Dataset("shop", DOCUMENTS, (Question("How can I cancel my order?", ("a",)),))
 
 
-class Echo:
+class Echo(Generator):
     """Asks about words of the answer that depend on kind and attempt; counts what it was asked."""
 
     def __init__(self, name: str = "echo", batch_size: int = 5) -> None:

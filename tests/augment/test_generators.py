@@ -12,11 +12,11 @@ from expertune.augment.generators import prompts
 from expertune.augment.generators.decoding import Prompt, Writer, Written
 from expertune.augment.generators.template import TemplateGenerator, slips
 from expertune.augment.generators.transformers import TransformersGenerator
-from expertune.augment.stage import Generator, Request
 from expertune.config import Kind
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource, language_models
+from expertune.models.plugins import Generator, Request
 
 KINDS = get_args(Kind)
 ANSWER = (

@@ -12,11 +12,12 @@ import pytest
 from expertune import models
 from expertune.augment.generators import chat
 from expertune.augment.generators.transformers import TransformersGenerator
-from expertune.augment.stage import Request, augment
+from expertune.augment.stage import augment
 from expertune.config import AugmentSection
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource, language_models
 from expertune.models.cache import MemoryCache
+from expertune.models.plugins import Request
 from expertune.records import Dataset, Document
 from expertune.score.experts.likelihood import LikelihoodExpert
 

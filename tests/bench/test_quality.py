@@ -13,7 +13,7 @@ from expertune import models
 from expertune.config import Config
 from expertune.evaluate.ranking import Encoder
 from expertune.models.cache import MemoryCache
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -66,7 +66,7 @@ def task(tiny_model, tmp_path):
     questions = Questions(own + written)
     values = np.random.default_rng(0).random((16, 5, 2)).astype(np.float32)
     values += questions.hard_labels(documents)[:, :, None]
-    expert = embedding_expert(str(tiny_model))
+    expert = sentence_encoder(str(tiny_model))
     few = {"steps": 2, "batch_size": 4, "bf16": "off", "base": str(tiny_model)}
     return Task(
         config=Config.model_validate({"train": few}),
@@ -74,7 +74,7 @@ def task(tiny_model, tmp_path):
         questions=questions,
         scores=Scores(("a", "b"), values),
         base=models.resolve(str(tiny_model)),
-        base_encoder=CachedEncoder("base", queries=expert, documents=expert, cache=MemoryCache()),
+        base_encoder=CachedEncoder("base", expert, cache=MemoryCache()),
         seed=0,
         budget=100.0,
         scratch=tmp_path,

@@ -22,6 +22,7 @@ from expertune import models
 from expertune.commands import cli, options, terminal
 from expertune.errors import ExpertuneError
 from expertune.models import registry
+from expertune.models.plugins import Expert, Generator
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Progress
 from small_shop import ASKED, FILES, PAIRS, lines, qa, write_files
@@ -269,7 +270,7 @@ def test_a_missing_model_names_its_package_or_hub_id_before_any_work(wanted, not
     assert "augment:" not in message
 
 
-class _Odd:
+class _Odd(Expert):
     """An expert that breaks its contract as told."""
 
     def __init__(self, model: object = None, *, how: str) -> None:
@@ -287,7 +288,7 @@ class _Odd:
         return made[self.how]
 
 
-class _Silent:
+class _Silent(Generator):
     """A generator that has nothing to say."""
 
     name = "silent"

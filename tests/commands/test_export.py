@@ -18,7 +18,7 @@ from expertune.commands.export import forms, graphs, plain
 from expertune.commands.export.agreement import agreement
 from expertune.commands.export.forms import Form
 from expertune.errors import ConfigError, DataError, ExportError
-from expertune.models.encoders import embedding_expert
+from expertune.models.encoder import sentence_encoder
 from expertune.records import Document, JudgedSet, Query, Role
 from expertune.train.trainer import assemble
 from moved_model import moved
@@ -227,7 +227,7 @@ def test_a_missing_library_is_named_with_its_extra(folders, tmp_path, monkeypatc
 
 
 def test_an_exact_form_that_ranks_otherwise_is_refused_and_leaves_nothing(folders, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(plain, "write", lambda sides, folder: embedding_expert(str(tiny_model)))
+    monkeypatch.setattr(plain, "write", lambda sides, folder: sentence_encoder(str(tiny_model)))
     with pytest.raises(ExportError, match="ranks otherwise"):
         forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from expertune import config, data
 from expertune.augment.filters import apart, near_copies
-from expertune.augment.stage import Request, augment
+from expertune.augment.stage import augment
 from expertune.config import AugmentSection, DataSection
 from expertune.data import leakage
 from expertune.data.wording import normalise
 from expertune.errors import DataError
+from expertune.models.plugins import Generator, Request
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document, Provenance, Question, Questions
 
@@ -55,7 +56,7 @@ QUESTIONS = ["How do I change the delivery address of my order?", "Where can I s
 OTHERS = ["May I bring my dog?", "Is breakfast included?", "At what time do you close?"]
 
 
-class Planted:
+class Planted(Generator):
     """A generator that writes what it is told to."""
 
     name = fingerprint = "planted"
@@ -265,9 +266,9 @@ def test_a_leak_by_meaning_is_caught_among_own_and_among_generated_questions(kin
 @pytest.mark.models
 def test_questions_that_only_look_alike_mean_something_else():
     from expertune.models.embed import unit_rows
-    from expertune.models.encoders import embedding_expert
+    from expertune.models.encoder import sentence_encoder
 
-    expert = embedding_expert("all-minilm-l6-v2")
+    expert = sentence_encoder("all-minilm-l6-v2")
     for held_out, other in DIFFERENT:
         found = leakage.repeats(
             [other],

@@ -15,7 +15,8 @@ from expertune.config import DataSection
 from expertune.errors import DataError
 from expertune.evaluate.stage import measure
 from expertune.models.cache import MemoryCache
-from expertune.models.encoders import CachedEncoder
+from expertune.models.encoder import CachedEncoder
+from expertune.models.plugins import EmbeddingExpert
 from expertune.records import Role
 
 pytest.importorskip("mteb", reason="the extra mteb is not installed")
@@ -28,10 +29,8 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class HashedWords:
+class HashedWords(EmbeddingExpert):
     """Embed a text as the sum of its words' random vectors; `side` makes questions and documents differ."""
-
-    symmetric = False
 
     def __init__(self, name: str, *, turned: float = 0.0) -> None:
         self.name = name
@@ -78,7 +77,7 @@ def write_set(folder: Path, *, documents: int = 120, queries: int = 30, name: st
 
 def encoder(turned: float = 0.0) -> CachedEncoder:
     expert = HashedWords("words", turned=turned)
-    return CachedEncoder("words", queries=expert, documents=expert, cache=MemoryCache())
+    return CachedEncoder("words", expert, cache=MemoryCache())
 
 
 def measured_by_mteb(folder: Path, encoder, out: Path):
@@ -119,18 +118,19 @@ def test_the_saved_model_gives_the_same_in_mteb_without_us(tmp_path, tiny_model)
     from sentence_transformers import SentenceTransformer
 
     from expertune.models import ModelSource
-    from expertune.models.encoders import embedding_expert
+    from expertune.models.encoder import sentence_encoder
+    from expertune.models.load import load_model
     from expertune.train import trainer
 
     folder = write_set(tmp_path)
     source = ModelSource(name="tiny", location=str(tiny_model), fingerprint="")
-    other = trainer.load_encoder(source)
+    other = load_model(source)
     for value in other.state_dict().values():
         if value.is_floating_point():
             value.mul_(1.0).add_(0.05)
-    trainer.assemble(other, trainer.load_encoder(source), tmp_path / "model")
-    tuned = embedding_expert(str(tmp_path / "model"))
-    ours = CachedEncoder("tuned", queries=tuned, documents=tuned, cache=MemoryCache())
+    trainer.assemble(other, load_model(source), tmp_path / "model")
+    tuned = sentence_encoder(str(tmp_path / "model"))
+    ours = CachedEncoder("tuned", tuned, cache=MemoryCache())
     (found,) = benchmarks.find([str(folder)], offline=True)
     model = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
     result = mteb.evaluate(model, found.task, cache=None, co2_tracker=False, show_progress_bar=False)
@@ -192,11 +192,11 @@ def test_figures_equal_those_of_mteb_on_real_sets(tmp_path, name, expected):
     folder = SHARED / name
     if not folder.is_dir():
         pytest.skip(f"the benchmark set {name} is not on this machine")
-    from expertune.models.encoders import embedding_expert
+    from expertune.models.encoder import sentence_encoder
     from expertune.pipeline.store import SqliteItems
 
-    expert = embedding_expert("all-minilm-l6-v2")
-    base = CachedEncoder("base", queries=expert, documents=expert, cache=SqliteItems(tmp_path / "items.sqlite"))
+    expert = sentence_encoder("all-minilm-l6-v2")
+    base = CachedEncoder("base", expert, cache=SqliteItems(tmp_path / "items.sqlite"))
     scores = measured_by_mteb(folder, base, tmp_path / "out")
     for item in judged_sets(folder):
         ours = measure(base, item, "base")

@@ -189,10 +189,10 @@ def _child(task: Task, printed: Path, events: Path, moment: int, pause: float, w
     faulthandler.enable()
     os.chdir(task.folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from expertune.models import embed
+    from expertune.models.plugins import EmbeddingExpert
 
     # Vectors depend in their last bits on what is embedded together: runs that are compared need chunks of one size.
-    embed.CHUNK = 32
+    EmbeddingExpert.chunk = 32
     if watch:
         _watch(os.open(events, os.O_WRONLY | os.O_CREAT | os.O_APPEND), moment, pause)
     from expertune.commands.cli import app
@@ -206,7 +206,7 @@ def _watch(log: int, moment: int, pause: float) -> None:
     from expertune.augment.generators.template import TemplateGenerator
     from expertune.commands import terminal
     from expertune.models import embed, registry
-    from expertune.score.experts.sentence_transformer import SentenceTransformerExpert
+    from expertune.models.encoder import SentenceEncoder
     from expertune.train import checkpoints
 
     home, passed = str(Path.cwd()), 0
@@ -241,13 +241,14 @@ def _watch(log: int, moment: int, pause: float) -> None:
         connection.set_trace_callback(lambda statement: pass_moment(f"sql {statement.split(' ')[0]}"))
         return connection
 
-    class CountedExpert(SentenceTransformerExpert):
-        def embed(self, texts: Sequence[str], *, is_query: bool) -> Any:
-            pass_moment("embed")
-            for text in texts:
-                key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-                tell("item", embed._space(self, is_query=is_query), key)
-            return super().embed(texts, is_query=is_query)
+    embed_plainly = SentenceEncoder.embed
+
+    def counted_embed(self: SentenceEncoder, texts: Sequence[str], *, is_query: bool) -> Any:
+        pass_moment("embed")
+        for text in texts:
+            key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            tell("item", embed.vector_space(self, is_query=is_query), key)
+        return embed_plainly(self, texts, is_query=is_query)
 
     class CountedGenerator(TemplateGenerator):
         def generate(self, requests: Sequence[Any], *, seed: int) -> list[str]:
@@ -262,9 +263,10 @@ def _watch(log: int, moment: int, pause: float) -> None:
     def bars(screen: Any) -> Iterator[Any]:
         yield lambda event: tell("step", str(event.done)) if event.stage == "train" else None
 
-    counted = {"sentence_transformer": CountedExpert, "template": CountedGenerator}
+    counted = {"template": CountedGenerator}
     make, connect_plainly = registry.factory, sqlite3.connect
     sqlite3.connect = connect
+    SentenceEncoder.embed = counted_embed
     registry.factory = lambda group, name: counted.get(name) or make(group, name)
     terminal.bars = bars
     checkpoints.SECONDS = 0.0

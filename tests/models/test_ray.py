@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 
 from expertune import config
-from expertune.augment.stage import Request, augment
+from expertune.augment.stage import augment
 from expertune.config import AugmentSection, ClusterSection, Config
 from expertune.errors import ConfigError, PluginError
 from expertune.models import ray
 from expertune.models.cache import MemoryCache
-from expertune.models.contract import EmbeddingExpert, Expert
 from expertune.models.embed import embed_texts
-from expertune.models.plugins import each
+from expertune.models.plugins import EmbeddingExpert, Expert, Generator, Request
 from expertune.pipeline import store
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document
@@ -40,7 +39,7 @@ slow = [
 ]
 
 
-class Numbers:
+class Numbers(EmbeddingExpert):
     """Embed a text by its characters; notes every call in a folder, and can end its own process once."""
 
     name = "numbers"
@@ -67,7 +66,7 @@ class Numbers:
         raise AssertionError("never asked for whole matrices")
 
 
-class Shouts:
+class Shouts(Generator):
     """Write an answer in capitals."""
 
     name = "shouts"
@@ -118,9 +117,9 @@ def test_what_would_gain_nothing_stays_here_and_starts_no_cluster(monkeypatch):
     monkeypatch.setattr(ray, "require", lambda section: None)  # no cluster is started, so none is needed
 
     class Server(Shouts):
-        used = "3 calls"
+        served = True
 
-    class Whole:
+    class Whole(Expert):
         name, fingerprint = "whole", "whole 1"
 
         def score(self, questions, documents):
@@ -133,7 +132,7 @@ def test_what_would_gain_nothing_stays_here_and_starts_no_cluster(monkeypatch):
 
 def test_in_one_process_items_are_taken_one_by_one():
     taken = []
-    results = each(Shouts(), "generate", (taken.append(n) or [Request(str(n), "", "short")] for n in range(3)), seed=1)
+    results = Shouts().each("generate", (taken.append(n) or [Request(str(n), "", "short")] for n in range(3)), seed=1)
     assert next(results) == ["0 short 0 1"]
     assert taken == [0]
 

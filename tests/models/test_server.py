@@ -16,11 +16,12 @@ import pytest
 import misbehaving as bad
 from expertune.augment.generators import chat
 from expertune.augment.generators.openai_compatible import OpenAICompatibleGenerator
-from expertune.augment.stage import Request, StreamingGenerator, augment, load_generators
+from expertune.augment.stage import augment, load_generators
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, ServerError
 from expertune.models import server as servers
 from expertune.models.cache import MemoryCache
+from expertune.models.plugins import Request, StreamingGenerator
 from expertune.pipeline.store import Store
 from expertune.records import Dataset, Document, Question, Questions
 from expertune.score.experts.openai_compatible import OpenAICompatibleExpert
@@ -332,7 +333,7 @@ def test_an_interruption_keeps_what_is_under_way(monkeypatch: pytest.MonkeyPatch
     assert len(server.seen) == 24
 
 
-class Losing:
+class Losing(StreamingGenerator):
     """Streams, but forgets a request, or answers one twice."""
 
     name = fingerprint = "losing"
@@ -340,9 +341,6 @@ class Losing:
 
     def __init__(self, positions: Sequence[int]) -> None:
         self.positions = positions
-
-    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        raise NotImplementedError
 
     def stream(self, requests: Sequence[Request], *, seed: int) -> Any:
         yield from ((position, "Where is it?") for position in self.positions)
@@ -352,7 +350,6 @@ class Losing:
 def test_a_stream_must_answer_every_request_once(positions: list[int]) -> None:
     from expertune.errors import PluginError
 
-    assert isinstance(Losing(positions), StreamingGenerator)
     with pytest.raises(PluginError, match="for 6 requests"):
         augment(DATASET, section(per_answer=1), [Losing(positions)])
 

@@ -6,6 +6,7 @@ import pytest
 from expertune.augment.stage import round_trip
 from expertune.config import LabelSection, ScoreSection
 from expertune.label.stage import label
+from expertune.models.plugins import Expert
 from expertune.pipeline import artefacts
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 from expertune.report.rows import sample_rows
@@ -15,7 +16,7 @@ from expertune.score.stage import score
 EXPERTS, DOCUMENTS, ROWS = 3, 400, 12
 
 
-class Fixed:
+class Fixed(Expert):
     """An expert with given scores."""
 
     def __init__(self, name, values):

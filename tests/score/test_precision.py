@@ -13,7 +13,7 @@ from expertune.config import PluginSpec
 from expertune.models import ModelSource
 from expertune.models.cache import MemoryCache
 from expertune.models.embed import embed_texts
-from expertune.models.encoders import embedding_expert
+from expertune.models.encoder import sentence_encoder
 from expertune.records import Dataset, Document, FloatArray, Question, Questions
 from expertune.score.experts import precision, sentence_transformer
 from expertune.score.experts.sentence_transformer import SentenceTransformerExpert
@@ -85,20 +85,19 @@ def test_vectors_that_are_no_numbers_do_not_agree() -> None:
 
 
 def test_every_precision_has_fingerprints_of_its_own(tiny_model: Path, native: None) -> None:
-    exact, rounded, auto = (expert(tiny_model, precision=choice) for choice in ("fp32", "bf16", "auto"))
+    exact, rounded, auto = (expert(tiny_model, precision=choice) for choice in ("float32", "bfloat16", "auto"))
     assert len({exact.fingerprint, rounded.fingerprint, auto.fingerprint}) == 3
-    assert exact.vector_fingerprint == exact.fingerprint == auto.vector_fingerprint
-    assert rounded.vector_fingerprint == rounded.fingerprint
-    auto.settle(ASKED, ANSWERS, MemoryCache())
-    assert auto.vector_fingerprint == rounded.fingerprint
-    assert auto.fingerprint != rounded.fingerprint
+    assert [one.decide(ASKED, ANSWERS, MemoryCache()) for one in (exact, rounded)] == ["float32", "bfloat16"]
+    assert auto.decide(ASKED, ANSWERS, MemoryCache()) == "bfloat16"
+    assert auto.decided("bfloat16").fingerprint == rounded.fingerprint
+    assert auto.decided("float32").fingerprint == exact.fingerprint
+    assert auto.fingerprint not in (exact.fingerprint, rounded.fingerprint)
 
 
 def test_without_the_hardware_auto_is_float32(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentence_transformer, "computes_bfloat16", lambda: False)
-    auto, exact = expert(tiny_model), expert(tiny_model, precision="fp32")
-    auto.settle(ASKED, ANSWERS, MemoryCache())
-    assert auto.fingerprint == auto.vector_fingerprint == exact.fingerprint
+    auto, exact = expert(tiny_model), expert(tiny_model, precision="float32")
+    assert auto.decided(auto.decide(ASKED, ANSWERS, MemoryCache())).fingerprint == auto.fingerprint == exact.fingerprint
 
 
 @pytest.mark.parametrize("least", [-1.0, 2.0])
@@ -107,7 +106,7 @@ def test_the_store_never_mixes_precisions(
 ) -> None:
     monkeypatch.setattr(precision, "LEAST", least)
     cache = MemoryCache()
-    exact, rounded = (expert(tiny_model, precision=choice) for choice in ("fp32", "bf16"))
+    exact, rounded = (expert(tiny_model, precision=choice) for choice in ("float32", "bfloat16"))
     found = score(DATASET, QUESTIONS, [expert(tiny_model)], cache=cache).values[:, :, 0]
     expected, other = (exact, rounded) if least > 1 else (rounded, exact)
     np.testing.assert_allclose(found, expected.score(ASKED, ANSWERS), atol=1e-6)
@@ -118,8 +117,8 @@ def test_the_store_never_mixes_precisions(
 
 
 def test_what_is_measured_stays_in_float32(tiny_model: Path, native: None) -> None:
-    measured = embedding_expert(str(tiny_model))
+    measured = sentence_encoder(str(tiny_model))
     (judging,) = load_experts([PluginSpec(model=str(tiny_model))], offline=True)
     assert measured.fingerprint != judging.fingerprint
-    measured.settle(ASKED, ANSWERS, MemoryCache())  # type: ignore[attr-defined]
-    assert measured.vector_fingerprint == measured.fingerprint  # type: ignore[attr-defined]
+    assert measured.decided(measured.decide(ASKED, ANSWERS, MemoryCache())) is measured
+    assert measured.fingerprint == judging.decided("float32").fingerprint

@@ -12,6 +12,7 @@ import pytest
 from expertune import models
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
+from expertune.models.load import load_model
 from expertune.train import distributed, trainer
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def data(model, *, candidates=False):
     questions = [f"how do i {words[n % 12]} my {words[(5 * n + 1) % 12]}" for n in range(22)]
     documents = [f"the {word} is in the shop" for word in words]
     unrelated = ["what is the size of my colour", "where are you", "who can open the store"]
-    encoder = trainer.load_encoder(models.resolve(model))
+    encoder = load_model(models.resolve(model))
     columns = None
     if candidates:
         columns = np.sort([generator.choice(12, 5, replace=False) for _ in questions], axis=1).astype(np.int64)
@@ -147,7 +148,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path, plain, chang
     np.testing.assert_allclose(losses[:2], expected[:2], atol=EXACT)
     np.testing.assert_allclose(losses, expected, atol=TOLERANCE)
     # Adam steps as far for a gradient of rounding errors as for any other; eight steps of 1e-3 move 8e-3 at most.
-    first, second = (trainer.load_encoder(models.resolve(str(tmp_path / name))).state_dict() for name in ("one", "two"))
+    first, second = (load_model(models.resolve(str(tmp_path / name))).state_dict() for name in ("one", "two"))
     for name in first:
         np.testing.assert_allclose(second[name], first[name], atol=1e-3)
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from expertune import models
 from expertune.config import Loss, TrainSection
 from expertune.errors import TrainingError
+from expertune.models.load import load_model
 from expertune.train import checkpoints, trainer
 from expertune.train.losses import OBJECTIVES
 
@@ -25,7 +26,7 @@ def base(tiny_model):
 
 @pytest.fixture(scope="module")
 def data(base):
-    model = trainer.load_encoder(base)
+    model = load_model(base)
     unrelated = ["the size of my colour", "where are you"]
     return trainer.TrainingData(
         questions=QUESTIONS,
@@ -43,14 +44,14 @@ def section(**changes):
 
 
 def weights(folder):
-    return trainer.load_encoder(models.resolve(str(folder))).state_dict()
+    return load_model(models.resolve(str(folder))).state_dict()
 
 
 def test_tuning_brings_the_questions_to_their_answers(base, data, tmp_path):
     losses = trainer.tune(base, data, section(steps=30), tmp_path / "tuned")
     assert len(losses) == 30
     assert losses[-1] < losses[0]
-    tuned, before = trainer.load_encoder(models.resolve(str(tmp_path / "tuned"))), trainer.load_encoder(base)
+    tuned, before = load_model(models.resolve(str(tmp_path / "tuned"))), load_model(base)
     hits = [(model.encode(QUESTIONS[:4]) @ data.document_vectors.T).diagonal().sum() for model in (before, tuned)]
     assert hits[1] > hits[0]
 
@@ -65,7 +66,7 @@ def test_the_same_seed_gives_the_same_weights(base, data, tmp_path):
 
 def test_fixed_documents_are_the_same_as_documents_encoded_and_detached(base, data, tmp_path, monkeypatch):
     trainer.tune(base, data, section(), tmp_path / "fixed")
-    frozen = trainer.load_encoder(base).eval()
+    frozen = load_model(base).eval()
 
     def encoded(model, given, settings):
         def source(rows):
@@ -111,7 +112,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(base, data, tmp_p
 def test_embeddings_and_lower_layers_stay_the_bases(base, data, tmp_path, changes):
     trainer.tune(base, data, section(**changes), tmp_path / "half")
     trainer.tune(base, data, section(frozen=0.0, **changes), tmp_path / "none")
-    before = trainer.load_encoder(base).state_dict()
+    before = load_model(base).state_dict()
 
     def moved(folder):
         return {name for name, value in weights(folder).items() if not torch.equal(value, before[name])}
@@ -188,7 +189,7 @@ def test_a_fault_that_is_not_about_memory_is_not_tried_again(base, data, tmp_pat
 @pytest.mark.parametrize("changes", [{"mode": "full"}, {"lora_rank": 4}, {"mode": "full", "lora_rank": 4}], ids=str)
 def test_every_mode_tunes_and_saves_a_plain_model(base, data, tmp_path, changes):
     trainer.tune(base, data, section(**changes), tmp_path / "tuned")
-    before, after = trainer.load_encoder(base).state_dict(), weights(tmp_path / "tuned")
+    before, after = load_model(base).state_dict(), weights(tmp_path / "tuned")
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert sorted(path.suffix for path in (tmp_path / "tuned").glob("model*")) == [".safetensors"]
@@ -266,7 +267,7 @@ def test_a_popular_answer_draws_other_questions_less_with_logit_adjustment(base,
     def drawn(strength):
         settings = section(steps=20, anchor_weight=0.0, logit_adjustment=strength)
         trainer.tune(base, given, settings, tmp_path / f"tuned-{strength}")
-        tuned = trainer.load_encoder(models.resolve(str(tmp_path / f"tuned-{strength}")))
+        tuned = load_model(models.resolve(str(tmp_path / f"tuned-{strength}")))
         cosines = tuned.encode(["where is my colour", "the size of a shoe"]) @ data.document_vectors.T
         return float((cosines[:, 0] - cosines[:, 1:3].mean(axis=1)).mean())
 
@@ -276,7 +277,7 @@ def test_a_popular_answer_draws_other_questions_less_with_logit_adjustment(base,
 def test_the_anchor_holds_unrelated_sentences_in_place(base, data, tmp_path):
     def moved(weight):
         trainer.tune(base, data, section(steps=30, anchor_weight=weight), tmp_path / f"anchor-{weight}")
-        tuned = trainer.load_encoder(models.resolve(str(tmp_path / f"anchor-{weight}")))
+        tuned = load_model(models.resolve(str(tmp_path / f"anchor-{weight}")))
         return 1.0 - (tuned.encode(data.unrelated) * data.unrelated_vectors).sum(axis=1).mean()
 
     assert moved(50.0) < moved(0.0)
@@ -323,7 +324,7 @@ def test_every_loss_of_the_config_has_an_objective():
 
 def test_interpolation_goes_from_base_to_tuned(base, data, tmp_path):
     trainer.tune(base, data, section(), tmp_path / "tuned")
-    start, end = trainer.load_encoder(base), trainer.load_encoder(models.resolve(str(tmp_path / "tuned")))
+    start, end = load_model(base), load_model(models.resolve(str(tmp_path / "tuned")))
     for factor in (0.0, 0.25, 1.0):
         mixed = trainer.interpolate(start, end, factor).state_dict()
         for name, value in start.state_dict().items():
@@ -342,7 +343,7 @@ def test_a_saved_query_side_model_answers_like_its_two_halves(base, data, tmp_pa
     from sentence_transformers import SentenceTransformer
 
     trainer.tune(base, data, section(), tmp_path / "tuned")
-    queries, documents = trainer.load_encoder(models.resolve(str(tmp_path / "tuned"))), trainer.load_encoder(base)
+    queries, documents = load_model(models.resolve(str(tmp_path / "tuned"))), load_model(base)
     expected = queries.encode(QUESTIONS[:4]), documents.encode(DOCUMENTS)
     trainer.assemble(queries, documents, tmp_path / "model")
     saved = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)

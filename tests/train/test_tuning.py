@@ -16,7 +16,8 @@ from expertune.data.expansion import Expansion
 from expertune.label.stage import label, label_rows
 from expertune.models import ModelSource
 from expertune.models.cache import MemoryCache
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.load import load_model
 from expertune.records import Dataset, Document, Question, Questions, Scores, Selection, ignore_progress
 from expertune.train import select, trainer, tuning
 
@@ -40,10 +41,10 @@ def job(tiny_model):
     values = np.random.default_rng(0).random((len(items), len(documents), 2)).astype(np.float32)
     values += 0.5 * questions.hard_labels(documents)[:, :, None]
     scores, section = Scores(("a", "b"), values), LabelSection(known_mix=0.5)
-    expert = embedding_expert(str(tiny_model))
+    expert = sentence_encoder(str(tiny_model))
     return {
         "base": models.resolve(str(tiny_model)),
-        "base_encoder": CachedEncoder("base", queries=expert, documents=expert, cache=MemoryCache()),
+        "base_encoder": CachedEncoder("base", expert, cache=MemoryCache()),
         "dataset": dataset,
         "questions": questions,
         "scores": scores,
@@ -71,7 +72,7 @@ def run(job, folder, **changes):
 
 
 def weights(folder):
-    return trainer.load_encoder(ModelSource(name="m", location=str(folder), fingerprint="")).state_dict()
+    return load_model(ModelSource(name="m", location=str(folder), fingerprint="")).state_dict()
 
 
 def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, tmp_path, monkeypatch):
@@ -240,7 +241,7 @@ def test_one_question_is_enough_to_end_with_the_base(job, tmp_path):
     relabels = {"anchored": partial(label_rows, dataset, questions, scores, LabelSection())}
     model = run(job, tmp_path, dataset=dataset, questions=questions, labels=labels, relabels=relabels)
     assert model.selection.factor == 0.0
-    for name, value in trainer.load_encoder(job["base"]).state_dict().items():
+    for name, value in load_model(job["base"]).state_dict().items():
         kept = weights(tmp_path / "model")
         assert torch.equal(kept[f"0.sub_modules.query.{name}"], value)
 
@@ -272,8 +273,8 @@ def test_a_stranger_s_process_gets_the_same_vectors(job, tmp_path):
         section(),
         tmp_path / "tuned",
     )
-    queries = trainer.load_encoder(ModelSource(name="t", location=str(tmp_path / "tuned"), fingerprint=""))
-    documents = trainer.load_encoder(job["base"])
+    queries = load_model(ModelSource(name="t", location=str(tmp_path / "tuned"), fingerprint=""))
+    documents = load_model(job["base"])
     trainer.assemble(queries, documents, tmp_path / "model")
     command = [sys.executable, "-c", STRANGER, str(tmp_path / "model"), str(tmp_path / "vectors.npz")]
     subprocess.run(command, check=True, capture_output=True)

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,8 @@ from expertune.augment.spans import fragments
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, PluginError
 from expertune.models.cache import ItemCache, MemoryCache
-from expertune.models.plugins import all_used, each, log_used, make_all
+from expertune.models.plugins import Generator, Request, StreamingGenerator
+from expertune.models.registry import all_used, log_used, make_all
 from expertune.records import Dataset, Document, Progress, Question, Questions, Report, Scores, ignore_progress
 
 # Multiples of it spread evenly whatever step they are looked at with, so no kind and no answer goes to one generator.
@@ -35,44 +35,6 @@ _SORTED_BATCHES = 8
 _PIECES_PER_QUESTION = 2
 # Fewer useless texts than this may be chance.
 _TELLING = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question to write: for which answer, of which kind, and the user's own question where there is one.
-
-    `attempt` numbers repeated requests of one kind for one answer, so that each is a different item.
-    """
-
-    document: str
-    question: str
-    kind: str
-    attempt: int = 0
-
-
-@runtime_checkable
-class Generator(Protocol):
-    """Write questions. Made as `Class(model: ModelSource | None, **options)`.
-
-    It may also have an attribute `used`: one line that says what it has used up, such as tokens, for the log.
-    """
-
-    name: str
-    fingerprint: str
-    batch_size: int
-
-    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        """Return one raw text per request, in order; "" where nothing came. Same requests and seed: same texts."""
-        ...
-
-
-@runtime_checkable
-class StreamingGenerator(Generator, Protocol):
-    """A generator whose texts are finished one by one and dear (paid for, or slow): each is kept at once."""
-
-    def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
-        """Yield (position in `requests`, raw text) once for every request, in any order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +54,7 @@ def load_generators(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Gene
         UntrustedModelError: a model's files are refused.
         ConfigError: an unknown plug-in, or options it does not take.
     """
-    made = make_all("generators", specs, place="augment.generators", pick=_plug_in, offline=offline)
-    for plug_in, generator in made:
-        if not isinstance(generator, Generator):
-            raise PluginError("it has no name, fingerprint, batch_size and generate", place=f"plug-in {plug_in}")
-    return tuple(generator for _, generator in made)
+    return make_all("generators", specs, place="augment.generators", pick=_plug_in, offline=offline)
 
 
 def augment(
@@ -317,7 +275,7 @@ def _finished(generator: Generator, batches: Iterator[dict[int, Request]], seed:
             taken.append(batch)
             yield list(batch.values())
 
-    for made in each(generator, "generate", requests(), seed=seed):
+    for made in generator.each("generate", requests(), seed=seed):
         batch = taken.popleft()
         if len(made) != len(batch) or not all(isinstance(text, str) for text in made):
             raise _miscounted(generator, len(made), len(batch))

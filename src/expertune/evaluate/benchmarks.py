@@ -18,7 +18,7 @@ from expertune import data
 from expertune.config import DataSection
 from expertune.errors import DataError
 from expertune.evaluate.ranking import DECIMALS, neutral_order
-from expertune.models.encoders import CachedEncoder
+from expertune.models.encoder import CachedEncoder
 from expertune.records import BenchmarkScore, JudgedSet, Role
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from expertune.records import (
     PLAIN_INDEX,
     Comparison,
     Evaluation,
-    FloatArray,
     JudgedSet,
     Measurement,
     PanelDiagnostics,
@@ -73,11 +72,10 @@ def evaluate(
     separations: list[Separation] = []
     total = len(encoders) * len(judged_sets) + len(plain)
     for model, encoder in encoders.items():
-        remembering = Remembering(encoder)
         for judged in judged_sets:
-            measured[model, judged.name] = measure(remembering, judged, model)
+            measured[model, judged.name] = measure(encoder, judged, model)
             if judged.role is Role.DOMAIN:
-                separations.append(separation(remembering, judged, model, seed=seed))
+                separations.append(separation(encoder, judged, model, seed=seed))
             report(Progress("evaluate", len(measured), total, f"{model} on {judged.name}"))
     for judged in plain:
         measured[PLAIN_INDEX, judged.name] = measure(encoders["base"], judged, PLAIN_INDEX)
@@ -169,27 +167,3 @@ def _metric_values(ranking: Ranking, qrels: Mapping[str, Mapping[str, int]]) -> 
     for result in ir_measures.iter_calc(list(measures), judgements, run):
         values[measures[result.measure]][row[result.query_id]] = result.value
     return values
-
-
-class Remembering:
-    """Keep the last vectors of each side: ranking, separation and splits of one corpus ask for the same."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.name = encoder.name
-        self._encoder = encoder
-        self._queries: tuple[tuple[str, ...], FloatArray] | None = None
-        self._documents: tuple[tuple[str, ...], FloatArray] | None = None
-
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, as the encoder does."""
-        key = tuple(texts)
-        if self._queries is None or self._queries[0] != key:
-            self._queries = key, self._encoder.encode_queries(texts)
-        return self._queries[1]
-
-    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, as the encoder does."""
-        key = tuple(texts)
-        if self._documents is None or self._documents[0] != key:
-            self._documents = key, self._encoder.encode_documents(texts)
-        return self._documents[1]

@@ -1,87 +1,132 @@
-"""What experts and generators share: being made from a config, options, fingerprints. Knows no concrete plug-in."""
+"""The contract of plug-ins: inherit `Expert`, `EmbeddingExpert`, `IndexingExpert`, `Generator` or `StreamingGenerator`.
+
+A plug-in is made as `Class(model: ModelSource | None, **options)` and registered as an entry point of the group
+`expertune.experts` or `expertune.generators`. It sets `name` and `fingerprint` and overrides what is abstract; all
+else has a default.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import json
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from expertune import models
-from expertune.config import PluginSpec
-from expertune.errors import ConfigError, ModelUnavailableError
-from expertune.models import ModelSource, registry
+from expertune.errors import ConfigError
+from expertune.models.cache import ItemCache
+from expertune.models.embed import CHUNK, cosine
+from expertune.records import FloatArray
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from expertune.models import ModelSource
 
-PickPlugin = Callable[[PluginSpec, ModelSource | None], str]
+
+class Plugin(ABC):
+    """What experts and generators share. `fingerprint` changes whenever results could."""
+
+    name: str
+    fingerprint: str
+    served: bool = False  # a server does the work: more processes here would gain nothing
+
+    @property
+    def used(self) -> str:
+        """One line for the log that says what it has used up, such as tokens; "" for nothing."""
+        return ""
+
+    def each(self, method: str, items: Iterable[Any], *rest: Any, **named: Any) -> Iterator[Any]:
+        """Yield what a method returns for every item, in order; `rest` and `named` are the same for every call."""
+        call = getattr(self, method)
+        for item in items:
+            yield call(item, *rest, **named)
 
 
-def make_all(
-    group: str, specs: Sequence[PluginSpec], *, place: str, pick: PickPlugin, offline: bool
-) -> list[tuple[str, Any]]:
-    """Return (plug-in name, object) for every spec; objects carry the spec's label as `name`, repeated ones numbered.
+class Expert(Plugin):
+    """Judge pairs of question and document."""
 
-    Args:
-        group: "experts" or "generators".
-        specs: What the config names.
-        place: The config key, for errors.
-        pick: Chooses the plug-in where a spec names none.
-        offline: Whether hub ids are out of reach.
+    chunk: int = 0  # questions scored at once, rows kept part by part; 0: all at once, as a score depends on all
 
-    Raises:
-        ModelUnavailableError: one error for all models that cannot be found.
-        UntrustedModelError: a model's files are refused.
-        ConfigError: an unknown plug-in, or options it does not take.
+    @abstractmethod
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(questions), len(documents)]`; higher is better; NaN where not scored."""
+
+
+class EmbeddingExpert(Expert):
+    """Score by the cosine of two vectors. Each distinct text is embedded once, and its vector kept.
+
+    Without a `fingerprint` nothing is kept.
     """
-    sources: list[ModelSource | None] = []
-    missing: list[ModelUnavailableError] = []
-    for spec in specs:
-        try:
-            sources.append(models.resolve(spec.model, offline=offline) if spec.model else None)
-        except ModelUnavailableError as error:
-            missing.append(error)
-    if missing:
-        raise _all_missing(missing, len(specs), group, place)
-    made = []
-    names = _unique([spec.label for spec in specs])
-    for spec, source, name in zip(specs, sources, names, strict=True):
-        plug_in = spec.use or pick(spec, source)
-        built = _build(registry.factory(group, plug_in), spec, source, kind=group.removesuffix("s"))
-        built.name = name
-        made.append((plug_in, built))
-    return made
+
+    chunk: int = CHUNK  # texts embedded at once
+    symmetric: bool = False  # True: a text has one vector, as a question and as a document
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return the cosines, float32 `[len(questions), len(documents)]` in [-1, 1]."""
+        return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))
+
+    def decide(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> str:  # noqa: ARG002
+        """Decide by the texts how to compute, for `decided`; "" where there is nothing to decide."""
+        return ""
+
+    def decided(self, decision: str) -> EmbeddingExpert:  # noqa: ARG002
+        """Return the expert that computes so, here or in another process; its fingerprint names its vectors."""
+        return self
 
 
-def _build(factory: Callable[..., Any], spec: PluginSpec, source: ModelSource | None, *, kind: str) -> Any:
-    try:
-        inspect.signature(factory).bind(source, **spec.options)
-    except TypeError as error:
-        raise ConfigError([f"{error}"], place=f"{kind} {spec.label}", hint="See its options.") from None
-    return factory(source, **spec.options)
+class IndexingExpert(Expert):
+    """Look at the documents once, then score any questions; a question's scores depend on no other question."""
+
+    @abstractmethod
+    def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
+        """Return what scores questions against these documents, as `score` does."""
+
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(questions), len(documents)]`; higher is better."""
+        return self.index(documents)(questions)
 
 
-def _unique(labels: list[str]) -> list[str]:
-    """Number the second and later use of a label."""
-    names: list[str] = []
-    for label in labels:
-        count = 1
-        while (name := label if count == 1 else f"{label}-{count}") in names:
-            count += 1
-        names.append(name)
-    return names
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to write: for which answer, of which kind, and the user's own question where there is one.
+
+    `attempt` numbers repeated requests of one kind for one answer, so that each is a different item.
+    """
+
+    document: str
+    question: str
+    kind: str
+    attempt: int = 0
 
 
-def _all_missing(missing: list[ModelUnavailableError], total: int, group: str, place: str) -> ModelUnavailableError:
-    if len(missing) == 1:
-        return missing[0]
-    lines = "".join(f"\n- {error.message}\n  {error.hint}" for error in missing)
-    return ModelUnavailableError(f"{len(missing)} of {total} {group} have no model:{lines}", place=place)
+class Generator(Plugin):
+    """Write questions that answers answer."""
+
+    batch_size: int = 64  # requests of one call
+
+    @abstractmethod
+    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
+        """Return one raw text per request, in order; "" where nothing came. Same requests and seed: same texts."""
+
+
+class StreamingGenerator(Generator):
+    """A generator whose texts are finished one by one and dear (paid for, or slow): each is kept at once."""
+
+    @abstractmethod
+    def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
+        """Yield (position in `requests`, raw text) once for every request, in any order."""
+
+    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
+        """Return one raw text per request, in order; "" where nothing came."""
+        texts = dict(self.stream(requests, seed=seed))
+        return [texts[position] for position in range(len(requests))]
 
 
 class Options(BaseModel):
@@ -128,38 +173,6 @@ def require_extra(extra: str, *modules: str, plug_in: str) -> None:
             [f"the plug-in '{plug_in}' needs the library {', '.join(missing)}"],
             hint=f"pip install 'expertune[{extra}]'",
         )
-
-
-def each(plug_in: Any, method: str, items: Iterable[Any], *rest: Any, **named: Any) -> Iterator[Any]:
-    """Yield what a method of a plug-in returns for every item, in the order of the items.
-
-    A plug-in that works on several items at a time has an `each` of its own, which takes them a few ahead.
-
-    Args:
-        plug_in: Expert or generator.
-        method: Its name.
-        items: The first argument of each call.
-        rest: Further arguments, the same for every call.
-        named: As `rest`, by keyword.
-    """
-    own = getattr(plug_in, "each", None)
-    if own is not None:
-        yield from own(method, items, *rest, **named)
-        return
-    call = getattr(plug_in, method)
-    for item in items:
-        yield call(item, *rest, **named)
-
-
-def log_used(plug_in: Any) -> None:
-    """Log what a plug-in with the attribute `used` says it has used up: calls, tokens, money."""
-    for line in all_used([plug_in]):
-        logger.info("%s", line)
-
-
-def all_used(plug_ins: Iterable[Any]) -> tuple[str, ...]:
-    """Return "NAME: what it has used up" for every plug-in that has an attribute `used` with something to say."""
-    return tuple(f"{plug_in.name}: {plug_in.used}" for plug_in in plug_ins if getattr(plug_in, "used", ""))
 
 
 def fingerprint(plug_in: str, version: int, model: ModelSource | None, options: Mapping[str, Any]) -> str:

@@ -19,8 +19,11 @@ from urllib.parse import urlsplit
 
 from expertune.config import ClusterSection
 from expertune.errors import ConfigError, ExpertuneError, PluginError
+from expertune.models.cache import ItemCache
+from expertune.models.plugins import EmbeddingExpert, Expert, Generator, Plugin, Request
+from expertune.records import FloatArray
 
-PlugIn = TypeVar("PlugIn")
+PlugIn = TypeVar("PlugIn", bound=Plugin)
 
 RETRIES = 3
 """How often a lost call is tried again: a call that kills its process every time must end the run."""
@@ -29,9 +32,6 @@ _PORT = 6379  # of a cluster's head, unless the address says otherwise
 _PATIENCE = 10.0  # seconds
 # Calls under way for each actor: one that works, and one whose result or whose turn is waited for.
 _AHEAD = 2
-# What a stage asks a plug-in for, and what it calls.
-_TOLD = ("name", "fingerprint", "batch_size", "chunk", "symmetric")
-_CALLED = ("generate", "embed", "score")
 
 
 def require(section: ClusterSection) -> None:
@@ -70,7 +70,7 @@ def spread(
     crew = _Crew(section, threads)
     try:
         yield tuple(
-            cast(PlugIn, _Remote(plug_in, make, crew)) if _worth_spreading(plug_in) else plug_in
+            cast(PlugIn, _remote(plug_in, make, crew)) if _worth_spreading(plug_in) else plug_in
             for plug_in, make in zip(plug_ins, makers, strict=True)
         )
     finally:
@@ -79,9 +79,16 @@ def spread(
             _ray().shutdown()
 
 
-def _worth_spreading(plug_in: Any) -> bool:
-    in_parts = any(hasattr(plug_in, name) for name in ("generate", "embed", "chunk"))
-    return in_parts and not hasattr(plug_in, "used")
+def _worth_spreading(plug_in: Plugin) -> bool:
+    in_parts = isinstance(plug_in, Generator) or (isinstance(plug_in, Expert) and plug_in.chunk > 0)
+    return in_parts and not plug_in.served
+
+
+def _remote(plug_in: Plugin, make: Callable[[], Any], crew: _Crew) -> _Remote:
+    """Return a plug-in of the same kind whose calls actors carry out; from a streaming one, batches come whole."""
+    if isinstance(plug_in, Generator):
+        return _RemoteGenerator(plug_in, make, crew)
+    return (_RemoteEmbedding if isinstance(plug_in, EmbeddingExpert) else _RemoteExpert)(plug_in, make, crew)
 
 
 def _ray() -> Any:
@@ -152,11 +159,8 @@ class _Worker:
         return number, getattr(self._plug_in, method)(item, *rest, **named)
 
 
-def _decided(make: Callable[[], Any], settled: Any) -> Any:
-    """Make a plug-in and tell it what was decided."""
-    plug_in = make()
-    plug_in.settled = settled
-    return plug_in
+def _decided(make: Callable[[], EmbeddingExpert], decision: str) -> EmbeddingExpert:
+    return make().decided(decision)
 
 
 class _Crew:
@@ -186,39 +190,17 @@ class _Crew:
         self._actors, self._of = [], None
 
 
-class _Remote:
-    """A plug-in whose calls are carried out by actors.
-
-    It has what stages tell kinds of plug-ins apart by, except `stream`: a batch comes whole.
-    """
-
-    name: str
-    fingerprint: str
+class _Remote(Plugin):
+    """A plug-in whose calls are carried out by actors."""
 
     def __init__(self, plug_in: Any, make: Callable[[], Any], crew: _Crew) -> None:
-        self._plug_in = plug_in
-        self._make = make
-        self._crew = crew
-        if hasattr(plug_in, "settle"):
-            self.settle = self._settle
-        for name in _TOLD:
+        self._plug_in, self._make, self._crew = plug_in, make, crew
+        for name in ("name", "fingerprint", "batch_size", "chunk", "symmetric"):
             if hasattr(plug_in, name):
                 setattr(self, name, getattr(plug_in, name))
-        for name in _CALLED:
-            if hasattr(plug_in, name):
-                setattr(self, name, self._method(name))
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        def call(item: Any, *rest: Any, **named: Any) -> Any:
-            return next(self.each(name, [item], *rest, **named))
-
-        return call
-
-    def _settle(self, *texts_and_cache: Any) -> None:
-        """Let the plug-in here decide by the texts how to compute; its copies elsewhere take that over."""
-        self._plug_in.settle(*texts_and_cache)
-        self.vector_fingerprint = self._plug_in.vector_fingerprint
-        self._make = partial(_decided, self._make, self._plug_in.settled)
+    def _call(self, method: str, item: Any, *rest: Any, **named: Any) -> Any:
+        return next(self.each(method, [item], *rest, **named))
 
     def each(self, method: str, items: Iterable[Any], *rest: Any, **named: Any) -> Iterator[Any]:
         """Yield the method's result for every item, in order; a few calls are under way at a time."""
@@ -252,3 +234,29 @@ class _Remote:
                 place=f"plug-in {self.name}",
                 hint="Give each process more memory: fewer cluster.workers, or smaller batches.",
             ) from error
+
+
+class _RemoteGenerator(_Remote, Generator):
+    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
+        texts: list[str] = self._call("generate", requests, seed=seed)
+        return texts
+
+
+class _RemoteExpert(_Remote, Expert):
+    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
+        scores: FloatArray = self._call("score", questions, documents)
+        return scores
+
+
+class _RemoteEmbedding(_RemoteExpert, EmbeddingExpert):
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        vectors: FloatArray = self._call("embed", texts, is_query=is_query)
+        return vectors
+
+    def decide(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> str:
+        decision: str = self._plug_in.decide(questions, documents, cache)
+        return decision
+
+    def decided(self, decision: str) -> EmbeddingExpert:
+        plug_in = self._plug_in.decided(decision)
+        return _RemoteEmbedding(plug_in, partial(_decided, self._make, decision), self._crew)

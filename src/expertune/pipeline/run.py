@@ -27,6 +27,7 @@ from expertune.data.expansion import Expansion
 from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
 from expertune.models import ray
+from expertune.models.plugins import Plugin
 from expertune.pipeline import artefacts, preflight
 from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.store import Store, fingerprint
@@ -54,11 +55,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from expertune.models.contract import EmbeddingExpert
-    from expertune.models.encoders import CachedEncoder
+    from expertune.models.encoder import CachedEncoder
+    from expertune.models.plugins import EmbeddingExpert
     from expertune.report import ReportInputs
 
 Made = TypeVar("Made")
+MadePlugin = TypeVar("MadePlugin", bound=Plugin)
 logger = logging.getLogger(__name__)
 
 
@@ -504,29 +506,29 @@ class Run:
 
     @cached_property
     def _base_expert(self) -> EmbeddingExpert:
-        from expertune.models.encoders import embedding_expert
+        from expertune.models.encoder import sentence_encoder
 
-        return embedding_expert(self.config.train.base, offline=self.config.run.offline)
+        return sentence_encoder(self.config.train.base, offline=self.config.run.offline)
 
     @cached_property
     def _base(self) -> CachedEncoder:
         return self._encoder("base", self._base_expert, self._base_expert)
 
     def _base_and_tuned(self, model: TunedModel) -> dict[str, CachedEncoder]:
-        from expertune.models.encoders import embedding_expert
+        from expertune.models.encoder import sentence_encoder
 
-        tuned = embedding_expert(str(model.folder))
+        tuned = sentence_encoder(str(model.folder))
         documents = self._base_expert if keeps_documents(model.mode) else tuned
         return {"base": self._base, "tuned": self._encoder("tuned", tuned, documents)}
 
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
-        from expertune.models.encoders import CachedEncoder
+        from expertune.models.encoder import CachedEncoder
 
-        return CachedEncoder(name, queries=queries, documents=documents, cache=self.store.items, report=self.report)
+        return CachedEncoder(name, queries, documents, cache=self.store.items, report=self.report)
 
     def _spread(
-        self, load: Callable[..., tuple[Made, ...]], specs: Sequence[PluginSpec], made: Sequence[Made]
-    ) -> AbstractContextManager[tuple[Made, ...]]:
+        self, load: Callable[..., tuple[MadePlugin, ...]], specs: Sequence[PluginSpec], made: Sequence[MadePlugin]
+    ) -> AbstractContextManager[tuple[MadePlugin, ...]]:
         """Let plug-ins work where the config says; `load` makes the copies in other processes."""
         section, threads = self.config.run, self.config.run.threads or 1
         makers = [partial(_made_elsewhere, load, spec, threads, section.offline) for spec in specs]
@@ -585,7 +587,9 @@ def _size(made: object) -> str:
     return ""
 
 
-def _made_elsewhere(load: Callable[..., tuple[Made, ...]], spec: PluginSpec, threads: int, offline: bool) -> Made:
+def _made_elsewhere(
+    load: Callable[..., tuple[MadePlugin, ...]], spec: PluginSpec, threads: int, offline: bool
+) -> MadePlugin:
     """Make one plug-in in a process of its own."""
     _use_machine(threads, offline=offline)
     (made,) = load([spec], offline=offline)

@@ -20,16 +20,9 @@ from expertune import models
 from expertune.config import PluginSpec, ScoreSection
 from expertune.errors import ConfigError, PluginError
 from expertune.models.cache import ItemCache, MemoryCache
-from expertune.models.contract import (
-    REPAIR,
-    EmbeddingExpert,
-    Expert,
-    IndexingExpert,
-    checked_scores,
-    excerpt,
-)
-from expertune.models.embed import CHUNK, chunks, embed_texts, text_key, unit_rows
-from expertune.models.plugins import all_used, each, log_used, make_all
+from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, excerpt, text_key, unit_rows
+from expertune.models.plugins import EmbeddingExpert, Expert, IndexingExpert
+from expertune.models.registry import all_used, log_used, make_all
 from expertune.records import Dataset, FloatArray, Progress, Questions, Report, Scores, ignore_progress
 from expertune.score.candidates import pick
 
@@ -47,11 +40,7 @@ def load_experts(specs: Sequence[PluginSpec], *, offline: bool) -> tuple[Expert,
         UntrustedModelError: a model's files are refused.
         ConfigError: an unknown plug-in, or options it does not take.
     """
-    made = make_all("experts", specs, place="score.experts", pick=_plug_in, offline=offline)
-    for plug_in, expert in made:
-        if not isinstance(expert, Expert):
-            raise PluginError("it has no name, fingerprint and score", place=f"plug-in {plug_in}")
-    return tuple(expert for _, expert in made)
+    return make_all("experts", specs, place="score.experts", pick=_plug_in, offline=offline)
 
 
 def score(
@@ -200,10 +189,10 @@ def _rows(expert: Expert, job: _Job) -> Rows:
         return _rows_of_vectors(expert, job)
     if isinstance(expert, IndexingExpert):
         ready = expert.index(answers)
-        return lambda some: checked_scores(expert, ready(asked[some]), len(asked[some]), len(answers))
-    if hasattr(expert, "chunk"):
+        return lambda some: _checked_scores(expert, ready(asked[some]), len(asked[some]), len(answers))
+    if expert.chunk:
         return _rows_in_parts(expert, job)
-    whole = checked_scores(expert, expert.score(asked, answers), len(asked), len(answers))
+    whole = _checked_scores(expert, expert.score(asked, answers), len(asked), len(answers))
     if whole.nbytes <= _BLOCK_BYTES:
         return lambda some: whole[some]
     with tempfile.TemporaryFile() as file:
@@ -214,9 +203,7 @@ def _rows(expert: Expert, job: _Job) -> Rows:
 
 
 def _rows_of_vectors(expert: EmbeddingExpert, job: _Job) -> Rows:
-    settle = getattr(expert, "settle", None)
-    if settle is not None:
-        settle(job.asked, job.answers, job.cache)
+    expert = expert.decided(expert.decide(job.asked, job.answers, job.cache))
     left = embed_texts(expert, job.asked, is_query=True, cache=job.cache, report=job.report)
     right = embed_texts(expert, job.answers, is_query=False, cache=job.cache, report=job.report)
     if left.shape[1] != right.shape[1]:
@@ -229,7 +216,7 @@ def _rows_of_vectors(expert: EmbeddingExpert, job: _Job) -> Rows:
     return lambda some: np.clip(unit_rows(left[some]) @ scaled, -1.0, 1.0)
 
 
-def _rows_in_parts(expert: Any, job: _Job) -> Rows:
+def _rows_in_parts(expert: Expert, job: _Job) -> Rows:
     """Score part by part; the row of a question is kept under its text, for these documents in this order."""
     corpus = hashlib.sha256("".join(map(text_key, job.answers)).encode("ascii")).hexdigest()
     space = f"{expert.fingerprint}|{corpus}"
@@ -241,8 +228,8 @@ def _rows_in_parts(expert: Any, job: _Job) -> Rows:
     parts = list(chunks(missing, expert.chunk))
     refused: dict[str, FloatArray] = {}
     asked = ([distinct[key] for key in some] for some in parts)
-    for some, returned in zip(parts, each(expert, "score", asked, job.answers), strict=True):
-        made = np.ascontiguousarray(checked_scores(expert, returned, len(some), len(job.answers)))
+    for some, returned in zip(parts, expert.each("score", asked, job.answers), strict=True):
+        made = np.ascontiguousarray(_checked_scores(expert, returned, len(some), len(job.answers)))
         # An infinite row is refused later; kept, it would be refused even from a repaired expert.
         wrong = {some[row] for row in np.flatnonzero(np.isinf(made).any(axis=1))}
         rows_made = dict(zip(some, made, strict=True))
@@ -258,6 +245,22 @@ def _rows_in_parts(expert: Any, job: _Job) -> Rows:
         )
 
     return rows
+
+
+def _checked_scores(expert: Expert, returned: Any, questions: int, documents: int) -> FloatArray:
+    """Return what an expert's own `score` returned, float32 `[questions, documents]`.
+
+    Raises:
+        PluginError: a wrong shape or type.
+    """
+    values = as_float32(expert, returned)
+    if values.shape != (questions, documents):
+        raise PluginError(
+            f"score returned an array of shape {values.shape}, expected {(questions, documents)}",
+            place=f"expert {expert.name}",
+            hint=REPAIR,
+        )
+    return values
 
 
 def _unknown(cache: ItemCache, space: str, keys: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.models import ModelSource, packing
 from expertune.models.hardware import computes_bfloat16
+from expertune.models.load import load_model
 from expertune.records import FloatArray, Progress, Report, ignore_progress
 from expertune.train import checkpoints, distributed
 
@@ -59,14 +60,6 @@ class TrainingData:
     unrelated_vectors: FloatArray
     columns: NDArray[np.int64] | None = None
     known: NDArray[np.bool_] | None = None
-
-
-def load_encoder(source: ModelSource) -> SentenceTransformer:
-    """Load a sentence-transformers model from a folder or hub id; never runs code that comes with it."""
-    from sentence_transformers import SentenceTransformer
-
-    local = Path(source.location).exists()
-    return SentenceTransformer(source.location, device=None, local_files_only=local, trust_remote_code=False)
 
 
 def planned(section: TrainSection, questions: int) -> TrainSection:
@@ -158,7 +151,7 @@ def _train(
     from expertune.train.losses import MatrixLoss
 
     set_seed(section.seed)
-    model = load_encoder(base)
+    model = load_model(base)
     if section.lora_rank:
         _add_adapters(model, section.lora_rank)
     _freeze(model, section.frozen)

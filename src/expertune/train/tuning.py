@@ -15,7 +15,8 @@ from expertune.config import SelectSection, TrainSection, keeps_documents
 from expertune.evaluate.stage import measure
 from expertune.label.stage import led_to, share_equal_texts
 from expertune.models import ModelSource
-from expertune.models.encoders import CachedEncoder, TrialEncoder
+from expertune.models.encoder import CachedEncoder, trial_encoder
+from expertune.models.load import load_model
 from expertune.records import (
     Dataset,
     Document,
@@ -157,8 +158,8 @@ def tune_and_choose(
         if kept.strategy != labels.strategy:
             everything = replace(given, targets=np.array(relabels[kept.strategy](rows).targets))
         tuned = _tune(base, everything, section, kept, scratch / "final", report)
-    original = trainer.load_encoder(base)
-    model = trainer.interpolate(original, trainer.load_encoder(_local(tuned.folder)), selection.factor)
+    original = load_model(base)
+    model = trainer.interpolate(original, load_model(_local(tuned.folder)), selection.factor)
     trainer.assemble(model, original if keeps_documents(kept.mode) else None, folder)
     return TunedModel(
         folder=Path(),
@@ -196,7 +197,7 @@ def _tune(
         trainer.tune(base, given, section.model_copy(update={"seed": section.seed + number}), member, report=report)
         for number, member in enumerate(members)
     ]
-    trainer.average([trainer.load_encoder(_local(member)) for member in members], folder)
+    trainer.average([load_model(_local(member)) for member in members], folder)
     return Tuning(folder, tuple(np.mean(losses, axis=0).tolist()))
 
 
@@ -212,10 +213,10 @@ def _trials(
     """Measure a tuned model at some factors between it and the base."""
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
     documents = base_encoder if keeps_documents(setting.mode) else None
-    start, end = trainer.load_encoder(base), trainer.load_encoder(_local(tuned))
+    start, end = load_model(base), load_model(_local(tuned))
     trials = []
     for factor in factors:
-        encoder = TrialEncoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents)
+        encoder = trial_encoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents)
         domain, general = (measure(encoder, judged, encoder.name) for judged in (validation, probe))
         trials.append(Trial(factor=factor, setting=setting, domain=domain, general=general))
         gc.collect()

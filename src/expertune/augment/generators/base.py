@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from expertune.augment.stage import Request
+from expertune.models.plugins import Request
 
 
 def number(*parts: object) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from expertune.augment.stage import Request
+from expertune.models.plugins import Request
 
 Language = Literal["en", "de", "zh"]
 LanguageChoice = Literal["auto", "en", "de", "zh"]

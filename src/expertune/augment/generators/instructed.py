@@ -15,10 +15,10 @@ import numpy as np
 from expertune.augment.generators import chat
 from expertune.augment.generators.decoding import CANDIDATES, pick
 from expertune.augment.generators.reading import Tokens
-from expertune.augment.stage import Request
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models.language_models import quiet
 from expertune.models.packing import pack
+from expertune.models.plugins import Request
 
 # Tokens of a batch of prompts, padding included: what the model remembers of them has to fit into memory.
 _TOKENS = 16384

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from expertune.augment.generators import base, chat, prompts
-from expertune.augment.stage import Request
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource, plugins
+from expertune.models.plugins import Request, StreamingGenerator
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -37,7 +37,7 @@ class LlamaCppOptions(plugins.Options):
     gpu_layers: int = Field(default=0, ge=-1, description="layers computed on a GPU; -1: all")
 
 
-class LlamaCppGenerator:
+class LlamaCppGenerator(StreamingGenerator):
     """Let a GGUF model write questions one after the other; each is kept as soon as it is written.
 
     The model is loaded when the first question is asked for: a run that finds all texts in the cache loads none.
@@ -59,10 +59,6 @@ class LlamaCppGenerator:
         decisive = self._options.model_dump(exclude={"threads", "gpu_layers"})
         decisive["wording"] = base.number(chat.WORDINGS, prompts.RECIPES, prompts.FRAME_WORDS)
         self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, model, decisive)
-
-    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        """Return one text per request, in order; "" where none is whole."""
-        return [text for _, text in self.stream(requests, seed=seed)]
 
     def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
         """Yield (position, text) as each is written."""

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from expertune.augment.generators import base, chat
-from expertune.augment.stage import Request
 from expertune.models import ModelSource, plugins
+from expertune.models.plugins import Request, StreamingGenerator
 from expertune.models.server import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt, refuse_model
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class ChatOptions(ServerOptions):
     price_written: float = Field(default=0.0, ge=0.0, description="price of a million tokens written")
 
 
-class OpenAICompatibleGenerator:
+class OpenAICompatibleGenerator(StreamingGenerator):
     """Let a chat model on a server write the questions that a given text answers.
 
     Nothing is sent before the first question is asked for: a run that finds all texts in the cache asks nobody.
@@ -53,15 +53,12 @@ class OpenAICompatibleGenerator:
         decisive["prompts"] = base.number(chat.WORDINGS)
         self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, None, decisive)
 
+    served = True
+
     @property
     def used(self) -> str:
         """What it has used so far, in a line; empty as long as nothing was asked."""
         return str(self._server.usage)
-
-    def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        """Return one text per request, in order; "" where the server answered none."""
-        texts = dict(self.stream(requests, seed=seed))
-        return [texts[index] for index in range(len(requests))]
 
     def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
         """Yield (position, text) as each answer arrives.

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from expertune.augment.generators.base import number
 from expertune.augment.generators.decoding import Prompt
 from expertune.augment.generators.template import slips
-from expertune.augment.stage import Request
 from expertune.data.wording import normalise
+from expertune.models.plugins import Request
 
 # What the contrasting prompt holds in place of the answer: says as little as a text can.
 PLACEHOLDER = "Here you will find more information about this topic."

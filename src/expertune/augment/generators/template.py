@@ -9,9 +9,9 @@ from typing import Any
 
 from expertune.augment.generators import base
 from expertune.augment.spans import content_words
-from expertune.augment.stage import Request
 from expertune.errors import ConfigError
 from expertune.models import ModelSource, plugins
+from expertune.models.plugins import Generator, Request
 
 _PLUG_IN = "template"
 _VERSION = 1
@@ -27,7 +27,7 @@ _STORIES = (
 _VOWELS = frozenset("aeiou")
 
 
-class TemplateGenerator:
+class TemplateGenerator(Generator):
     """Write variations by rule: slips of the finger, keywords, polite wrappings, other word orders."""
 
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:

@@ -11,9 +11,9 @@ from pydantic import Field
 from expertune.augment.generators import base, chat, prompts
 from expertune.augment.generators.decoding import Writer, Written
 from expertune.augment.generators.instructed import InstructedWriter
-from expertune.augment.stage import Request
 from expertune.errors import ConfigError
 from expertune.models import ModelSource, language_models, plugins
+from expertune.models.plugins import Generator, Request
 
 _PLUG_IN = "transformers"
 _VERSION = 1
@@ -46,7 +46,7 @@ class TransformersOptions(plugins.Options):
     )
 
 
-class TransformersGenerator:
+class TransformersGenerator(Generator):
     """Let a small language model write the questions that a given text answers.
 
     The model is loaded when the first question is asked for: a run that finds all texts in the cache loads none.

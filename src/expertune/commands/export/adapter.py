@@ -19,10 +19,9 @@ from expertune import models
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
 from expertune.errors import ConfigError
-from expertune.models.contract import EmbeddingExpert
 from expertune.models.embed import unit_rows
+from expertune.models.plugins import EmbeddingExpert
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,10 +127,8 @@ def _factors(difference: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-class _Adapted(CosineExpert):
+class _Adapted(EmbeddingExpert):
     """A base with an adapter laid over it, in memory."""
-
-    symmetric = False
 
     def __init__(self, model: Any, query_prompt: str) -> None:
         self.name = self.fingerprint = "base and adapter"

@@ -20,8 +20,8 @@ from expertune.commands.export.sides import TunedSides
 from expertune.errors import ConfigError, DataError, ExportError
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
-from expertune.models.contract import EmbeddingExpert
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.plugins import EmbeddingExpert
 from expertune.records import JudgedSet, Report, Role, ignore_progress
 from expertune.report.results import EXPANDED
 
@@ -151,10 +151,10 @@ def _indexed(judged: JudgedSet, texts: Path) -> JudgedSet:
 def _compare(
     model: Path, made: EmbeddingExpert, judged: tuple[JudgedSet, ...], sides: TunedSides, report: Report
 ) -> tuple[RankAgreement, ...]:
-    original, cache = embedding_expert(str(model)), MemoryCache()
+    original, cache = sentence_encoder(str(model)), MemoryCache()
     documents = original if sides.separate else made
-    before = CachedEncoder("original", queries=original, documents=original, cache=cache, report=report)
-    after = CachedEncoder("exported", queries=made, documents=documents, cache=cache, report=report)
+    before = CachedEncoder("original", original, cache=cache, report=report)
+    after = CachedEncoder("exported", made, documents, cache=cache, report=report)
     return tuple(agreement(before, after, item) for item in judged)
 
 

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
 from expertune.errors import ConfigError, ExportError
-from expertune.models.contract import EmbeddingExpert
 from expertune.models.embed import unit_rows
+from expertune.models.plugins import EmbeddingExpert
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -92,10 +91,8 @@ def _finished(sides: TunedSides, folder: Path, form: str, run: Callable[[Inputs]
     return GraphExpert(folder, run, sides.query_prompt)
 
 
-class GraphExpert(CosineExpert):
+class GraphExpert(EmbeddingExpert):
     """Embed as the notes in the folder tell a user to: the tokenizer's file, then the graph."""
-
-    symmetric = False
 
     def __init__(self, folder: Path, run: Callable[[Inputs], FloatArray], query_prompt: str) -> None:
         from tokenizers import Tokenizer

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
-from expertune.models.contract import EmbeddingExpert
-from expertune.models.encoders import embedding_expert
+from expertune.models.encoder import sentence_encoder
+from expertune.models.plugins import EmbeddingExpert
 
 
 def write(sides: TunedSides, folder: Path) -> EmbeddingExpert:
     """Write the question side to `folder` and return what embeds with it."""
     sides.queries.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
     write_notes(folder, "query-encoder", sides)
-    return embedding_expert(str(folder))
+    return sentence_encoder(str(folder))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from expertune import models
 from expertune.errors import ExportError
 from expertune.models import ModelSource
-from expertune.train.trainer import load_encoder
+from expertune.models.load import load_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,7 +56,7 @@ class TunedSides:
                 place=str(self.folder),
                 hint="Name the run's folder, which holds its config.toml.",
             )
-        return load_encoder(models.resolve(self.base_name, offline=self._offline))
+        return load_model(models.resolve(self.base_name, offline=self._offline))
 
     @property
     def query_prompt(self) -> str:
@@ -65,7 +65,7 @@ class TunedSides:
 
     @cached_property
     def _whole(self) -> SentenceTransformer:
-        return load_encoder(ModelSource(self.folder.name, str(self.folder), ""))
+        return load_model(ModelSource(self.folder.name, str(self.folder), ""))
 
     @property
     def _router(self) -> Any:

@@ -20,7 +20,7 @@ from expertune.errors import DataError, ExpertuneError
 from expertune.label.stage import calibrate, share_equal_texts, weigh
 from expertune.models import registry
 from expertune.models.cache import MemoryCache
-from expertune.models.contract import Expert
+from expertune.models.plugins import Expert
 from expertune.pipeline.costs import MOST_CHARACTERS, QUESTION_CHARACTERS, estimate
 from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Report, Scores, ignore_progress
 from expertune.score.agreement import agreement

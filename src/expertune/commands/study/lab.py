@@ -21,11 +21,12 @@ from expertune.config import Config, LabelSection, PluginSpec, TrainSection, kee
 from expertune.errors import ConfigError
 from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.separation import separation
-from expertune.evaluate.stage import Remembering, measure
+from expertune.evaluate.stage import measure
 from expertune.evaluate.statistics import Interval, seeds_interval
 from expertune.label.stage import label
 from expertune.models import ModelSource
-from expertune.models.encoders import CachedEncoder, TrialEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
+from expertune.models.load import load_model
 from expertune.pipeline import artefacts
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.pipeline.store import fingerprint
@@ -243,14 +244,8 @@ class Lab:
     @cached_property
     def base_encoder(self) -> CachedEncoder:
         """The untouched base."""
-        expert = embedding_expert(self.config.train.base, offline=self.config.run.offline)
-        return CachedEncoder(
-            "base",
-            queries=expert,
-            documents=expert,
-            cache=self.store.items,
-            report=self.report,
-        )
+        expert = sentence_encoder(self.config.train.base, offline=self.config.run.offline)
+        return CachedEncoder("base", expert, cache=self.store.items, report=self.report)
 
     @cached_property
     def base(self) -> Point:
@@ -322,16 +317,12 @@ class Lab:
         started = time.perf_counter()
         trainer.tune(source, given, section, folder, report=self.report)
         seconds = time.perf_counter() - started
-        start = trainer.load_encoder(source)
-        end = trainer.load_encoder(ModelSource(name="tuned", location=str(folder), fingerprint=""))
+        start = load_model(source)
+        end = load_model(ModelSource(name="tuned", location=str(folder), fingerprint=""))
         documents = self.base_encoder if keeps_documents(section.mode) else None
         points = [
             self._point(
-                TrialEncoder(
-                    f"factor {factor:g}",
-                    trainer.interpolate(start, end, factor),
-                    documents,
-                ),
+                trial_encoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents),
                 factor,
             )
             for factor in sorted(factors)
@@ -388,7 +379,7 @@ class _Table:
     def __init__(self, encoder: Encoder, texts: Sequence[str], vectors: FloatArray) -> None:
         self.name = encoder.name
         self._rows = dict(zip(texts, vectors, strict=True))
-        self._documents = Remembering(encoder)
+        self._documents = encoder
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         return np.stack([self._rows[text] for text in texts])

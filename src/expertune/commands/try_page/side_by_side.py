@@ -13,7 +13,7 @@ from expertune import config, data
 from expertune.errors import ModelUnavailableError
 from expertune.evaluate.ranking import DECIMALS, Encoder
 from expertune.models.cache import MemoryCache
-from expertune.models.encoders import CachedEncoder, embedding_expert
+from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.records import Document, FloatArray
 
 Rows = NDArray[np.int64]
@@ -90,7 +90,7 @@ def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBy
         DataError: the corpus cannot be read.
         ModelUnavailableError: a model cannot be found, or no base is known.
     """
-    tuned = embedding_expert(model)  # First of all: where it is not there, that is what to say.
+    tuned = sentence_encoder(model)  # First of all: where it is not there, that is what to say.
     made_with = Path(model).absolute().parent / "config.toml"
     section = config.read(made_with).train if made_with.is_file() else None
     name = base or (section.base if section else "")
@@ -98,13 +98,13 @@ def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBy
         message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
     documents = data.load_corpus(corpus)
-    untouched = embedding_expert(name)
+    untouched = sentence_encoder(name)
     # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
     # say: selection may have chosen another mode than the config names.
-    shared = section is not None and section.base == name and getattr(tuned, "separate", False)
+    shared = section is not None and section.base == name and tuned.separate
     cache = MemoryCache()
     return SideBySide(
         documents,
-        CachedEncoder(f"base: {untouched.name}", queries=untouched, documents=untouched, cache=cache),
-        CachedEncoder(f"tuned: {tuned.name}", queries=tuned, documents=untouched if shared else tuned, cache=cache),
+        CachedEncoder(f"base: {untouched.name}", untouched, cache=cache),
+        CachedEncoder(f"tuned: {tuned.name}", tuned, untouched if shared else tuned, cache=cache),
     )

@@ -1,16 +1,12 @@
-"""What the built-in experts share: their model, their tokenizer, and scoring by cosine. Knows no model format."""
+"""What the built-in experts share: their model and their tokenizer. Knows no model format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expertune.errors import ConfigError, PluginError
 from expertune.models import ModelSource
-from expertune.models.embed import cosine
-from expertune.records import FloatArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,20 +36,6 @@ def refuse_model(model: ModelSource | None, *, plug_in: str) -> None:
         raise ConfigError([f"the plug-in '{plug_in}' takes no model, got '{model.name}'"], hint="Remove `model`.")
 
 
-@contextmanager
-def loading(expert: str) -> Iterator[None]:
-    """Say which expert's model cannot be loaded.
-
-    Raises:
-        PluginError: anything went wrong inside.
-    """
-    try:
-        yield
-    except Exception as error:  # a damaged folder or a lost network: the loaders raise many kinds
-        message = f"the model cannot be loaded ({type(error).__name__}: {error})"
-        raise PluginError(message, place=f"expert {expert}") from error
-
-
 def read_tokenizer(model: ModelSource, *, expert: str) -> Tokenizer:
     """Read `tokenizer.json` of a model folder; nothing is padded.
 
@@ -68,19 +50,3 @@ def read_tokenizer(model: ModelSource, *, expert: str) -> Tokenizer:
         raise PluginError(f"tokenizer.json cannot be read ({error})", place=f"expert {expert}") from error
     tokenizer.no_padding()
     return tokenizer
-
-
-class CosineExpert:
-    """An expert whose score is the cosine of two vectors; subclasses embed."""
-
-    name: str
-    fingerprint: str
-    symmetric: bool = True
-
-    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        raise NotImplementedError
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return the cosines, float32 `[len(questions), len(documents)]` in [-1, 1]."""
-        return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from expertune.models import ModelSource
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import IndexingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import refuse_model
 
@@ -27,7 +27,7 @@ class Bm25Options(Options):
     )
 
 
-class Bm25Expert:
+class Bm25Expert(IndexingExpert):
     """BM25 (Robertson and Zaragoza 2009) in Lucene's variant, with Porter2 stems and without stop words."""
 
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
@@ -35,10 +35,6 @@ class Bm25Expert:
         self._options = read_options(Bm25Options, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
         self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(questions), len(documents)]` from 0 (no shared word), unbounded."""
-        return self.index(documents)(questions)
 
     def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
         """Count the documents' words, and return what scores questions against them."""

@@ -12,9 +12,10 @@ from pydantic import Field
 from expertune.errors import PluginError
 from expertune.models import ModelSource
 from expertune.models.language_models import quiet
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.load import loading
+from expertune.models.plugins import Expert, Options, fingerprint, read_options
 from expertune.records import FloatArray
-from expertune.score.experts.base import loading, require_model
+from expertune.score.experts.base import require_model
 from expertune.score.experts.candidates import candidates, chunk
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CrossEncoderOptions(Options):
     batch_size: int = Field(default=32, ge=1, description="pairs at once")
 
 
-class CrossEncoderExpert:
+class CrossEncoderExpert(Expert):
     """Score what a cross-encoder with one output says before any sigmoid: log-odds, where it was trained for them."""
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import IndexingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import refuse_model
 
@@ -25,7 +25,7 @@ class LatentOptions(Options):
     dimensions: int = Field(default=128, ge=1, description="most latent dimensions; fewer on small corpora")
 
 
-class LatentExpert:
+class LatentExpert(IndexingExpert):
     """Cosine after projecting TF-IDF vectors of words onto the documents' leading singular vectors.
 
     Deerwester et al. 1990. Words that occur together in documents count as alike, even where a pair of texts
@@ -37,10 +37,6 @@ class LatentExpert:
         self._options = read_options(LatentOptions, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
         self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return cosines, float32 `[len(questions), len(documents)]` in [-1, 1]; 0 without known words."""
-        return self.index(documents)(questions)
 
     def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
         """Find the documents' leading singular vectors, and return what scores questions by them."""

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from expertune.errors import ConfigError
 from expertune.models import ModelSource, language_models
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import Expert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import require_model
 from expertune.score.experts.candidates import candidates, chunk
@@ -38,7 +38,7 @@ class LikelihoodOptions(Options):
     )
 
 
-class LikelihoodExpert:
+class LikelihoodExpert(Expert):
     """Score the mean of log p(token | answer, tokens before) over the tokens of a question, in nats."""
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from expertune.models import ModelSource
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import IndexingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import refuse_model
 
@@ -32,7 +32,7 @@ class NgramOptions(Options):
         return self
 
 
-class NgramExpert:
+class NgramExpert(IndexingExpert):
     """Cosine of TF-IDF vectors over character n-grams inside words; frequencies come from the documents."""
 
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
@@ -40,10 +40,6 @@ class NgramExpert:
         self._options = read_options(NgramOptions, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
         self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
-
-    def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return the cosines, float32 `[len(questions), len(documents)]` in [0, 1]."""
-        return self.index(documents)(questions)
 
     def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
         """Count the documents' n-grams, and return what scores questions against them."""

@@ -13,9 +13,9 @@ from pydantic import Field
 from expertune.errors import PluginError
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import EmbeddingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert, read_tokenizer, require_model
+from expertune.score.experts.base import read_tokenizer, require_model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,11 +32,13 @@ class OnnxOptions(Options):
     max_tokens: int | None = Field(default=None, ge=1, description="longer texts are cut; default: the catalogue's")
 
 
-class OnnxExpert(CosineExpert):
+class OnnxExpert(EmbeddingExpert):
     """Embed with a folder that holds `model.onnx` and `tokenizer.json`.
 
     The first three-dimensional float output is taken as token vectors `[batch, tokens, dimension]`.
     """
+
+    symmetric = True
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:
         self._source = require_model(model, plug_in=_PLUG_IN)

@@ -10,10 +10,9 @@ from pydantic import Field
 
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
-from expertune.models.plugins import fingerprint, read_options
+from expertune.models.plugins import EmbeddingExpert, fingerprint, read_options
 from expertune.models.server import UNDECISIVE, FilteredError, Server, ServerOptions, excerpt, refuse_model
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert
 
 _PLUG_IN = "openai_compatible"
 _VERSION = 1
@@ -28,8 +27,10 @@ class EmbeddingOptions(ServerOptions):
     max_characters: int = Field(default=8000, ge=1, description="longer texts are cut: many servers refuse them")
 
 
-class OpenAICompatibleExpert(CosineExpert):
+class OpenAICompatibleExpert(EmbeddingExpert):
     """Embed on a server, one request after the other; each one's vectors are kept before the next is sent."""
+
+    served = True
 
     def __init__(self, source: ModelSource | None = None, /, **options: Any) -> None:
         refuse_model(source, plug_in=_PLUG_IN)

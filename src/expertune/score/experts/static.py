@@ -12,9 +12,9 @@ import numpy as np
 from expertune.errors import PluginError
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import EmbeddingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert, read_tokenizer, require_model
+from expertune.score.experts.base import read_tokenizer, require_model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -23,12 +23,14 @@ _PLUG_IN = "static"
 _VERSION = 1
 
 
-class StaticExpert(CosineExpert):
+class StaticExpert(EmbeddingExpert):
     """Embed with a folder that holds `model.safetensors` and `tokenizer.json`.
 
     The first holds one table `[vocabulary, dimension]`. Tokens are averaged without special tokens and without
     truncation, as WordLlama does.
     """
+
+    symmetric = True
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:
         self._source = require_model(model, plug_in=_PLUG_IN)

