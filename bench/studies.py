@@ -1,6 +1,6 @@
 """Run one study of the method on one set and keep its figures.
 
-    python bench/studies.py agreement shop                       # examples/shop and the built-in general probe
+    python bench/studies.py agreement shop                       # examples/shop and the built-in general dev set
     python bench/studies.py labels stackfaq --data-root DATA     # a domain set of the shared data, three general sets
 
 Writes bench/results/study-NAME-SET.json. All studies of one set share a store: what one has made, the others reuse,

@@ -158,7 +158,7 @@ class Bench:
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
     def general(self) -> list[JudgedSet]:
-        """Return the built-in probe, which the tool sees, and one that it never sees."""
+        """Return the built-in general dev set, which the tool sees, and one that it never sees."""
         hidden = tuple(str(self.root / name) for name in HIDDEN_GENERAL)
         sets = [*data.load_judged(DataSection()), *data.load_judged(DataSection(general=hidden))]
         return [item for item in sets if item.role is Role.GENERAL]
@@ -175,7 +175,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     scores, label_section = judged_by(scores, tuning)
     soft = stage.label(dataset, questions, scores, label_section, base=base.name)
     section = TrainSection(steps=bench.steps, batch_size=bench.batch_size, seed=tuning.seed)
-    sentences = data.anchor_texts()
+    sentences = data.reference_sentences()
 
     def measurements(model: Any) -> list[Measurement]:
         trial: Encoder = trial_encoder("tuned", model, encoder)
@@ -191,7 +191,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
                 questions=questions,
                 labels=soft,
                 sentences=sentences,
-                probe=data.load_probe(),
+                probe=data.load_general_dev_set(),
                 section=section,
                 choice=SelectSection(),
                 folder=folder,
@@ -242,7 +242,7 @@ def difference(base: Measurement, tuned: Measurement) -> dict[str, float]:
 
 
 def judge(base: Sequence[Measurement], tuned: Sequence[Measurement], rows: Sequence[int]) -> dict[str, Any]:
-    """Give the library's verdict from some questions of the domain (first set) and the general probe (second)."""
+    """Give the library's verdict from some questions of the domain (first set) and the general dev set (second)."""
     pairs = [(part(base[0], rows), part(tuned[0], rows)), (base[1], tuned[1])]
     comparisons = [item for pair in pairs for item in compare(*pair)]
     said = rule.verdict(comparisons, [item for pair in pairs for item in pair], [], tolerance=TOLERANCE)
@@ -270,7 +270,7 @@ def runs(
     Args:
         model: Name of the model within its tuning.
         tuning: How it was made.
-        base: Of the base: the domain, the probe, then general ones that the verdict never sees.
+        base: Of the base: the domain, the general dev set, then general ones that the verdict never sees.
         tuned: The same of the model.
         draws: Test sets of each size.
         done: Keys of finished runs.

@@ -76,13 +76,15 @@ def evaluation(*, ship: bool = True, domain: str = "better", general: str = "no 
         measurements=(
             measurement("test_seen", Role.DOMAIN, "base", BASE_RANKS),
             measurement("test_seen", Role.DOMAIN, "tuned", TUNED_RANKS),
-            measurement("probe", Role.GENERAL, "base", (1, 1)),
-            measurement("probe", Role.GENERAL, "tuned", (1, 2)),
+            measurement("general-dev", Role.GENERAL, "base", (1, 1)),
+            measurement("general-dev", Role.GENERAL, "tuned", (1, 2)),
         ),
-        separations=tuple(separation(split, model) for split in ("test_seen", "probe") for model in ("base", "tuned")),
+        separations=tuple(
+            separation(split, model) for split in ("test_seen", "general-dev") for model in ("base", "tuned")
+        ),
         comparisons=(
             *(comparison("test_seen", Role.DOMAIN, metric) for metric in METRICS),
-            comparison("probe", Role.GENERAL, difference=-0.004),
+            comparison("general-dev", Role.GENERAL, difference=-0.004),
         ),
         verdict=Verdict(domain, general, ship, why, ("High variance & <i>more</i>.",)),
     )
@@ -136,7 +138,7 @@ def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> Repo
         evaluation=evaluation(),
         judged=(
             JudgedSet("shop", "test_seen", Role.DOMAIN, DOCUMENTS, QUERIES, QRELS),
-            JudgedSet("shop", "probe", Role.GENERAL, DOCUMENTS, QUERIES[:2], QRELS),
+            JudgedSet("shop", "general-dev", Role.GENERAL, DOCUMENTS, QUERIES[:2], QRELS),
         ),
         timings=(Timing("augment", 62.4, False), Timing("score", 0.04, True)),
         agreement=SimpleNamespace(

@@ -38,8 +38,8 @@ def expertune(task: Task) -> Outcome:
             name: partial(label_rows, task.dataset, task.questions, task.scores, changed, base=task.base.name)
             for name, changed in weighed.items()
         },
-        sentences=data.anchor_texts(section.anchor_texts) if section.anchor_weight else (),
-        probe=data.load_probe(),
+        sentences=data.reference_sentences(section.anchor_texts) if section.anchor_weight else (),
+        probe=data.load_general_dev_set(),
         section=section,
         choice=task.config.select,
         folder=task.scratch / "model",

@@ -88,7 +88,7 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
             encoder = _Encoder(folder)
             scoring += encoder.operations(encoder.lengths(documents)) + encoder.operations([round(mean)] * asked_in_all)
     seen = config.train.steps * min(config.train.batch_size, asked_in_all) * (2 if config.select.refit else 1)
-    unrelated = base.lengths(list(data.anchor_texts()))
+    unrelated = base.lengths(list(data.reference_sentences()))
     step = [round(mean)] * seen + [round(sum(unrelated) / len(unrelated))] * (seen // ANCHOR_STRIDE)
     corpus = [document.text for item in judged for document in item.documents]
     evaluating = base.operations(base.lengths(corpus)) + 2 * base.operations(base.lengths(asked))

@@ -31,7 +31,7 @@ def run(given: Namespace) -> Section:
     documents = texts.drawn(texts.read(folder, "corpus"), given.texts or DOCUMENTS)
     pool = texts.read(folder, "qa") or texts.read(folder, "queries")
     asked = (texts.drawn(pool, section.batch_size) * section.batch_size)[: section.batch_size]
-    unrelated = list(data.anchor_texts())[: section.batch_size]
+    unrelated = list(data.reference_sentences())[: section.batch_size]
     source = resolve(section.base)
     autocast = use_bf16(section.bf16)
     ours, whole, pairwise = (load_model(source) for _ in range(3))

@@ -107,7 +107,7 @@ class DataSection(Section):
         description="folder with qa.jsonl (and a BEIR set), a .jsonl/.csv/.parquet file, or a hub id",
     )
     general: tuple[str, ...] = Field(
-        default=(), description="BEIR folders that watch general ability; default: the built-in probe"
+        default=(), description="BEIR folders that watch general ability; default: the built-in general dev set"
     )
     test_splits: tuple[str, ...] = Field(
         default=(),

@@ -89,7 +89,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What may be trained on: every document of the corpus and the user's own questions.
+    """What may be trained on: every document of the corpus and the labelled questions.
 
     Held-out questions are not in here: they live in `JudgedSet` and only evaluation sees them.
     """
@@ -100,11 +100,11 @@ class Dataset:
 
     @property
     def labelled_ids(self) -> frozenset[str]:
-        """Ids of the documents that at least one of the user's own questions leads to."""
-        return frozenset(self.own_questions())
+        """Ids of the documents that at least one labelled question leads to."""
+        return frozenset(self.labelled_questions())
 
-    def own_questions(self) -> dict[str, tuple[Question, ...]]:
-        """Return the user's own questions by the id of each document they lead to, in order."""
+    def labelled_questions(self) -> dict[str, tuple[Question, ...]]:
+        """Return the labelled questions by the id of each document they lead to, in order."""
         found: dict[str, list[Question]] = {}
         for question in self.questions:
             for document_id in question.document_ids:

@@ -37,10 +37,10 @@ def measured(dataset: str, role: Role, model: str, values: np.ndarray) -> Measur
 
 
 def model(gain: float, general: float = 0.0) -> tuple[list[Measurement], list[Measurement]]:
-    """Return base and tuned on a domain, the probe and a hidden general set."""
+    """Return base and tuned on a domain, the general dev set and a hidden general set."""
     generator = np.random.default_rng(0)
     base, tuned = [], []
-    for name, count, difference in (("shop", 700, gain), ("probe", 140, 0.0), ("cranfield", 200, general)):
+    for name, count, difference in (("shop", 700, gain), ("general-dev", 140, 0.0), ("cranfield", 200, general)):
         role = Role.DOMAIN if name == "shop" else Role.GENERAL
         level = generator.uniform(0.4, 0.6, count)
         base.append(measured(name, role, "base", level))

@@ -173,7 +173,7 @@ def test_a_data_frame_runs_and_its_rows_are_kept_beside_the_results(wanted, tmp_
     frame = pandas.DataFrame([*rows, {"asked": "Pay by card?", "answer": "You can pay by card.", "split": "heldout"}])
     result = Run.from_frame(frame, config).execute(until=Stage.LOAD)
     assert (len(result.dataset.questions), len(result.dataset.documents)) == (8, 8)
-    assert [judged.name for judged in result.judged] == ["frame/heldout", "probe/test"]
+    assert [judged.name for judged in result.judged] == ["frame/heldout", "general-dev/test"]
     kept = [json.loads(line) for line in (tmp_path / "out" / "data" / "frame.jsonl").read_text().splitlines()]
     assert kept[0] == {"asked": PAIRS["cost"][0], "answer": PAIRS["cost"][1], "split": None}
     with pytest.raises(DataError, match="frame"):

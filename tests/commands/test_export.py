@@ -121,7 +121,7 @@ def test_a_query_prompt_goes_into_plain_encode(folders, tmp_path):
     np.testing.assert_allclose(use(made.folder), original(run), atol=1e-6)
 
 
-def test_without_a_run_beside_it_the_built_in_probe_is_ranked(folders, tmp_path):
+def test_without_a_run_beside_it_the_built_in_general_set_is_ranked(folders, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "model").symlink_to(folders["full"] / "model")
     copied = tmp_path / "copied"
@@ -129,7 +129,7 @@ def test_without_a_run_beside_it_the_built_in_probe_is_ranked(folders, tmp_path)
         str(copied), create_model_card=False
     )
     (found,) = forms.export(copied, Form.QUERY_ENCODER, tmp_path / "out").agreements
-    assert found.name.startswith("probe/")
+    assert found.name.startswith("general-dev/")
 
 
 # --- adapter -------------------------------------------------------------------------------------------------------

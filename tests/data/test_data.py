@@ -236,9 +236,9 @@ def test_train_split_opens_no_test_judgements(tmp_path: Path) -> None:
 
 
 def test_finer_splits_replace_the_coarse_one(tmp_path: Path) -> None:
-    seen, unseen, probe = data.load_judged(section(write(tmp_path / "shop", BEIR)))
-    assert (seen.name, unseen.name, probe.name) == ("shop/test_seen", "shop/test_unseen", "probe/test")
-    assert (seen.role, unseen.role, probe.role) == (Role.DOMAIN, Role.DOMAIN, Role.GENERAL)
+    seen, unseen, general = data.load_judged(section(write(tmp_path / "shop", BEIR)))
+    assert (seen.name, unseen.name, general.name) == ("shop/test_seen", "shop/test_unseen", "general-dev/test")
+    assert (seen.role, unseen.role, general.role) == (Role.DOMAIN, Role.DOMAIN, Role.GENERAL)
     assert [query.id for query in seen.queries] == ["t1", "t2"]
     assert seen.qrels == {"t1": {"s": 1}, "t2": {"r": 1}}
     assert seen.documents == data.load(section(tmp_path / "shop")).documents
@@ -301,7 +301,7 @@ def test_four_columns_of_trec_and_blanks_as_separator(tmp_path: Path) -> None:
     assert data.load_judged(section(tmp_path))[0].qrels == {"t1": {"s": 1}, "t2": {"r": 3}}
 
 
-def test_general_folders_replace_the_probe(tmp_path: Path) -> None:
+def test_general_folders_replace_the_built_in_set(tmp_path: Path) -> None:
     parts = {name: BEIR[name] for name in ("corpus.jsonl", "queries.jsonl")}
     write(tmp_path / "one", {**parts, "qrels/test.tsv": "t1\ts\t1\n", "qrels/test_hard.tsv": "t2\tr\t1\n"})
     write(tmp_path / "two", {**parts, "qrels/testing.tsv": "t3\tc\t1\n", "qrels/train.tsv": GARBAGE})
@@ -313,22 +313,22 @@ def test_general_folders_replace_the_probe(tmp_path: Path) -> None:
     ]
 
 
-def test_probe_and_anchor_texts_come_with_the_package() -> None:
-    probe = data.load_probe()
-    assert (probe.name, probe.role) == ("probe/validation", Role.GENERAL)
-    assert len(probe.queries) >= 100
+def test_general_dev_set_and_reference_sentences_come_with_the_package() -> None:
+    general = data.load_general_dev_set()
+    assert (general.name, general.role) == ("general-dev/validation", Role.GENERAL)
+    assert len(general.queries) >= 100
     (shown,) = data.load_judged(DataSection())
-    assert not {query.text for query in probe.queries} & {query.text for query in shown.queries}
-    texts = data.anchor_texts()
+    assert not {query.text for query in general.queries} & {query.text for query in shown.queries}
+    texts = data.reference_sentences()
     assert len(texts) >= 100
     assert all(text == text.strip() != "" for text in texts)
 
 
-def test_anchor_texts_of_a_file(tmp_path: Path) -> None:
-    write(tmp_path, {"anchor.txt": "One.\n\n  Two. \n", "empty.txt": " \n"})
-    assert data.anchor_texts(tmp_path / "anchor.txt") == ("One.", "Two.")
+def test_reference_sentences_of_a_file(tmp_path: Path) -> None:
+    write(tmp_path, {"sentences.txt": "One.\n\n  Two. \n", "empty.txt": " \n"})
+    assert data.reference_sentences(tmp_path / "sentences.txt") == ("One.", "Two.")
     with pytest.raises(DataError, match=r"empty.txt: has no sentences"):
-        data.anchor_texts(tmp_path / "empty.txt")
+        data.reference_sentences(tmp_path / "empty.txt")
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------
@@ -790,6 +790,10 @@ def test_real_leak_is_found() -> None:
 def test_example_shop_loads() -> None:
     wanted = section(SHOP)
     dataset = data.load(wanted)
-    assert [judged.name for judged in data.load_judged(wanted)] == ["shop/test_seen", "shop/test_unseen", "probe/test"]
+    assert [judged.name for judged in data.load_judged(wanted)] == [
+        "shop/test_seen",
+        "shop/test_unseen",
+        "general-dev/test",
+    ]
     assert dataset.labelled_ids <= {document.id for document in dataset.documents}
     assert data.held_out_questions(wanted).isdisjoint(data.normalise(question.text) for question in dataset.questions)

@@ -274,7 +274,7 @@ def test_questions_that_only_look_alike_mean_something_else():
             [other],
             [held_out],
             lambda texts: unit_rows(expert.embed(list(texts), is_query=True)),
-            unrelated=data.anchor_texts(),
+            unrelated=data.reference_sentences(),
         )
         assert found == (False,)
 

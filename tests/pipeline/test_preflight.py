@@ -43,7 +43,7 @@ def test_a_complete_config_has_no_problems(faq, tiny_model):
     assert findings.problems == ()
     assert findings.dataset is not None
     assert len(findings.dataset.documents) == PAIRS
-    assert [judged.name for judged in findings.judged] == ["probe/test"]
+    assert [judged.name for judged in findings.judged] == ["general-dev/test"]
     assert [(part.role, part.name, part.source) for part in findings.parts] == [
         ("expert", "bm25", "built in"),
         ("expert", "ngrams", "built in"),
@@ -181,11 +181,11 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     findings = preflight.check({**_values(faq), **sections})
     by_stage = {cost.stage: cost for cost in findings.costs}
     questions = 3 * PAIRS + 2 * PAIRS + PAIRS
-    (probe,) = findings.judged
+    (general,) = findings.judged
     assert by_stage["augment"].items == 3 * PAIRS
     assert by_stage["score"].items == 2 * (questions + PAIRS)
     assert by_stage["train"].items == 2 * 10 * 8
-    assert by_stage["evaluate"].items == 2 * len(probe.queries) + len(probe.documents)
+    assert by_stage["evaluate"].items == 2 * len(general.queries) + len(general.documents)
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 

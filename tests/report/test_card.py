@@ -32,7 +32,7 @@ def test_a_hub_reads_base_licence_language_and_results(card: ModelCard):
     _, results = model_index_to_eval_results(data["model-index"])
     assert [(item.dataset_split, item.metric_type, item.metric_value) for item in results] == [
         ("test_seen", "ndcg_at_10", 0.78),
-        ("probe", "ndcg_at_10", 0.696),
+        ("general-dev", "ndcg_at_10", 0.696),
     ]
 
 

@@ -51,7 +51,7 @@ def job(tiny_model):
         "labels": label(dataset, questions, scores, section),
         "relabels": {section.strategy: partial(label_rows, dataset, questions, scores, section)},
         "sentences": ("the size of my colour",),
-        "probe": reading.load_probe(),
+        "probe": reading.load_general_dev_set(),
         "choice": SelectSection(validation=0.4, factors=(0.0, 1.0), general_tolerance=1.0),
         "report": ignore_progress,
     }

@@ -121,7 +121,7 @@ def plan(dataset: Dataset, section: AugmentSection, generators: int) -> tuple[_P
             [f"augment.shares has {len(section.shares)} numbers for {generators} generators"],
             hint="Give one share for each generator.",
         )
-    own = dataset.own_questions()
+    own = dataset.labelled_questions()
     documents = _asked_about(dataset, section)
     labelled = sum(document.id in own for document in documents)
     asked, otherwise = questions_each(section, labelled, len(documents) - labelled)
@@ -147,7 +147,7 @@ def _interchangeable(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     What is written for one of them is taken to lead to all: nothing that the user said tells them apart.
     """
     groups: dict[tuple[Question, ...], list[str]] = {}
-    for document_id, questions in dataset.own_questions().items():
+    for document_id, questions in dataset.labelled_questions().items():
         groups.setdefault(questions, []).append(document_id)
     return {own: (own, *(other for other in group if other != own)) for group in groups.values() for own in group}
 

@@ -27,20 +27,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "anchor_texts",
     "fingerprint",
     "held_out_questions",
     "judged_fingerprint",
     "load",
     "load_corpus",
     "load_frame",
+    "load_general_dev_set",
     "load_judged",
-    "load_probe",
     "normalise",
     "read_scored_pairs",
+    "reference_sentences",
 ]
 
-PROBE = Path(__file__).with_name("probe")
+GENERAL_DEV = Layout("general-dev", beir=Path(__file__).with_name("general_dev"))
+"""The general dev set that comes with the package."""
 
 
 def load(section: DataSection, *, offline: bool = True) -> Dataset:
@@ -89,7 +90,7 @@ def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
 
 
 def load_judged(section: DataSection, *, offline: bool = True) -> tuple[JudgedSet, ...]:
-    """Read the held-out sets: first the user's own domain, then the general ones (default: the built-in probe).
+    """Read the held-out sets: first the user's own domain, then the general ones (default: the built-in one).
 
     A domain split is a file of `qrels/`, or else the held-out rows of the Q&A file. Of each set only queries with a
     relevant document are kept: of others no metric says anything.
@@ -98,7 +99,7 @@ def load_judged(section: DataSection, *, offline: bool = True) -> tuple[JudgedSe
         DataError: a file is missing or malformed, or a split is not there.
     """
     domain = _domain_sets(section, offline=offline) if section.path else ()
-    general = tuple(_general_set(folder) for folder in section.general or (str(PROBE),))
+    general = tuple(_general_set(layout) for layout in _general_layouts(section))
     sets = (*domain, *general)
     names = [judged.name for judged in sets]
     for name in names:
@@ -107,21 +108,21 @@ def load_judged(section: DataSection, *, offline: bool = True) -> tuple[JudgedSe
     return sets
 
 
-def load_probe() -> JudgedSet:
-    """Read the half of the built-in probe that selection may look at; evaluation shows the other half."""
-    return _general_set(str(PROBE), split="validation")
+def load_general_dev_set() -> JudgedSet:
+    """Read the half of the built-in general dev set that selection looks at; evaluation shows the other half."""
+    return _general_set(GENERAL_DEV, split="validation")
 
 
-def anchor_texts(path: Path | None = None) -> tuple[str, ...]:
-    """Read unrelated sentences, one a line; by default the built-in ones.
+def reference_sentences(path: Path | None = None) -> tuple[str, ...]:
+    """Read reference sentences, one a line, which belong to no domain; by default the built-in ones.
 
     Raises:
         DataError: the file is missing, not UTF-8 or empty.
     """
-    path = path or PROBE / "anchor.txt"
+    path = path or Path(__file__).parent / "general_dev" / "reference_sentences.txt"
     texts = tuple(line.strip() for line in read_text(path).split("\n") if line.strip())
     if not texts:
-        raise DataError("has no sentences", place=str(path), hint="Write one unrelated sentence a line.")
+        raise DataError("has no sentences", place=str(path), hint="Write one sentence a line.")
     return texts
 
 
@@ -172,8 +173,7 @@ def judged_fingerprint(section: DataSection) -> str:
         layout = find(section)
         names += [layout.name, layout.hub]
         files += layout.judged_files(section)
-    for folder in section.general or (str(PROBE),):
-        general = Layout.of_general(folder)
+    for general in _general_layouts(section):
         split = split_of_general(general)
         names.append(general.name)
         files += [general.corpus_path, general.queries, general.qrels(split)]
@@ -268,8 +268,11 @@ def _set_of_rows(name: str, split: str, corpus: Corpus, rows: Sequence[Asked]) -
     return JudgedSet(name, split, Role.DOMAIN, tuple(corpus.documents.values()), queries, grades)
 
 
-def _general_set(folder: str, *, split: str = "") -> JudgedSet:
-    layout = Layout.of_general(folder)
+def _general_layouts(section: DataSection) -> tuple[Layout, ...]:
+    return tuple(Layout.of_general(folder) for folder in section.general) or (GENERAL_DEV,)
+
+
+def _general_set(layout: Layout, *, split: str = "") -> JudgedSet:
     split = split or split_of_general(layout)
     return _judged_set(layout, split, read_qrels(layout.qrels(split)), read_corpus(layout.corpus_path), Role.GENERAL)
 

@@ -98,15 +98,15 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float
 def _training(config: Config, questions: int) -> tuple[int, str, float]:
     """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
     section, choice = trainer.planned(config.train, questions), config.select
-    base, probe = PluginSpec(model=section.base), data.load_probe()
+    base, general = PluginSpec(model=section.base), data.load_general_dev_set()
     weighed = select.settings(config.label.strategy, section, choice)
     tunings = [*{setting.tuning: setting for setting in weighed}.values(), *weighed[:1] * choice.refit]
     steps = sum(setting.steps for setting in tunings)
     paid = sum(setting.steps * (FULL_MODE if setting.mode == "full" else 1.0) for setting in tunings)
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
-    asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in probe.queries)
+    asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in general.queries)
     choosing = _embedding(
-        base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in probe.documents)
+        base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in general.documents)
     )
     example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen)
     seconds = LOADING + paid * section.batch_size * example * scale + choosing

@@ -262,7 +262,7 @@ class Run:
         key = self._keeper.key("leaks", base.fingerprint, leakage.SIMILARITY, texts, held_out)
 
         def make() -> tuple[bool, ...]:
-            return leakage.repeats(texts, held_out, self._base.encode_queries, unrelated=data.anchor_texts())
+            return leakage.repeats(texts, held_out, self._base.encode_queries, unrelated=data.reference_sentences())
 
         return self._keeper.aside("leaks", key, tuple[bool, ...], make)
 
@@ -325,7 +325,7 @@ class Run:
         from expertune.train import tuning
 
         section, choice = self.config.train, self.config.select
-        sentences = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
+        sentences = data.reference_sentences(section.anchor_texts) if section.anchor_weight else ()
         settings = section.model_dump(exclude={"anchor_texts", "report_to"})
         key = self._keeper.key(
             Stage.TRAIN, labels.key, tuning.VERSION, settings, choice, self._base_expert.fingerprint, sentences
@@ -355,7 +355,7 @@ class Run:
                 questions=questions,
                 labels=labels.value,
                 sentences=sentences,
-                probe=data.load_probe(),
+                probe=data.load_general_dev_set(),
                 section=section,
                 choice=choice,
                 folder=folder / "model",

@@ -87,7 +87,7 @@ def export(
         subject: A run's folder, or a model's.
         form: What to write.
         out: Where to; the folder must not exist, and does not if this fails.
-        held_out: Data to check on; default: that of the run, else the built-in probe.
+        held_out: Data to check on; default: that of the run, else the built-in general dev set.
         rank: Of the adapter's low-rank differences; other forms have none.
         offline: Whether hub ids are out of reach.
         report: Told of the encoding.
@@ -135,7 +135,7 @@ def _model_folder(subject: Path) -> Path:
 
 def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[JudgedSet, ...]:
     if section is None:
-        return (data.load_probe(),)
+        return (data.load_general_dev_set(),)
     sets = data.load_judged(section, offline=offline)
     return tuple(judged for judged in sets if judged.role is Role.DOMAIN) or sets
 

@@ -261,7 +261,7 @@ class Lab:
         factors: Sequence[float] = FACTORS,
     ) -> Piece:
         """Return the piece of one tuning with one seed, made now or found."""
-        sentences = data.anchor_texts(section.anchor_texts) if section.anchor_weight else ()
+        sentences = data.reference_sentences(section.anchor_texts) if section.anchor_weight else ()
         section = section.model_copy(update={"seeds": 1})
         targets = np.ascontiguousarray(labels.targets)
         key = fingerprint(
