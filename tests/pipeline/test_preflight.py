@@ -233,9 +233,9 @@ def test_longer_texts_and_larger_models_cost_more(faq, tiny_model):
 
 def test_looking_loads_no_torch(faq, tiny_model):
     code = (
-        "import sys; from expertune.commands import cli; from expertune.pipeline import preflight as checking;"
+        "import sys; from expertune.commands import check, cli; from expertune.pipeline import preflight as checking;"
         f"found = checking.check({_values(faq, str(tiny_model))!r}); assert not found.problems;"
-        "cli._show_findings(found);"
+        "check._show(found);"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'datasets', 'matplotlib'};"
         "print(heavy & set(sys.modules))"
     )
