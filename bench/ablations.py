@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.augment.stage import round_trip
 from expertune.commands.study.lab import FACTORS, Lab, Piece
 from expertune.commands.study.result import plain
 from expertune.config import PluginSpec, assignment, from_mapping, overlaid
+from expertune.label.round_trip import round_trip
 from expertune.label.stage import label
 from expertune.records import Questions, Role, SoftLabels, ignore_progress
 from main_job import GENERAL, machine

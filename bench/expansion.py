@@ -59,7 +59,7 @@ def measured(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
         {
             "run": {"out": str(kept / name), "store": str(kept / "store")},
             "data": {"path": str(given.data_root / name), "train_split": given.train_split},
-            "augment": {"per_answer": 0, "fragments": 0},
+            "augment": {"per_answer": 0, "spans": 0},
             "score": {"experts": ["bm25"]},
             "train": {"base": given.base},
         }

@@ -175,12 +175,13 @@ def measure_point(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def augmented(dataset: Any, questions: int) -> None:
+    from expertune.augment import plan
     from expertune.augment.stage import augment, load_generators
-    from expertune.config import AugmentSection, PluginSpec
+    from expertune.config import AugmentSection
 
-    spec = PluginSpec(use="template")
-    section = AugmentSection(generators=[spec], shares=[1.0], per_answer=questions, most=questions)
-    augment(dataset, section, load_generators([spec], offline=True))
+    plan.MOST = questions  # as many as the point has, however large its corpus
+    section = AugmentSection(generators=["template"], per_answer=questions)
+    augment(dataset, section, load_generators(section.generators, offline=True))
 
 
 def train_some(dataset: Any, questions: Any, labels: Any, found: dict[str, Any]) -> None:

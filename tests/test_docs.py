@@ -62,7 +62,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 QUICK = {
     "augment.generators": '["template"]',
-    "augment.shares": "[1.0]",
     "augment.per_answer": "1",
     "score.experts": '["bm25", "ngrams"]',
     "train.base": '"models/my-base"',

@@ -124,7 +124,6 @@ def test_where_a_hub_may_be_reached_nothing_of_it_is_missing():
         "--set",
         'augment.generators=["template"]',
         "--set",
-        "augment.shares=[1.0]",
     ]
     result = CliRunner().invoke(cli.app, ["check", str(PAPER), *options], terminal_width=200)
     assert result.exit_code == 0, result.output
@@ -138,7 +137,6 @@ def test_its_code_path_runs_on_a_small_xlm_roberta(tmp_path, monkeypatch):
         "train.base": json.dumps(str(base)),
         "score.experts": json.dumps([str(base), "bm25", "ngrams"]),
         "augment.generators": '["template"]',
-        "augment.shares": "[1.0]",
         "augment.per_answer": "1",
         "train.steps": "2",
         "train.batch_size": "8",

@@ -81,7 +81,7 @@ def _run(folder: Path, answers: list[str], model: Path, patch: pytest.MonkeyPatc
         {
             "data": {"path": str(folder / "qa.jsonl")},
             "run": {"out": str(folder / "out"), "threads": 1},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
+            "augment": {"generators": ["template"], "per_answer": 2},
             # In float32 whatever the processor has: items are compared to the fifth digit.
             "score": {"experts": [{"model": str(model), "options": {"precision": "fp32"}}]},
             "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},

@@ -80,15 +80,15 @@ def prompts(given: Namespace) -> list[Any]:
     """Return the prompts of every default kind for some answers of the shop, as augmentation asks for them."""
     from expertune.augment.generators import base
     from expertune.augment.generators import prompts as wording
-    from expertune.augment.stage import Request
-    from expertune.config import AugmentSection
+    from expertune.models.plugins import Request
 
     documents = texts.drawn(texts.read(given.shop, "corpus"), given.answers)
-    kinds = AugmentSection().kinds
+    from expertune.augment.plan import KINDS
+
     requests = [
         Request(text, "How does that work?" if kind == "rephrase" else "", kind, attempt)
         for text in documents
-        for kind in kinds
+        for kind in KINDS
         for attempt in range(2)
     ]
     return [wording.prompt(request, temperature=0.5, seed=base.request_seed(request, 0)) for request in requests]

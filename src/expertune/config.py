@@ -58,6 +58,14 @@ class PluginSpec(Section):
         return Path(named).name if named else self.use
 
 
+class GeneratorSpec(PluginSpec):
+    """A generator, and how much it writes."""
+
+    share: Positive = Field(
+        default=1.0, description="how much of the questions this generator writes, relative to the others"
+    )
+
+
 def _spec(value: Any) -> Any:
     """Read the shorthand: "bm25" is a plug-in without a model, "onnx:folder" both, anything else a model."""
     if not isinstance(value, str):
@@ -70,6 +78,7 @@ def _spec(value: Any) -> Any:
 
 MODEL_FREE = frozenset({"bm25", "ngrams", "latent", "template"})
 Spec = Annotated[PluginSpec, BeforeValidator(_spec)]
+SharedSpec = Annotated[GeneratorSpec, BeforeValidator(_spec)]
 
 
 def _specs(*names: str) -> tuple[PluginSpec, ...]:
@@ -128,35 +137,25 @@ class DataSection(Section):
     )
 
 
-Kind = Literal["rephrase", "keyword", "question", "short", "story", "indirect", "typo", "vocabulary", "claim", "title"]
-
-
 class AugmentSection(Section):
     """How training questions are written."""
 
-    generators: tuple[Spec, ...] = Field(
-        default=_specs("smollm2-135m-instruct", "gemma-3-270m"), description="who writes, in turn"
+    generators: tuple[SharedSpec, ...] = Field(
+        default=(
+            GeneratorSpec(model="smollm2-135m-instruct", share=5.0),
+            GeneratorSpec(model="gemma-3-270m", share=1.0),
+        ),
+        description="who writes, in turn",
     )
-    shares: tuple[Positive, ...] = Field(default=(5.0, 1.0), description="how much each generator writes, relative")
-    kinds: tuple[Kind, ...] = Field(
-        default=("question", "rephrase", "keyword", "indirect", "vocabulary", "short"),
-        description="prompt kinds, in turn",
+    per_answer: int = Field(
+        default=12, ge=0, description="questions asked for per answer, fewer on large corpora; 0: none"
     )
-    per_answer: int = Field(default=12, ge=0, description="questions asked for per answer; 0: none")
-    most: Count = Field(default=2400, description="questions asked for in all; per_answer shrinks on large corpora")
-    fragments: int = Field(
+    spans: int = Field(
         default=24,
         ge=0,
-        description="pieces cut out of each answer that serve as questions too; fewer on large corpora",
-    )
-    only_labelled: bool = Field(
-        default=False, description="write only for answers with a training question (inductive)"
-    )
-    near_duplicate: Fraction = Field(
-        default=0.95, description="drop a question this similar (character n-grams) to another"
+        description="spans cut out of each answer that serve as questions too, fewer on large corpora",
     )
     budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
-    seed: Seed = Field(default=0, description="seed of sampling")
 
 
 class ScoreSection(Section):
@@ -339,10 +338,6 @@ class Config(Section):
                 for strategy in strategies:
                     if strategy in ("weighted", "anchored"):
                         raise ValueError(f"{key} = '{strategy}' gives distributions: it needs train.loss = 'listwise'")
-        if len(self.augment.shares) != len(self.augment.generators):
-            raise ValueError(
-                f"augment.shares has {len(self.augment.shares)} numbers for {len(self.augment.generators)} generators"
-            )
         return self
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expertune.augment.filters import Draft, clean, fault, tidy
-from expertune.augment.stage import augment, load_generators, plan, questions_each, round_trip
+from expertune.augment.plan import KINDS, plan, questions_each
+from expertune.augment.stage import augment, load_generators
 from expertune.config import AugmentSection, PluginSpec
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
 from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Generator, Request
-from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
+from expertune.records import Dataset, Document, Question, Questions
 
 DOCUMENTS = (
     Document("a", "Orders can be cancelled until they leave the warehouse. Press Cancel under My Orders."),
@@ -64,7 +64,7 @@ class Saying(Echo):
 
 
 def section(**values: object) -> AugmentSection:
-    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 6, "fragments": 0, **values})
+    return AugmentSection.model_validate({"generators": ["template"], "per_answer": 6, "spans": 0, **values})
 
 
 def drafts(*texts: str, kind: str = "question", document: str = "a", answer: str = DOCUMENTS[0].text) -> list[Draft]:
@@ -72,8 +72,7 @@ def drafts(*texts: str, kind: str = "question", document: str = "a", answer: str
 
 
 def cleaned(items: Sequence[Draft], **values: object) -> tuple[list[str], dict[str, int]]:
-    options = {"held_out": (), "near_duplicate": 0.95, **values}
-    questions, removed = clean(items, DATASET.questions, **options)  # type: ignore[arg-type]
+    questions, removed = clean(items, DATASET.questions, **{"held_out": (), **values})  # type: ignore[arg-type]
     return [question.text for question in questions], {rule: count for rule, count in removed.items() if count}
 
 
@@ -81,33 +80,43 @@ def cleaned(items: Sequence[Draft], **values: object) -> tuple[list[str], dict[s
 
 
 def test_every_answer_gets_per_answer_requests_and_every_kind_its_turn() -> None:
-    planned = plan(DATASET, section(), 1)
+    planned = plan(DATASET, section(), [1.0])
     per_document = Counter(item.document_id for item in planned)
     assert per_document == dict.fromkeys("abcd", 6)
-    kinds = section().kinds
     for document in "abcd":
-        assert {item.request.kind for item in planned if item.document_id == document} == set(kinds)
+        assert {item.request.kind for item in planned if item.document_id == document} == set(KINDS)
     # A plan with one request for each answer starts each answer at another kind.
-    assert [item.request.kind for item in planned[:4]] == list(kinds[:4])
+    assert [item.request.kind for item in planned[:4]] == list(KINDS[:4])
 
 
 def test_attempts_make_repeated_kinds_different_items() -> None:
-    planned = plan(DATASET, section(per_answer=13, kinds=("question", "short")), 1)
+    planned = plan(DATASET, section(per_answer=13), [1.0])
     assert len({item.request for item in planned}) == len(planned) == 4 * 13
-    assert max(item.request.attempt for item in planned) == 6
+    assert max(item.request.attempt for item in planned) == 2
 
 
-def test_a_large_corpus_shrinks_per_answer_but_never_to_nothing() -> None:
-    assert len(plan(DATASET, section(most=11), 1)) == 11
-    assert len(plan(DATASET, section(most=2), 1)) == 4
+@pytest.fixture
+def most(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what sets how many questions are asked for in all."""
+    return lambda number: monkeypatch.setattr("expertune.augment.plan.MOST", number)
 
 
-def test_answers_with_a_question_get_up_to_half_of_what_a_large_corpus_is_asked_for() -> None:
-    counts = Counter(item.document_id for item in plan(DATASET, section(most=11), 1))
+def test_a_large_corpus_shrinks_per_answer_but_never_to_nothing(most: Callable[[int], None]) -> None:
+    most(11)
+    assert len(plan(DATASET, section(), [1.0])) == 11
+    most(2)
+    assert len(plan(DATASET, section(), [1.0])) == 4
+
+
+def test_answers_with_a_question_get_up_to_half_of_what_a_large_corpus_is_asked_for(
+    most: Callable[[int], None],
+) -> None:
+    assert questions_each(section(per_answer=12), 100, 619) == (12, 1)
+    assert questions_each(section(per_answer=12), 719, 0)[0] == 3  # nobody else: all is theirs
+    assert questions_each(section(per_answer=12), 20, 25) == (12, 12)
+    most(11)
+    counts = Counter(item.document_id for item in plan(DATASET, section(), [1.0]))
     assert counts == {"a": 5, "b": 2, "c": 2, "d": 2}
-    assert questions_each(section(per_answer=12, most=2400), 100, 619) == (12, 1)
-    assert questions_each(section(per_answer=12, most=2400), 719, 0)[0] == 3  # nobody else: all is theirs
-    assert questions_each(section(per_answer=12, most=2400), 20, 25) == (12, 12)
 
 
 def test_what_is_written_for_one_of_several_equal_answers_leads_to_all() -> None:
@@ -116,34 +125,31 @@ def test_what_is_written_for_one_of_several_equal_answers_leads_to_all() -> None
         Question("How long is delivery?", ("b",)),
         Question("Ever?", ("b", "d")),
     )
-    made = augment(replace(DATASET, questions=asked), section(per_answer=2, fragments=2), [Echo()])
+    made = augment(replace(DATASET, questions=asked), section(per_answer=2, spans=2), [Echo()])
     leading = {item.document_ids for item in made.items if not item.labelled}
     # b answers a question that d does not, so nothing makes them one.
     assert leading == {("a", "c"), ("c", "a"), ("b",), ("d",)}
 
 
-def test_a_budget_that_ends_early_leaves_the_same_proportions() -> None:
-    half = Counter(item.document_id for item in plan(DATASET, section(most=11), 1)[:6])
+def test_a_budget_that_ends_early_leaves_the_same_proportions(most: Callable[[int], None]) -> None:
+    most(11)
+    half = Counter(item.document_id for item in plan(DATASET, section(), [1.0])[:6])
     assert half == {"a": 3, "b": 1, "c": 1, "d": 1}
 
 
 def test_a_smaller_plan_is_the_beginning_of_a_larger_one() -> None:
-    assert plan(DATASET, section(per_answer=9), 1)[:24] == plan(DATASET, section(), 1)
-
-
-def test_only_labelled_leaves_the_other_answers_alone() -> None:
-    assert {item.document_id for item in plan(DATASET, section(only_labelled=True), 1)} == {"a"}
+    assert plan(DATASET, section(per_answer=9), [1.0])[:24] == plan(DATASET, section(), [1.0])
 
 
 def test_the_user_question_is_passed_on_where_there_is_one() -> None:
-    for item in plan(DATASET, section(), 1):
+    for item in plan(DATASET, section(), [1.0]):
         assert item.request.question == ("How can I cancel my order?" if item.document_id == "a" else "")
 
 
 @pytest.mark.parametrize("documents", [4, 21, 36])
 def test_shares_are_kept_for_every_kind(documents: int) -> None:
     many = Dataset("many", tuple(Document(f"d{i}", f"Text number {i}.") for i in range(documents)), ())
-    planned = plan(many, section(shares=(5.0, 1.0), per_answer=36), 2)
+    planned = plan(many, section(per_answer=36), [5.0, 1.0])
     second = Counter(item.request.kind for item in planned if item.generator == 1)
     assert sum(second.values()) == pytest.approx(len(planned) / 6, abs=2)
     # Evenly over kinds, though six kinds take turns and every sixth request goes to the second generator.
@@ -151,25 +157,21 @@ def test_shares_are_kept_for_every_kind(documents: int) -> None:
     assert max(second.values()) <= 1.5 * documents + 1
 
 
-def test_shares_must_match_the_generators() -> None:
-    with pytest.raises(ConfigError, match="2 generators"):
-        augment(DATASET, section(), [Echo("one"), Echo("two")])
-
-
 def test_no_questions_asked_for_leaves_the_own_questions() -> None:
     assert augment(DATASET, section(per_answer=0), []) == Questions(DATASET.questions, {})
 
 
-def test_pieces_of_answers_join_and_no_held_out_question_among_them() -> None:
-    questions = augment(DATASET, section(per_answer=0, fragments=5), [])
-    pieces = [item for item in questions.items if item.span]
-    assert {item.document_ids[0] for item in pieces} == set("abcd")
-    assert all(not item.labelled and not item.generator and not item.kind for item in pieces)
-    secret = normalise(pieces[0].text)
-    again = augment(DATASET, section(per_answer=0, fragments=5), [], held_out=[secret])
+def test_spans_of_answers_join_and_no_held_out_question_among_them(most: Callable[[int], None]) -> None:
+    questions = augment(DATASET, section(per_answer=0, spans=5), [])
+    cut = [item for item in questions.items if item.span]
+    assert {item.document_ids[0] for item in cut} == set("abcd")
+    assert all(not item.labelled and not item.generator and not item.kind for item in cut)
+    secret = normalise(cut[0].text)
+    again = augment(DATASET, section(per_answer=0, spans=5), [], held_out=[secret])
     assert secret not in {normalise(item.text) for item in again.items}
     assert again.removed["held-out"] >= 1
-    few = augment(DATASET, section(per_answer=0, fragments=5, most=4), [])
+    most(4)
+    few = augment(DATASET, section(per_answer=0, spans=5), [])
     assert max(Counter(item.document_ids[0] for item in few.items if item.span).values()) <= 2
 
 
@@ -217,7 +219,7 @@ def test_another_seed_or_generator_shares_no_texts(change: str) -> None:
     augment(DATASET, section(), [Echo()], cache=cache)
     if change == "fingerprint":
         other.fingerprint = "another"
-    augment(DATASET, section(seed=int(change == "seed")), [other], cache=cache)
+    augment(DATASET, section(), [other], cache=cache, seed=int(change == "seed"))
     assert len(other.asked) == 24
 
 
@@ -278,11 +280,7 @@ def test_held_out_questions_never_come_back() -> None:
     ],
 )
 def test_what_surrounds_a_question_is_stripped(raw: str, clean_text: str) -> None:
-    assert tidy(raw, "question") == clean_text
-
-
-def test_a_story_keeps_its_lines() -> None:
-    assert tidy("Hello,\nI lost my card.\n", "story") == "Hello, I lost my card."
+    assert tidy(raw) == clean_text
 
 
 @pytest.mark.parametrize(
@@ -298,13 +296,12 @@ def test_a_story_keeps_its_lines() -> None:
         ("Cancel", "keyword", ""),
         ("取消订单吗", "question", ""),
         (" ".join(f"word{i}" for i in range(61)), "question", "too long"),
-        (" ".join(f"word{i}" for i in range(61)), "story", ""),
         ("I want it, I want it, I want it", "indirect", "repetition"),
         ("We deliver everywhere in the country.", "question", "not a question"),
-        ("We deliver everywhere in the country.", "claim", ""),
+        ("We deliver everywhere in the country.", "keyword", ""),
         ("Your site says no, can I still pay?", "question", ""),
         ("Orders can be cancelled until they leave the warehouse?", "question", "copied answer"),
-        ("Orders can be cancelled until they leave the warehouse.", "claim", ""),
+        ("Orders can be cancelled until they leave the warehouse.", "keyword", ""),
         ("Can orders be cancelled late?", "question", ""),
     ],
 )
@@ -322,19 +319,20 @@ def test_removed_counts_add_up_to_what_is_missing() -> None:
 def test_one_wording_for_two_answers_leads_to_both_and_for_three_to_none() -> None:
     item = drafts("What is the problem?")[0]
     for_two = [item, replace(item, document_id="b")]
-    questions, _ = clean(for_two, (), held_out=(), near_duplicate=0.95)
+    questions, _ = clean(for_two, (), held_out=())
     assert [question.document_ids for question in questions] == [("a", "b")]
     texts, removed = cleaned([*for_two, replace(item, document_id="c"), *drafts("Is there more to know?")])
     assert texts == ["Is there more to know?"]
     assert removed == {"generic": 3}
 
 
-def test_near_duplicates_go_for_the_same_answer_only() -> None:
+def test_near_duplicates_go_for_the_same_answer_only(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = "How do I cancel the order I placed yesterday?", "How do I cancel the orders I placed yesterday?"
-    assert cleaned(drafts(first, second), near_duplicate=0.9) == ([first], {"near duplicate": 1})
-    assert cleaned(drafts(first, second), near_duplicate=1.0)[0] == [first, second]
+    assert cleaned(drafts(first, second)) == ([first], {"near duplicate": 1})
     other = [*drafts(first), *drafts(second, document="b")]
-    assert cleaned(other, near_duplicate=0.9)[0] == [first, second]
+    assert cleaned(other)[0] == [first, second]
+    monkeypatch.setattr("expertune.augment.filters.NEAR_DUPLICATE", 1.0)
+    assert cleaned(drafts(first, second))[0] == [first, second]
 
 
 def test_nearly_a_held_out_question_is_one() -> None:
@@ -348,40 +346,13 @@ def test_nearly_a_held_out_question_is_one() -> None:
 def test_whatever_is_written_cleaning_keeps_its_promises(written: list[tuple[str, str]], held_out: set[str]) -> None:
     items = [Draft(text, document, DOCUMENTS[0].text, "echo", "keyword") for text, document in written]
     known = {normalise(text) for text in held_out}
-    questions, removed = clean(items, DATASET.questions, held_out=known, near_duplicate=0.95)
+    questions, removed = clean(items, DATASET.questions, held_out=known)
     kept = [normalise(question.text) for question in questions]
     assert len(set(kept)) == len(kept)
     assert not known & set(kept)
     assert all(1 <= len(question.document_ids) <= 2 for question in questions)
     merged = sum(len(question.document_ids) - 1 for question in questions)
     assert len(items) - merged <= len(questions) + sum(removed.values()) <= len(items)
-
-
-# --- round trip -------------------------------------------------------------------------------------------------------
-
-
-def test_round_trip_keeps_what_the_panel_finds_again() -> None:
-    questions = Questions(
-        (
-            Question("own", ("d",)),
-            Question("found", ("a",), Provenance.SYNTHETIC, "echo", "question"),
-            Question("second", ("b",), Provenance.SYNTHETIC, "echo", "question"),
-            Question("one of two", ("a", "d"), Provenance.SYNTHETIC, "echo", "question"),
-        )
-    )
-    # Expert 0 counts in thousands and does not rank a first; standardised, expert 1 outvotes it.
-    one = [[4, 3, 2, 1], [9, 10, 0, 0], [9, 8, 0, 0], [0, 0, 0, 9]]
-    two = [[4, 3, 2, 1], [9, 0, 0, 0], [9, 8, 0, 0], [0, 0, 1, 9]]
-    values = np.stack([np.array(one) * 1000.0, np.array(two)], axis=2).astype(np.float32)
-    scores = Scores(("one", "two"), values)
-    assert round_trip(questions, DATASET, scores, most_rank=1).tolist() == [True, True, False, True]
-    assert round_trip(questions, DATASET, scores, most_rank=2).tolist() == [True, True, True, True]
-
-
-def test_round_trip_drops_a_question_whose_answer_nobody_scored() -> None:
-    questions = Questions((Question("unknown", ("a",), Provenance.SYNTHETIC, "echo", "question"),))
-    values = np.array([[[np.nan], [1.0], [2.0], [3.0]]], dtype=np.float32)
-    assert round_trip(questions, DATASET, Scores(("one",), values), most_rank=4).tolist() == [False]
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

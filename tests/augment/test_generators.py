@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from expertune import models
 from expertune.augment.generators import prompts
 from expertune.augment.generators.decoding import Prompt, Writer, Written
-from expertune.augment.generators.template import TemplateGenerator, slips
+from expertune.augment.generators.template import TemplateGenerator
 from expertune.augment.generators.transformers import TransformersGenerator
-from expertune.config import Kind
+from expertune.augment.plan import KINDS
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource, language_models
 from expertune.models.plugins import Generator, Request
 
-KINDS = get_args(Kind)
 ANSWER = (
     "You can call off a purchase any time before it is dispatched. Open My Orders on the website, choose the purchase "
     "and press Cancel, or write to our support desk with the order number."
@@ -117,7 +116,7 @@ def test_kinds_that_share_frames_begin_apart() -> None:
 
 
 def test_a_long_answer_is_cut_and_braces_in_it_are_harmless() -> None:
-    made = prompts.prompt(Request("{question} {0} " + "word " * 500, "", "title"), temperature=0.5, seed=0)
+    made = prompts.prompt(Request("{question} {0} " + "word " * 500, "", "short"), temperature=0.5, seed=0)
     assert made.text.count("word") <= 120
     assert "{question} {0}" in made.text
 
@@ -258,15 +257,14 @@ def test_a_folder_that_is_no_language_model_is_a_users_mistake(tmp_path: Path) -
 
 def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: TransformersGenerator) -> None:
     def text(written: str, kind: str, *, ended: bool = True) -> str:
-        return generator._text(Request(ANSWER, "", kind), Written(written, ended, 0.0), 0)
+        return generator._text(Request(ANSWER, "", kind), Written(written, ended, 0.0))
 
     assert text("Can I cancel? Or not? Or", "question") == "Can I cancel?"
     assert text("Can I cancel before you have", "question", ended=False) == ""
     assert text("I ordered a bed. It is too big. Now I", "indirect", ended=False) == "I ordered a bed. It is too big."
-    assert text("Cancelling an order before", "title", ended=False) == "Cancelling an order before"
     assert text("order cancel,", "keyword") == "order cancel"
     assert text("What does the agent say?", "question") == ""
-    assert text("Opening Hours", "title") == ""
+    assert text("Museum opening hours", "keyword") == ""
 
 
 def test_a_gguf_file_is_unpacked_once_and_never_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,17 +302,6 @@ def test_a_file_that_is_no_gguf_is_a_users_mistake(tmp_path: Path, monkeypatch: 
 # --- rules without a model --------------------------------------------------------------------------------------------
 
 
-def test_slips_change_one_word_and_are_seeded() -> None:
-    text = "How can I cancel my order?"
-    slipped = slips(text, 3)
-    assert slipped == slips(text, 3)
-    changed = [(a, b) for a, b in zip(text.split(), slipped.split(), strict=True) if a != b]
-    assert len(changed) == 1
-    assert changed[0][0][0] == changed[0][1][0]
-    assert len({slips(text, seed) for seed in range(20)}) > 5
-    assert slips("a b c", 0) == "a b c"
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_template_generator_varies_question_or_answer_by_kind(kind: str) -> None:
     template = TemplateGenerator()
@@ -324,8 +311,7 @@ def test_the_template_generator_varies_question_or_answer_by_kind(kind: str) -> 
     assert texts == template.generate(both, seed=0)
     assert all(texts)
     assert template.generate([Request("", "", kind)], seed=0) == [""]
-    if kind not in ("claim", "typo"):
-        assert normalise(texts[0]) != "how can i cancel my order"
+    assert normalise(texts[0]) != "how can i cancel my order"
 
 
 def test_the_template_generator_takes_no_model() -> None:

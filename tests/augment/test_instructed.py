@@ -28,7 +28,7 @@ TEMPLATE = (
 )
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + TEMPLATE
 ANSWERS = ("You can return a parcel within 30 days.", "We ship in two days.", "Pay by card or by invoice, as you like.")
-REQUESTS = [Request(answer, "", kind) for answer in ANSWERS for kind in ("question", "keyword", "title")]
+REQUESTS = [Request(answer, "", kind) for answer in ANSWERS for kind in ("question", "keyword", "short")]
 
 
 def write_tokenizer(folder: Path, template: str | None = None) -> None:
@@ -172,14 +172,14 @@ def test_a_causal_model_reads_them_in_its_own_template(
 
 def test_marks_of_turns_in_an_answer_are_text(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     made = generator(folders["chat"])
-    made.generate([Request("Press <|end|> to end.", "", "title")], seed=0)
-    tokens = made._instructed._prompt(Request("Press <|end|> to end.", "", "title"))
+    made.generate([Request("Press <|end|> to end.", "", "short")], seed=0)
+    tokens = made._instructed._prompt(Request("Press <|end|> to end.", "", "short"))
     assert tokens.count(SPECIAL.index("<|end|>")) == 2
 
 
 def test_a_template_without_a_system_role_gets_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = generator(write_model(tmp_path, "llama", template=NO_SYSTEM))
-    request = Request(ANSWERS[0], "", "title")
+    request = Request(ANSWERS[0], "", "short")
     expected = f"<|user|>{chat.in_one(chat.messages(request))}<|end|><|assistant|>"
     assert asked(made, [request], monkeypatch) == [expected]
 
@@ -273,9 +273,7 @@ class Breaking(MemoryCache):
 @pytest.mark.parametrize("kind", ["t5", "chat"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_questions(kind: str, folders: dict[str, Path]) -> None:
     dataset = Dataset("shop", tuple(Document(str(number), text) for number, text in enumerate(ANSWERS)), ())
-    section = AugmentSection(
-        generators=[str(folders[kind])], shares=[1.0], per_answer=4, fragments=0, kinds=["question", "keyword"]
-    )
+    section = AugmentSection(generators=[str(folders[kind])], per_answer=4, spans=0)
     whole = augment(dataset, section, [generator(folders[kind], batch_size=3)])
     cache = Breaking(2)
     with pytest.raises(KeyboardInterrupt):
@@ -339,7 +337,7 @@ def test_a_gguf_file_of_a_seq2seq_model_is_read(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("EXPERTUNE_CACHE", str(tmp_path / "cache"))
     written = write_gguf(tmp_path / "tiny.gguf")
     made = TransformersGenerator(source(tmp_path / "tiny.gguf"), prompts="chat", dtype="float32", max_tokens=10)
-    request = Request("We ship.", "", "title")
+    request = Request("We ship.", "", "short")
     (read,) = asked(made, [request], monkeypatch)
     assert read == " ".join(chat.in_one(chat.messages(request)).split()) + "</s>"
     loaded = made._instructed._model.state_dict()
@@ -370,7 +368,7 @@ def test_the_prompts_choice_decides_the_fingerprint_and_which_options_do(folders
 def test_the_default_of_packaged_models_is_what_stores_were_written_with(tmp_path: Path) -> None:
     file = tmp_path / "some.gguf"
     made = TransformersGenerator(ModelSource("some", str(file), "bytes"))
-    assert made.fingerprint == "5455709ab503ea006ffecd2c20884627a9f5a3ed40d7309b943a04afd9490b9e"
+    assert made.fingerprint == "3ef280f5973b3f332f4f71e276cb1252dc6ed97b1e592e86dbe371006b435931"
 
 
 def test_the_kind_of_a_hub_model_is_read_from_its_config(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expertune.augment.spans import content_words, fragments
+from expertune.augment.spans import content_words, spans
 
 ANSWER = (
     "Open the settings page, choose Security and press Reset. We send you a link that is valid for an hour. "
@@ -20,7 +20,7 @@ def test_content_words_leave_out_the_little_ones() -> None:
 
 def test_every_piece_consists_of_words_of_one_sentence_in_their_order() -> None:
     sentences = [sentence.lower().replace(",", "").split() for sentence in ANSWER.split(". ")]
-    for piece in fragments(ANSWER, 40, seed=0):
+    for piece in spans(ANSWER, 40, seed=0):
         words = iter(piece.lower().replace(",", "").split())
         wanted = list(words)
         assert any(_in_order(wanted, [word.strip(".") for word in sentence]) for sentence in sentences), piece
@@ -33,24 +33,24 @@ def _in_order(words: list[str], sentence: list[str]) -> bool:
 
 
 def test_pieces_differ_and_a_smaller_count_is_the_beginning_of_a_larger_one() -> None:
-    many = fragments(ANSWER, 20, seed=3)
+    many = spans(ANSWER, 20, seed=3)
     assert len(set(many)) == len(many) == 20
-    assert fragments(ANSWER, 5, seed=3) == many[:5]
-    assert fragments(ANSWER, 20, seed=4) != many
+    assert spans(ANSWER, 5, seed=3) == many[:5]
+    assert spans(ANSWER, 20, seed=4) != many
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "!", "one", "...", "\u200b", "的"])
 def test_what_has_no_words_gives_little_or_nothing(text: str) -> None:
-    assert len(fragments(text, 10, seed=0)) <= 1
+    assert len(spans(text, 10, seed=0)) <= 1
 
 
 def test_a_text_without_spaces_or_stop_words_of_ours_still_gives_pieces() -> None:
-    assert fragments("Öffnen Sie die Einstellungen und wählen Sie dort Sicherheit aus.", 6, seed=0)
+    assert spans("Öffnen Sie die Einstellungen und wählen Sie dort Sicherheit aus.", 6, seed=0)
 
 
 @given(st.text(max_size=200), st.integers(0, 30), st.integers(0, 2**32 - 1))
 def test_any_text_gives_at_most_so_many_pieces_and_always_the_same(text: str, count: int, seed: int) -> None:
-    pieces = fragments(text, count, seed=seed)
+    pieces = spans(text, count, seed=seed)
     assert len(pieces) <= count
     assert all(piece.strip() for piece in pieces)
-    assert pieces == fragments(text, count, seed=seed)
+    assert pieces == spans(text, count, seed=seed)

@@ -209,7 +209,7 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
 
 def test_lists_of_questions_are_told_apart_within_one_recipe(quality):
     recipes = {
-        vary: {"questions": made} for vary, made in (("", "k"), ("train.frozen=0", "k"), ("augment.most=9", "v"))
+        vary: {"questions": made} for vary, made in (("", "k"), ("train.frozen=0", "k"), ("augment.per_answer=9", "v"))
     }
     pieces = [piece("base", []), *(piece(f"expertune {vary}".strip(), []) for vary in recipes)]
     for made, item in zip(("base", "here", "there", "fewer"), pieces, strict=True):

@@ -53,7 +53,6 @@ def wanted(shop: Path, general: Path, tiny_model: Path, tmp_path: Path) -> list[
     """Return the options of a run with tiny real models that takes seconds."""
     assignments = {
         "augment.generators": '["template"]',
-        "augment.shares": "[1.0]",
         "augment.per_answer": "3",
         "score.experts": json.dumps(["bm25", "ngrams", str(tiny_model)]),
         "train.base": json.dumps(str(tiny_model)),

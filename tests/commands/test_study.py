@@ -57,7 +57,7 @@ def config(tmp_path_factory, tiny_model):
         {
             "run": {"out": str(folder / "out")},
             "data": {"path": str(shop), "general": [str(general)]},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2, "fragments": 0},
+            "augment": {"generators": ["template"], "per_answer": 2, "spans": 0},
             "score": {
                 "experts": ["bm25", "ngrams", "latent", str(tiny_model), {"use": "bm25", "options": {"k1": 2.0}}]
             },

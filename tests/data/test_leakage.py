@@ -118,7 +118,7 @@ def test_a_leak_in_a_training_split_is_caught(kind, question, tmp_path):
 def test_a_leak_among_generated_questions_is_caught_and_counted(kind, question):
     documents = tuple(Document(f"d{number}", f"Answer {number}") for number in range(2))
     dataset = Dataset("shop", documents, tuple(Question(text, ("d0",)) for text in OTHERS[:2]))
-    section = AugmentSection(generators=("template",), shares=(1.0,), kinds=("keyword",), per_answer=1, fragments=0)
+    section = AugmentSection(generators=("template",), per_answer=1, spans=0)
     planted = Planted([KINDS[kind](question), OTHERS[2]])
     made = augment(dataset, section, [planted], held_out={normalise(question)})
     assert [item.text for item in made.items] == OTHERS
@@ -186,7 +186,7 @@ def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_mod
         {
             "data": {"path": str(tmp_path)},
             "run": {"out": str(tmp_path / "out"), "threads": 1},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2, "fragments": 0},
+            "augment": {"generators": ["template"], "per_answer": 2, "spans": 0},
             "score": {"experts": ["bm25", "ngrams"]},
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 4},
         }
@@ -284,7 +284,7 @@ def _wanted(folder: Path, base: str) -> config.Config:
         {
             "data": {"path": str(folder)},
             "run": {"out": str(folder / "out"), "threads": 1},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2, "fragments": 0},
+            "augment": {"generators": ["template"], "per_answer": 2, "spans": 0},
             "score": {"experts": ["bm25"]},
             "train": {"base": base, "steps": 2, "batch_size": 4},
         }

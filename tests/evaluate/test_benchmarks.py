@@ -222,7 +222,7 @@ def test_a_run_measures_mteb_and_sentence_similarity_once(tmp_path, tiny_model, 
         {
             "run": {"out": str(tmp_path / "out")},
             "data": {"path": str(shop)},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
+            "augment": {"generators": ["template"], "per_answer": 2},
             "score": {"experts": ["bm25", "ngrams", str(tiny_model)]},
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 8},
             "evaluate": {"mteb": [str(shop)], "sts": [str(sts)]},

@@ -60,7 +60,6 @@ class Task:
         expert = f'{{model = {json.dumps(str(self.model))}, options = {{precision = "fp32"}}}}'
         assignments = {
             "augment.generators": '["template"]',
-            "augment.shares": "[1.0]",
             "augment.per_answer": "3",
             "score.experts": f'["bm25", "ngrams", {expert}]',
             "train.base": json.dumps(str(self.model)),

@@ -183,7 +183,7 @@ class TestOnACluster:
         assert ANSWERS[20] in next(texts for texts in again if again.count(texts) == 2)
 
     def test_questions_are_written_in_order_and_equal_requests_once(self):
-        section = AugmentSection(generators=["template"], shares=[1.0], per_answer=3, near_duplicate=1.0)
+        section = AugmentSection(generators=["template"], per_answer=3)
         twins = Dataset("twins", (*DATASET.documents, Document("d99", ANSWERS[0])), ())
         expected = augment(twins, section, [Shouts()])
         with two(Shouts()) as spread:
@@ -242,7 +242,7 @@ def _shop(folder, model) -> Config:
     return config.from_mapping(
         {
             "data": {"path": str(folder / "qa.jsonl")},
-            "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 4, "near_duplicate": 1.0},
+            "augment": {"generators": ["template"], "per_answer": 4},
             "score": {"experts": [str(model), "bm25", "ngrams"]},
         }
     )

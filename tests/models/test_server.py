@@ -16,6 +16,7 @@ import pytest
 import misbehaving as bad
 from expertune.augment.generators import chat
 from expertune.augment.generators.openai_compatible import OpenAICompatibleGenerator
+from expertune.augment.plan import KINDS
 from expertune.augment.stage import augment, load_generators
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, ServerError
@@ -45,7 +46,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def section(**values: Any) -> AugmentSection:
-    return AugmentSection.model_validate({"shares": (1.0,), "per_answer": 4, "fragments": 0, **values})
+    return AugmentSection.model_validate({"generators": ["template"], "per_answer": 4, "spans": 0, **values})
 
 
 def generator(server: Misbehaving | str, **options: Any) -> OpenAICompatibleGenerator:
@@ -111,14 +112,10 @@ def test_instructions_follow_the_language_of_the_answer(answer: str, language: s
 
 @pytest.mark.parametrize("language", sorted(chat.WORDINGS))
 def test_every_language_has_every_kind_and_attempts_differ(language: chat.Language) -> None:
-    from typing import get_args
-
-    from expertune.config import Kind
-
-    assert set(chat.WORDINGS[language].kinds) == set(get_args(Kind))
+    assert set(chat.WORDINGS[language].kinds) == set(KINDS)
     made = [
         chat.messages(Request("An {answer}.", "A {question}?", kind, attempt), language=language)[1]["content"]
-        for kind in get_args(Kind)
+        for kind in KINDS
         for attempt in range(6)
     ]
     assert len(set(made)) == len(made)
@@ -240,12 +237,13 @@ def test_one_bad_answer_stops_nothing(reply: bad.Reply, text: str) -> None:
     assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("kind", ["question", "keyword", "story"])
+@pytest.mark.parametrize("kind", ["question", "keyword", "indirect"])
 @pytest.mark.parametrize("said", ["x" * 100_000, "word " * 20_000, "I'm sorry, I can't assist with that."])
-def test_endless_answers_and_refusals_are_cleaned_away(said: str, kind: str) -> None:
+def test_endless_answers_and_refusals_are_cleaned_away(said: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expertune.augment.plan.KINDS", (kind,))
     with serving(bad.asking, bad.saying(bad.completion(said))) as server:
         made = generator(server, concurrency=1)
-        questions = augment(DATASET, section(per_answer=1, kinds=(kind,)), [made])
+        questions = augment(DATASET, section(per_answer=1), [made])
     assert len(server.seen) == 6
     assert sum(questions.removed.values()) == 1
     assert max(len(item.text) for item in questions.items) < 200

@@ -25,9 +25,8 @@ from faults.runs import write_data
 PLAIN: dict[str, Any] = {
     "run.threads": 1,
     "augment.generators": ["template"],
-    "augment.shares": [1.0],
     "augment.per_answer": 4,
-    "augment.fragments": 0,
+    "augment.spans": 0,
     "score.experts": ["bm25", "ngrams"],
     "train.steps": 3,
     "train.batch_size": 8,
@@ -44,12 +43,9 @@ SIMILARITY = {"label.strategy": "soft-1", "label.form": "similarity", "train.los
 # Field: its other value, what is set on both sides, and the first stage whose result is another one.
 CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "data.expand": (1, {}, Stage.SCORE),
-    "augment.kinds": (["keyword"], {}, Stage.AUGMENT),
     "augment.per_answer": (2, {}, Stage.AUGMENT),
-    "augment.most": (8, {}, Stage.AUGMENT),
-    "augment.fragments": (2, {}, Stage.AUGMENT),
-    "augment.seed": (1, {}, Stage.AUGMENT),
-    "augment.near_duplicate": (0.2, {}, Stage.AUGMENT),
+    "augment.spans": (2, {}, Stage.AUGMENT),
+    "run.seed": (1, {}, Stage.AUGMENT),
     "score.experts": (["bm25", "latent"], {}, Stage.SCORE),
     "score.full_matrix": (2, {"score.candidates": 4}, Stage.SCORE),
     "score.candidates": (3, {"score.full_matrix": 2}, Stage.SCORE),
@@ -79,7 +75,6 @@ CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
     "train.seeds": (2, {}, Stage.TRAIN),
     "select.factors": ([0.0, 1.0], {}, Stage.TRAIN),
     "select.validation": (0.4, {}, Stage.TRAIN),
-    "run.seed": (1, {}, Stage.EVALUATE),
 }
 WITH = {"label.form": {"train.loss": "pairwise"}}
 
@@ -98,10 +93,8 @@ ELSEWHERE = {
     "data.answer_column": "test_data.py::test_other_column_names",
     "data.id_column": "test_data.py::test_other_column_names",
     "augment.generators": "test_augment.py::test_generators_are_made_by_name_and_numbered_where_labels_repeat",
-    "augment.shares": "test_augment.py::test_shares_are_kept_for_every_kind",
-    "augment.only_labelled": "test_augment.py::test_only_labelled_leaves_the_other_answers_alone",
     "augment.budget_seconds": "test_augment.py::test_a_generator_over_budget_is_asked_no_more_and_it_is_told",
-    "label.round_trip": "test_augment.py::test_round_trip_keeps_what_the_panel_finds_again",
+    "label.round_trip": "test_round_trip.py::test_round_trip_keeps_what_the_panel_finds_again",
     "train.report_to": "test_trainer.py::test_tensorboard_is_told_of_every_step",
     "cluster.engine": "test_ray.py::test_a_run_makes_the_same_artefacts_as_in_one_process",
     "cluster.address": "test_ray.py::test_no_cluster_at_the_address_is_a_config_error",

@@ -39,7 +39,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "run.store": ("elsewhere/store", None),
     "run.threads": (1, None),
     "run.offline": (False, None),
-    "run.seed": (1, Stage.EVALUATE),
+    "run.seed": (1, Stage.AUGMENT),
     "cluster.engine": ("ray", None),
     "cluster.address": ("auto", None),
     "cluster.workers": (2, None),
@@ -54,15 +54,9 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.id_column": ("number", Stage.AUGMENT),
     "data.expand": (1, Stage.SCORE),
     "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
-    "augment.shares": ([2.0], Stage.AUGMENT),
-    "augment.kinds": (["keyword"], Stage.AUGMENT),
     "augment.per_answer": (2, Stage.AUGMENT),
-    "augment.most": (7, Stage.AUGMENT),
-    "augment.fragments": (2, Stage.AUGMENT),
-    "augment.only_labelled": (True, Stage.AUGMENT),
-    "augment.near_duplicate": (0.5, Stage.AUGMENT),
+    "augment.spans": (2, Stage.AUGMENT),
     "augment.budget_seconds": (5.0, Stage.AUGMENT),
-    "augment.seed": (1, Stage.AUGMENT),
     "score.experts": (["bm25", "latent"], Stage.SCORE),
     "score.full_matrix": (2, Stage.SCORE),
     "score.candidates": (3, Stage.SCORE),
@@ -108,13 +102,11 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
 }
 # Some values are valid only together with others; those are set on both sides of the comparison.
 TOGETHER: dict[str, dict[str, Any]] = {
-    "augment.generators": {"augment.shares": [1.0]},
     "score.candidates": {"score.full_matrix": 2},
     "label.form": {"label.strategy": "soft-1"},
 }
 # ... and these only on the changed side: the field cannot change alone.
 WITH: dict[str, dict[str, Any]] = {
-    "augment.generators": {"augment.shares": [1.0, 1.0]},
     "label.form": {"train.loss": "pairwise"},
 }
 
@@ -192,7 +184,6 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
         "data.path": "data",
         "run.out": "out",
         "augment.generators": ["template"],
-        "augment.shares": [1.0],
         "augment.per_answer": 3,
         "score.experts": ["bm25", "ngrams"],
         "train.base": "base",

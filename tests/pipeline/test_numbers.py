@@ -37,7 +37,7 @@ def _wanted(folder: Path, model: Path, **sections: dict[str, Any]) -> config.Con
     plain = {
         "data": {"path": str(folder)},
         "run": {"out": str(folder / "out"), "threads": 1},
-        "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 2},
+        "augment": {"generators": ["template"], "per_answer": 2},
         "score": {"experts": ["bm25", "ngrams", "latent", str(model)]},
         "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
     }
@@ -105,7 +105,7 @@ def test_fifty_thousand_documents_are_labelled(tmp_path, tiny_model):
     rows = [{"question": f"What about item {n} ?", "answer": corpus[n]["text"]} for n in range(0, 50_000, 2500)]
     _write(tmp_path, rows)
     wanted = _wanted(
-        tmp_path, tiny_model, augment={"per_answer": 0, "fragments": 0}, score={"experts": ["bm25"], "candidates": 64}
+        tmp_path, tiny_model, augment={"per_answer": 0, "spans": 0}, score={"experts": ["bm25"], "candidates": 64}
     )
     result = Run(wanted).execute(until=Stage.LABEL)
     assert len(result.dataset.documents) == 50_000

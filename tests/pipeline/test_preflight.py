@@ -126,7 +126,7 @@ def test_a_plug_in_with_a_model_must_take_its_options_and_find_its_libraries(faq
     monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
     file = tiny_model.parent / "small.gguf"
     file.write_bytes(b"GGUF")
-    values = _values(faq, str(tiny_model), augment={"generators": [f"llama_cpp:{file}"], "shares": [1.0]})
+    values = _values(faq, str(tiny_model), augment={"generators": [f"llama_cpp:{file}"]})
     (problem,) = preflight.check(values).problems
     assert "expertune[llama-cpp]" in str(problem)
 
@@ -142,16 +142,17 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_run(faq, tiny_model,
 def test_a_panel_needs_an_expert_and_a_combination_repeats_no_config(faq, tiny_model):
     (problem,) = preflight.check(_values(faq, str(tiny_model), score={"experts": []})).problems
     assert "score.experts" in str(problem)
-    augment = {"generators": ["template", "template"], "shares": [1.0]}
-    (problem,) = preflight.check(_values(faq, str(tiny_model), augment=augment), place="my.toml").problems
-    assert str(problem) == "my.toml: augment.shares has 1 numbers for 2 generators"
+    together = {"label": {"strategy": "weighted"}, "train": {"loss": "pairwise"}}
+    (problem,) = preflight.check(_values(faq, str(tiny_model), **together), place="my.toml").problems
+    assert str(problem).startswith("my.toml: train.loss = 'pairwise'")
+    assert "got" not in str(problem)
 
 
 def test_a_generator_is_no_expert_and_an_expert_no_generator(faq, tiny_model, monkeypatch):
     monkeypatch.setattr(models, "present", lambda layout: True)
     sections = {
         "score": {"experts": ["smollm2-135m-instruct"]},
-        "augment": {"generators": ["all-minilm-l6-v2"], "shares": [1.0]},
+        "augment": {"generators": ["all-minilm-l6-v2"]},
     }
     first, second = preflight.check(_values(faq, str(tiny_model), **sections)).problems
     assert "'all-minilm-l6-v2' scores questions, it cannot write them" in str(first)
@@ -175,7 +176,7 @@ def test_a_single_missing_model_keeps_its_own_error(nothing_installed, tiny_mode
 
 def test_the_cost_follows_from_the_counts(faq, tiny_model):
     sections = {
-        "augment": {"generators": ["template"], "shares": [1.0], "per_answer": 3, "fragments": 2},
+        "augment": {"generators": ["template"], "per_answer": 3, "spans": 2},
         "train": {"base": str(tiny_model), "steps": 10, "batch_size": 8},
     }
     findings = preflight.check({**_values(faq), **sections})
@@ -205,16 +206,17 @@ def test_expanded_answers_are_embedded_beside_plain_ones(faq, tiny_model):
     assert scored(1) == scored(0) + 2 * PAIRS  # by both experts
 
 
-def test_a_large_corpus_shrinks_what_is_written_per_answer(faq, tiny_model):
+def test_a_large_corpus_shrinks_what_is_written_per_answer(faq, tiny_model, monkeypatch):
     for most, expected in ((100, 3 * PAIRS), (2 * PAIRS + 1, 2 * PAIRS), (1, PAIRS)):
-        augment = {"generators": ["template"], "shares": [1.0], "per_answer": 3, "most": most}
+        monkeypatch.setattr("expertune.augment.plan.MOST", most)
+        augment = {"generators": ["template"], "per_answer": 3}
         (writing, *_) = preflight.check(_values(faq, str(tiny_model), augment=augment)).costs
         assert writing.items == expected
 
 
 def test_writing_costs_at_most_the_budget(faq, monkeypatch):
     monkeypatch.setattr(models, "present", lambda layout: True)
-    augment = {"generators": ["smollm2-135m-instruct"], "shares": [1.0], "budget_seconds": 1.0, "per_answer": 100}
+    augment = {"generators": ["smollm2-135m-instruct"], "budget_seconds": 1.0, "per_answer": 100}
     (writing, *_) = preflight.check(_values(faq, "all-minilm-l6-v2", augment=augment)).costs
     assert (writing.items, writing.seconds) == (100 * PAIRS, 1.0 + costs.LOADING)
 

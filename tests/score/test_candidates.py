@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from expertune.augment.stage import round_trip
 from expertune.config import LabelSection, ScoreSection
+from expertune.label.round_trip import round_trip
 from expertune.label.stage import label
 from expertune.models.plugins import Expert
 from expertune.pipeline import artefacts

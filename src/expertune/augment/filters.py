@@ -45,18 +45,19 @@ _ANSWERING = re.compile(
 )
 # Scripts without spaces: each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’][^\W_]+)*")
-_ASKING_KINDS = frozenset({"question", "rephrase", "short", "vocabulary", "indirect", "typo"})
-_ONE_WORD_KINDS = frozenset({"keyword", "short", "title"})
+_ASKING_KINDS = frozenset({"question", "rephrase", "short", "vocabulary", "indirect"})
+_ONE_WORD_KINDS = frozenset({"keyword", "short"})
 _MOST_WORDS = 60
-_MOST_STORY_WORDS = 120
 # Characters a word: a text of few but endless words is too long as well.
 _LONGEST_MEAN_WORD = 30
 # Words in a row that a question and its answer may share.
 _COPIED_RUN = 8
 _COPIED_SHARE = 0.7
-# A claim may repeat a sentence of the answer, and a span (which has no kind) is cut out of it.
-_COPYING_KINDS = frozenset({"claim", "title", "keyword", ""})
+# Search words may stand in the answer, and a span (which has no kind) is cut out of it.
+_COPYING_KINDS = frozenset({"keyword", ""})
 _GENERIC = 3
+NEAR_DUPLICATE = 0.95
+"""Cosine of character trigrams, in [0, 1], above which two questions for one answer are one."""
 HELD_OUT_SIMILARITY = 0.9
 """Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""
 
@@ -75,35 +76,31 @@ class Draft:
     kind: str = ""
 
 
-def tidy(text: str, kind: str) -> str:
+def tidy(text: str) -> str:
     """Strip what surrounds a question: preambles, labels, numbering, quotes, white space.
 
-    Only the first line that is left counts, except for a story.
+    Only the first line that is left counts.
     """
-    lines = []
     for line in text.splitlines():
         line = _PREAMBLE.sub("", line)
         for pattern in (_NUMBERING, _LABEL, _NUMBERING):
             line = pattern.sub("", line)
-        line = " ".join(_unquoted(line).split())
+        line = " ".join(line.strip(_QUOTES).split())
         if visible(line):
-            lines.append(line)
-    if not lines:
-        return ""
-    return " ".join(lines) if kind == "story" else lines[0]
+            return line
+    return ""
 
 
 def fault(draft: Draft) -> str:
     """Return the name of the first rule that a tidied draft breaks, or "" if it may stay."""
     text, kind = draft.text, draft.kind
     words = _words(text)
-    most = _MOST_STORY_WORDS if kind == "story" else _MOST_WORDS
     rules: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("empty", lambda: not visible(text) or not words),
         ("refusal", lambda: bool(_REFUSAL.search(text))),
         ("prompt echo", lambda: bool(_ECHO.search(text))),
         ("too short", lambda: len(words) < 2 and kind not in _ONE_WORD_KINDS),
-        ("too long", lambda: len(words) > most or len(text) > most * _LONGEST_MEAN_WORD),
+        ("too long", lambda: len(words) > _MOST_WORDS or len(text) > _MOST_WORDS * _LONGEST_MEAN_WORD),
         ("repetition", lambda: len(words) >= 6 and len(set(words)) <= 0.5 * len(words)),
         ("not a question", lambda: kind in _ASKING_KINDS and not text.endswith("?") and bool(_ANSWERING.match(text))),
         ("copied answer", lambda: kind not in _COPYING_KINDS and _copied(words, _words(draft.answer))),
@@ -113,44 +110,37 @@ def fault(draft: Draft) -> str:
 
 def clean(
     drafts: Iterable[Draft],
-    own: Sequence[Question],
+    labelled: Sequence[Question],
     *,
     held_out: Collection[str],
-    near_duplicate: float,
 ) -> tuple[tuple[Question, ...], dict[str, int]]:
     """Return the questions that may be trained on, in order of the drafts, and how many each rule removed.
 
     Args:
-        drafts: Raw generated texts.
-        own: The user's own questions; a generated question that only repeats one is removed.
+        drafts: Raw texts.
+        labelled: The labelled questions; a draft that only repeats one is removed.
         held_out: Normalised texts of held-out questions: nothing equal or nearly equal to one is kept.
-        near_duplicate: Cosine of character trigrams, in [0, 1], above which two questions for one answer are one.
     """
     removed: Counter[str] = Counter()
     kept: list[Draft] = []
     for draft in drafts:
-        draft = replace(draft, text=tidy(draft.text, draft.kind))
+        draft = replace(draft, text=tidy(draft.text))
         rule = fault(draft)
         if rule:
             removed[rule] += 1
         else:
             kept.append(draft)
     kept = _without_held_out(kept, held_out, removed)
-    questions = _merge(kept, {normalise(question.text) for question in own}, removed)
-    return _without_near_duplicates(questions, own, near_duplicate, removed), dict(removed)
+    questions = _merge(kept, {normalise(question.text) for question in labelled}, removed)
+    return _without_near_duplicates(questions, labelled, removed), dict(removed)
 
 
 def usable(draft: Draft) -> bool:
     """Whether a raw draft breaks no rule by itself, whatever else there is."""
-    return not fault(replace(draft, text=tidy(draft.text, draft.kind)))
+    return not fault(replace(draft, text=tidy(draft.text)))
 
 
 # --- rules for one text -----------------------------------------------------------------------------------------------
-
-
-def _unquoted(line: str) -> str:
-    """Strip quotes that surround the line; an apostrophe inside stays."""
-    return line.strip(_QUOTES)
 
 
 def _words(text: str) -> list[str]:
@@ -201,7 +191,7 @@ def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], remove
     return [draft for draft, copy in zip(drafts, copies, strict=True) if not copy]
 
 
-def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str]) -> list[Question]:
+def _merge(drafts: Sequence[Draft], labelled: Collection[str], removed: Counter[str]) -> list[Question]:
     """Return one question per distinct wording, leading to one answer or two.
 
     A wording that was written for three answers or more says nothing of any of them.
@@ -212,7 +202,7 @@ def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str])
     questions = []
     for text, group in groups.items():
         answers = tuple(dict.fromkeys(draft.document_id for draft in group))
-        if text in own:
+        if text in labelled:
             removed["duplicate"] += len(group)
         elif len(answers) >= _GENERIC:
             removed["generic"] += len(group)
@@ -225,26 +215,26 @@ def _merge(drafts: Sequence[Draft], own: Collection[str], removed: Counter[str])
 
 
 def _without_near_duplicates(
-    questions: Sequence[Question], own: Sequence[Question], limit: float, removed: Counter[str]
+    questions: Sequence[Question], labelled: Sequence[Question], removed: Counter[str]
 ) -> tuple[Question, ...]:
-    """Keep the first of any questions for one answer that are nearly the same; the user's own come first."""
+    """Keep the first of any questions for one answer that are nearly the same; labelled ones come first."""
     by_answer: dict[str, list[int]] = defaultdict(list)
-    everything = [*own, *questions]
+    everything = [*labelled, *questions]
     for index, question in enumerate(everything):
         for document_id in question.document_ids:
             by_answer[document_id].append(index)
     dropped: set[int] = set()
     for indices in by_answer.values():
-        if indices[-1] < len(own):
+        if indices[-1] < len(labelled):
             continue
         vectors = _trigrams([normalise(everything[index].text) for index in indices])
-        similar = (vectors @ vectors.T).toarray() > limit
+        similar = (vectors @ vectors.T).toarray() > NEAR_DUPLICATE
         for row, index in enumerate(indices):
             earlier = (column for column in range(row) if indices[column] not in dropped)
-            if index >= len(own) and any(similar[row, column] for column in earlier):
+            if index >= len(labelled) and any(similar[row, column] for column in earlier):
                 dropped.add(index)
     removed["near duplicate"] += len(dropped)
-    return tuple(question for index, question in enumerate(questions, len(own)) if index not in dropped)
+    return tuple(question for index, question in enumerate(questions, len(labelled)) if index not in dropped)
 
 
 def _most_similar(texts: Sequence[str], others: Sequence[str]) -> list[float]:

@@ -1,7 +1,7 @@
-"""Cut pieces out of answers that serve as search words. Knows no model, no question and no label.
+"""Cut spans out of answers that serve as search words. Knows no model, no question and no label.
 
-A piece is a run of neighbouring words, or some content words of one sentence in their order: what people type who know
-a few words of the answer. The panel judges pieces like any other question, so a piece need not be a good one; what they
+A span is a run of neighbouring words, or some content words of one sentence in their order: what people type who know
+a few words of the answer. The panel judges spans like any other question, so a span need not be a good one; what they
 give is that the whole corpus is asked about, evenly, at no cost.
 """
 
@@ -21,30 +21,30 @@ _RUN = (3, 8)
 _PICKED = (2, 4)
 # People seldom use the shift key when they search.
 _LOWERED = 0.6
-# Draws for each wanted piece: a short answer runs out of different ones.
+# Draws for each span: a short answer runs out of different ones.
 _PATIENCE = 3
 
 
-def fragments(text: str, count: int, *, seed: int) -> tuple[str, ...]:
-    """Return up to `count` different pieces of a text, in the order they were drawn; fewer where it is short.
+def spans(text: str, count: int, *, seed: int) -> tuple[str, ...]:
+    """Return up to `count` different spans of a text, in the order they were drawn; fewer where it is short.
 
-    The same text, count and seed give the same pieces, and a smaller count the beginning of a larger one.
+    The same text, count and seed give the same spans, and a smaller count the beginning of a larger one.
     """
     sentences = [words for words in map(str.split, _SENTENCE_END.split(text)) if len(words) >= _RUN[0]]
     sentences = sentences or [text.split()]
     parts = [(words, [word.strip(_EDGES) for word in words if content_words(word)]) for words in sentences]
     lengths = [len(words) for words in sentences]
     draw = random.Random(_number(seed, text))
-    pieces: dict[str, None] = {}
+    cut: dict[str, None] = {}
     for _ in range(_PATIENCE * count if any(lengths) else 0):
         ((words, meaning),) = draw.choices(parts, lengths)
-        piece = (_run(words, draw) if draw.random() < 0.5 else _picked(meaning, draw)).strip(_EDGES)
-        piece = piece.lower() if draw.random() < _LOWERED else piece
-        if piece:
-            pieces.setdefault(piece)
-        if len(pieces) == count:
+        span = (_run(words, draw) if draw.random() < 0.5 else _picked(meaning, draw)).strip(_EDGES)
+        span = span.lower() if draw.random() < _LOWERED else span
+        if span:
+            cut.setdefault(span)
+        if len(cut) == count:
             break
-    return tuple(pieces)
+    return tuple(cut)
 
 
 def content_words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from expertune.config import Config, DataSection, PluginSpec, Section
+from expertune.config import Config, DataSection, GeneratorSpec, PluginSpec, Section
 from expertune.data import layout
 from expertune.data.readers import READERS
 from expertune.errors import ConfigError, DataError
@@ -21,12 +21,12 @@ NAME = "expertune.toml"
 SHOWN: dict[str, tuple[str, ...]] = {
     "run": ("threads", "offline"),
     "data": ("test_splits", "train_split", "companions", "question_column", "answer_column", "id_column", "expand"),
-    "augment": ("generators", "shares", "kinds", "per_answer", "fragments", "most", "only_labelled", "budget_seconds"),
+    "augment": ("generators", "per_answer", "spans", "budget_seconds"),
     "score": ("experts",),
     "label": ("strategy", "calibration", "hard_mix", "known_mix", "round_trip"),
     "train": ("base", "mode", "steps", "batch_size", "learning_rate", "lora_rank", "anchor_weight"),
     "select": ("factors", "prior", "validation", "general_tolerance"),
-    "evaluate": ("confidence", "general_tolerance"),
+    "evaluate": ("general_tolerance",),
     "cluster": ("engine", "address", "workers"),
 }
 """The keys that a first config shows; all others keep their defaults."""
@@ -189,6 +189,9 @@ def _toml(value: Any) -> str:
 
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, GeneratorSpec) and value.share != 1.0:
+        table = value.model_dump(exclude_defaults=True)
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in table.items()) + " }"
     if isinstance(value, PluginSpec):
         return _toml(f"{value.use}:{value.model}" if value.use and value.model else value.use or value.model)
     return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")

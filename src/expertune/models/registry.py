@@ -128,3 +128,20 @@ def log_used(plug_in: Plugin) -> None:
 def all_used(plug_ins: Iterable[Plugin]) -> tuple[str, ...]:
     """Return "NAME: what it has used up" for every plug-in that has something to say."""
     return tuple(f"{plug_in.name}: {plug_in.used}" for plug_in in plug_ins if plug_in.used)
+
+
+def refuse_role(group: str, spec: PluginSpec, *, able: bool) -> None:
+    """Refuse a model that is not able to do what its group does.
+
+    Raises:
+        ConfigError: it writes questions and is named among the experts, or the other way round.
+    """
+    if able:
+        return
+    can, cannot = "scores questions", "write them"
+    place, other = "augment.generators", "score.experts"
+    if group == "experts":
+        can, cannot, place, other = "writes questions", "score them", other, place
+    raise ConfigError(
+        [f"the model '{spec.model}' {can}, it cannot {cannot}"], place=place, hint=f"Name it under {other}."
+    )

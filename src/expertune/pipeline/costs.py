@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expertune import data, models
-from expertune.augment.stage import pieces_each, questions_each
+from expertune.augment.plan import questions_each, spans_each
 from expertune.config import AugmentSection, Config, PluginSpec, keeps_documents
 from expertune.data.expansion import Expansion
 from expertune.records import Dataset, JudgedSet
@@ -81,17 +81,18 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
 
 
 def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float]:
-    """Return how many questions are asked for, how many pieces are cut, and the seconds, generators within budgets."""
+    """Return how many questions are asked for, how many spans are cut, and the seconds, generators within budgets."""
     labelled = len(dataset.labelled_ids)
-    others = 0 if section.only_labelled else len(dataset.documents) - labelled
-    asked, otherwise = questions_each(section, labelled, others)
-    wanted = labelled * asked + others * otherwise
-    cut = (labelled + others) * pieces_each(section, labelled + others)
+    others = len(dataset.documents) - labelled
+    each_labelled, each_other = questions_each(section, labelled, others)
+    wanted = labelled * each_labelled + others * each_other
+    cut = (labelled + others) * spans_each(section, labelled + others)
+    shares = sum(spec.share for spec in section.generators)
     seconds = 0.0
-    for spec, share in zip(section.generators, section.shares, strict=True):
+    for spec in section.generators:
         each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.002)
         loading = LOADING if wanted and each else 0.0
-        seconds += loading + min(wanted * share / sum(section.shares) * each, section.budget_seconds)
+        seconds += loading + min(wanted * spec.share / shares * each, section.budget_seconds)
     return wanted, cut, seconds
 
 

@@ -194,16 +194,8 @@ def _plug_in(group: str, spec: PluginSpec, *, here: bool) -> None:
             # A plug-in loads nothing before its first text; a missing key, option or library is told now.
             (load_experts if group == "experts" else load_generators)([spec], offline=True)
         return
-    if entry is not None and not (entry.expert if group == "experts" else entry.generator):
-        can, cannot, other = (
-            ("writes questions", "score them", "augment.generators")
-            if group == "experts"
-            else ("scores questions", "write them", "score.experts")
-        )
-        place = "score.experts" if group == "experts" else "augment.generators"
-        raise ConfigError(
-            [f"the model '{spec.model}' {can}, it cannot {cannot}"], place=place, hint=f"Name it under {other}."
-        )
+    if entry is not None:
+        registry.refuse_role(group, spec, able=bool(entry.expert if group == "experts" else entry.generator))
 
 
 def _source(name: str, *, offline: bool) -> str:

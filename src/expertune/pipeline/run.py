@@ -224,16 +224,22 @@ class Run:
     def _augment(self, dataset: Kept[Dataset], held_out: frozenset[str]) -> Kept[Questions]:
         from expertune.augment.stage import augment, load_generators
 
-        section = self.config.augment
+        section, seed = self.config.augment, self.config.run.seed
         specs = section.generators if section.per_answer else ()
         generators = load_generators(specs, offline=self.config.run.offline)
         fingerprints = [generator.fingerprint for generator in generators]
-        key = self._keeper.key(Stage.AUGMENT, dataset.key, section, fingerprints)
+        key = self._keeper.key(Stage.AUGMENT, dataset.key, section, seed, fingerprints)
 
         def make() -> Questions:
             with self._spread(load_generators, specs, generators) as spread:
                 return augment(
-                    dataset.value, section, spread, held_out=held_out, cache=self.store.items, report=self.report
+                    dataset.value,
+                    section,
+                    spread,
+                    held_out=held_out,
+                    cache=self.store.items,
+                    report=self.report,
+                    seed=seed,
                 )
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
@@ -297,7 +303,7 @@ class Run:
         self, dataset: Dataset, questions: Kept[Questions], scores: Kept[Scores]
     ) -> tuple[Kept[Questions], Kept[Scores]]:
         """Leave out synthetic questions whose answer the panel ranks too low; `label.round_trip` 0 leaves out none."""
-        from expertune.augment.stage import round_trip
+        from expertune.label.round_trip import round_trip
 
         most_rank = self.config.label.round_trip
         if not most_rank:

@@ -18,11 +18,11 @@ import numpy as np
 
 from expertune import models
 from expertune.config import PluginSpec, ScoreSection
-from expertune.errors import ConfigError, PluginError
+from expertune.errors import PluginError
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, excerpt, text_key, unit_rows
 from expertune.models.plugins import EmbeddingExpert, Expert, IndexingExpert
-from expertune.models.registry import all_used, log_used, make_all
+from expertune.models.registry import all_used, log_used, make_all, refuse_role
 from expertune.records import Dataset, FloatArray, Progress, Questions, Report, Scores, ignore_progress
 from expertune.score.candidates import pick
 
@@ -272,10 +272,5 @@ def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
     """Pick the plug-in where a spec names none; folders and hubs hold models for sentence-transformers."""
     entry = source.entry if source is not None else None
     writes = source is not None and source.location.endswith(".gguf")
-    if writes or (entry is not None and not entry.expert):
-        raise ConfigError(
-            [f"the model '{spec.model}' writes questions, it cannot score them"],
-            place="score.experts",
-            hint="Name it under augment.generators.",
-        )
+    refuse_role("experts", spec, able=not writes and (entry is None or bool(entry.expert)))
     return entry.expert if source is not None and source.packaged and entry is not None else "sentence_transformer"

@@ -57,21 +57,14 @@ WORDINGS: Mapping[Language, Wording] = {
             "rephrase": "Ask the user's question again in clearly different words, without changing what is wanted.",
             "keyword": "Write the two to five search words somebody would type to find this text. No sentence.",
             "short": "Write a very short question of at most five words that this text answers.",
-            "story": (
-                "Write a message of three or four sentences in which a user tells what happened and asks for help; "
-                "this text has to be the answer."
-            ),
             "indirect": (
                 "Describe in one or two sentences, in the first person, a problem that this text solves. "
                 "Ask no question."
             ),
-            "typo": "Write one question that this text answers, typed in a hurry, with one or two typing errors.",
             "vocabulary": (
                 "Write one question that this text answers, in everyday words of somebody who does not know the terms "
                 "of the text; use as few of its words as you can."
             ),
-            "claim": "Write one short statement that follows from this text.",
-            "title": "Write a short title for this text.",
         },
         askers=(
             "",
@@ -94,21 +87,14 @@ WORDINGS: Mapping[Language, Wording] = {
             "rephrase": "Stelle die Frage des Nutzers mit deutlich anderen Worten, ohne zu ändern, was er wissen will.",
             "keyword": "Schreibe die zwei bis fünf Suchwörter, mit denen jemand diesen Text suchen würde. Kein Satz.",
             "short": "Schreibe eine sehr kurze Frage mit höchstens fünf Wörtern, die dieser Text beantwortet.",
-            "story": (
-                "Schreibe eine Nachricht von drei oder vier Sätzen, in der ein Nutzer erzählt, was passiert ist, und "
-                "um Hilfe bittet; dieser Text muss die Antwort sein."
-            ),
             "indirect": (
                 "Beschreibe in ein oder zwei Sätzen in der Ich-Form ein Problem, das dieser Text löst. "
                 "Stelle keine Frage."
             ),
-            "typo": "Schreibe eine eilig getippte Frage, die dieser Text beantwortet, mit ein oder zwei Tippfehlern.",
             "vocabulary": (
                 "Schreibe eine Frage, die dieser Text beantwortet, in Alltagssprache von jemandem, der die Fachwörter "
                 "des Textes nicht kennt; verwende möglichst wenige seiner Wörter."
             ),
-            "claim": "Schreibe eine kurze Aussage, die aus diesem Text folgt.",
-            "title": "Schreibe eine kurze Überschrift für diesen Text.",
         },
         askers=(
             "",
@@ -128,12 +114,8 @@ WORDINGS: Mapping[Language, Wording] = {
             "rephrase": "用明显不同的说法重新表述用户的问题，但不改变他想知道的内容。",
             "keyword": "写出用户为找到这段文本会输入的二到五个搜索词，用空格分开。不要写成句子。",
             "short": "写一个可以由这段文本回答的很短的问题，不超过十个字。",
-            "story": "写一条三到四句话的留言：用户讲述发生了什么并请求帮助，而这段文本正好是答案。",
             "indirect": "用第一人称写一两句话，描述这段文本能够解决的问题。不要提问。",
-            "typo": "写一个匆忙输入的、可以由这段文本回答的问题，其中带有一两个错别字。",
             "vocabulary": "写一个可以由这段文本回答的问题，提问者不懂文中的术语，用日常用语表达；尽量少用原文的词。",
-            "claim": "写一句可以从这段文本得出的简短陈述。",
-            "title": "为这段文本写一个简短的标题。",
         },
         askers=(
             "",

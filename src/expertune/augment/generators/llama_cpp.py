@@ -94,7 +94,7 @@ class LlamaCppGenerator(StreamingGenerator):
         )
         choice = answer["choices"][0]
         ended = choice["finish_reason"] != "length"
-        return prompts.finished(f"{asked.start}{choice['text']}".strip(), request, ended=ended, seed=seed)
+        return prompts.finished(f"{asked.start}{choice['text']}".strip(), request, ended=ended)
 
     @cached_property
     def _llama(self) -> Llama:

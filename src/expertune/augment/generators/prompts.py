@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from expertune.augment.generators.base import number
 from expertune.augment.generators.decoding import Prompt
-from expertune.augment.generators.template import slips
 from expertune.data.wording import normalise
 from expertune.models.plugins import Request
 
@@ -37,7 +36,6 @@ class Recipe:
     """How one kind of question is written: its frames and the limits on what is written.
 
     `copy`, `shy`, `longest` and `ends` are those of `Prompt`; `avoid` says whose words `copy` and `shy` are about.
-    `fragment`: a text that was cut off at its longest still serves.
     """
 
     frames: tuple[Frame, ...]
@@ -47,7 +45,6 @@ class Recipe:
     ends: str = "?"
     avoid: str = "{text}"
     sentences: int = 1
-    fragment: bool = False
 
 
 _FAQ = 'Frequently asked questions\n\nAnswer: {text}\n\nThe question to this answer is: "'
@@ -57,7 +54,6 @@ _HELP = (
 )
 _CHAT = 'The agent answered: {text}\n\nBefore that, the customer had asked: "'
 _CASE = 'The agent answered: {text}\n\nBefore that, the customer had explained the problem: "'
-_LETTER = 'A customer wrote a letter. The answer to it was: {text}\n\nThe letter of the customer was: "'
 _REPHRASED = 'Question: "{question}"\nAnswer: {text}\n\nAnother user asked the same question in other words: "'
 _ALSO = 'Frequently asked questions\n\nAnswer: {text}\n\nUsers ask "{question}" or, which means the same, "'
 
@@ -71,12 +67,6 @@ _EXAMPLES: Mapping[str, tuple[str, str, str]] = {
     "Search words": ("reset password link", "museum opening hours", "wash jacket detergent"),
     "Search": ("forgot password", "museum closed monday", "jacket washing temperature"),
     "Keywords": ("password reset", "museum visit saturday", "jacket care"),
-    "In short": (
-        "A reset link works for one hour.",
-        "The museum is closed on Mondays.",
-        "A tumble dryer would damage the jacket.",
-    ),
-    "Title": ("Resetting your password", "Opening hours", "How to clean your jacket"),
 }
 # A model that has nothing to say repeats an example, or words of the frame.
 FRAME_WORDS = ("the agent", "help text", "help desk", "web site", "search words")
@@ -144,26 +134,6 @@ RECIPES: Mapping[str, Recipe] = {
         shy=2.5,
         copy=3,
     ),
-    "story": Recipe((Frame(_LETTER, ("I", "Last week", "Hello, I", "My", "We")),), sentences=4, longest=64, ends=""),
-    "claim": Recipe(
-        (
-            _shown("In short"),
-            Frame('{text}\n\nIn one short sentence, this means that "'),
-        ),
-        ends=".?",
-        copy=9,
-    ),
-    "title": Recipe(
-        (
-            _shown("Title"),
-            Frame('{text}\n\nThe title of the text above is: "'),
-        ),
-        longest=12,
-        ends="?.",
-        fragment=True,
-    ),
-    # A question as usual; the slips of the finger are made afterwards by rule.
-    "typo": replace(_QUESTION, frames=_QUESTION.frames[::-1]),
 }
 
 
@@ -176,23 +146,22 @@ def echoes(text: str, request: Request) -> bool:
     return normalise(text) in EXAMPLES or any(words in lowered and words not in known for words in FRAME_WORDS)
 
 
-def finished(text: str, request: Request, *, ended: bool, seed: int) -> str:
+def finished(text: str, request: Request, *, ended: bool) -> str:
     """Return what may stay of a continuation: whole sentences, as many as the kind has; "" if it only echoes.
 
     Args:
         text: The continuation with its start.
         request: What it was written for.
         ended: Whether it came to an end by itself; else only what stands before its last sentence is whole.
-        seed: Of the slips of the finger in a question with typing errors.
     """
     recipe = recipe_for(request)
     sentences = _SENTENCE_END.split(text)
-    if not ended and not recipe.fragment:
+    if not ended:
         sentences = sentences[:-1]
     kept = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
     if echoes(kept, request):
         return ""
-    return slips(kept, seed) if request.kind == "typo" else kept
+    return kept
 
 
 def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:

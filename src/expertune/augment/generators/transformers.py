@@ -87,13 +87,13 @@ class TransformersGenerator(Generator):
         for start in range(0, len(order), self.batch_size):
             indices = order[start : start + self.batch_size]
             for index, written in zip(indices, self._writer.write([asked[i] for i in indices]), strict=True):
-                texts[index] = self._text(requests[index], written, seeds[index])
+                texts[index] = self._text(requests[index], written)
         return texts
 
-    def _text(self, request: Request, written: Written, seed: int) -> str:
+    def _text(self, request: Request, written: Written) -> str:
         if written.support < self._options.support:
             return ""
-        return prompts.finished(written.text, request, ended=written.ended, seed=seed)
+        return prompts.finished(written.text, request, ended=written.ended)
 
     @cached_property
     def _writer(self) -> Writer:
