@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.commands.study.lab import FACTORS, Lab, Piece
+from expertune.commands.study.lab import FACTORS, Lab, Tuning, at
 from expertune.commands.study.result import plain
-from expertune.config import PluginSpec, assignment, from_mapping, overlaid
+from expertune.config import assignment, from_mapping, overlaid
 from expertune.label.round_trip import round_trip
-from expertune.label.stage import label
 from expertune.records import Questions, Role, SoftLabels, ignore_progress
 from main_job import GENERAL, machine
 from pages import put
@@ -101,13 +100,13 @@ def main() -> None:
     config = from_mapping(overlaid(values, [assignment(change) for change in given.changes]))
     lab = Lab(config, ignore_progress, seeds=given.seeds)
     rows = []
-    usual: list[Piece] = []
+    usual: list[Tuning] = []
     for change in CHANGES:
         if given.only is not None and change.what not in ("default", *given.only):
             continue
-        pieces = tuned(lab, change)
-        usual = usual or pieces
-        rows.append(row(lab, change, pieces, usual))
+        tunings = lab.tuned(labelled(lab, change), seeds=lab.seeds(3), **change.train)
+        usual = usual or tunings
+        rows.append(row(lab, change, tunings, usual))
         print(json.dumps(plain(rows[-1])), flush=True)
         # After every row: what is finished is kept where the rest is stopped.
         found = {"set": given.set, "seeds": given.seeds, "machine": machine(), "steps": config.train.steps}
@@ -116,26 +115,17 @@ def main() -> None:
         write_page()
 
 
-def tuned(lab: Lab, change: Change) -> list[Piece]:
-    """Return the pieces of one change, a seed each."""
-    section = lab.config.label.model_copy(update=dict(change.label))
-    questions, labels = labelled(lab, change, section)
-    return lab.repeated(questions, labels, seeds=lab.seeds(3), **change.train)
-
-
-def labelled(lab: Lab, change: Change, section: Any) -> tuple[Questions, SoftLabels]:
+def labelled(lab: Lab, change: Change) -> tuple[Questions, SoftLabels]:
     """Return the questions that a change tunes on, and their targets."""
     if change.experts == "noise":
         # Judged like any other expert: what it is worth has to be found out from the user's own questions.
         noise = np.random.default_rng(0).random((*np.shape(lab.scores.values)[:2], 1), dtype=np.float32)
-        scores = joined(lab.scores, noise, name="random")
-        base = PluginSpec(model=lab.config.train.base).label
-        return lab.questions, label(lab.dataset, lab.questions, scores, section, base=base)
+        return lab.questions, lab.label(lab.questions, joined(lab.scores, noise, name="random"), **change.label)
     if change.experts == "best":
-        _, everything = lab.labels(section)
+        _, everything = lab.labels(**change.label)
         best = int(np.nanargmax([expert.ndcg for expert in everything.panel]))
-        return lab.labels(section, experts=[best])
-    return lab.labels(section, rows=chosen(lab, change.questions))
+        return lab.labels(experts=[best], **change.label)
+    return lab.labels(rows=chosen(lab, change.questions), **change.label)
 
 
 def chosen(lab: Lab, which: str) -> Rows | None:
@@ -156,12 +146,12 @@ def chosen(lab: Lab, which: str) -> Rows | None:
     return np.array(kept)
 
 
-def row(lab: Lab, change: Change, pieces: Sequence[Piece], usual: Sequence[Piece]) -> dict[str, Any]:
+def row(lab: Lab, change: Change, tunings: Sequence[Tuning], usual: Sequence[Tuning]) -> dict[str, Any]:
     """Return gains over the base and differences to the default at every factor."""
     found: dict[str, Any] = {"what": change.what, "value": change.value, "factors": {}}
-    found["seconds"] = [piece.seconds for piece in pieces]
+    found["seconds"] = [tuning.seconds for tuning in tunings]
     for factor in FACTORS:
-        points, others = ([piece.at(factor) for piece in some] for some in (pieces, usual))
+        points, others = at(tunings, factor), at(usual, factor)
         found["factors"][f"{factor:g}"] = {
             str(role): {
                 "gain": lab.gain(points, role),

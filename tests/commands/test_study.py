@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import ir_measures
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from expertune.commands import cli
-from expertune.commands.study import studies as study
-from expertune.commands.study.balance import Setting, frontier, knee_of
-from expertune.commands.study.geometry import GROUPS, jackknife
-from expertune.commands.study.lab import Lab
-from expertune.commands.study.quality import EVERY, Panel, ndcg_rows
+from expertune.commands import cli, study
+from expertune.commands.study.experts import HeldOut
+from expertune.commands.study.lab import Lab, _weighted_values
 from expertune.commands.study.result import plain, spelled
-from expertune.commands.study.sizes import _rows
+from expertune.commands.study.sizes import subset
 from expertune.config import from_mapping
 from expertune.errors import ConfigError
 from expertune.evaluate.statistics import Interval
@@ -37,7 +33,7 @@ ASKED = {
 
 
 def judged_files() -> dict[str, str]:
-    """Give every answer several held-out questions, twice as many as the geometry leaves out at a time."""
+    """Give every answer several held-out questions."""
     ids = [
         (f"t-{answer}-{number}", text, answer) for answer, texts in ASKED.items() for number, text in enumerate(texts)
     ]
@@ -69,63 +65,8 @@ def config(tmp_path_factory, tiny_model):
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
-def test_ndcg_of_scores_equals_ir_measures():
-    generator = np.random.default_rng(2)
-    scores = generator.normal(size=(30, 40))
-    right = generator.random((30, 40)) < 0.1
-    right[:, 0] = True
-    qrels = {str(q): {str(d): int(right[q, d]) for d in range(40)} for q in range(30)}
-    run = {str(q): {str(d): float(scores[q, d]) for d in range(40)} for q in range(30)}
-    expected = {item.query_id: item.value for item in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, run)}
-    np.testing.assert_allclose(ndcg_rows(scores, right), [expected[str(q)] for q in range(30)], atol=1e-9)
-
-
-def test_ndcg_of_equal_scores_is_its_expectation_over_their_order():
-    right = np.zeros((1, 20), dtype=bool)
-    right[0, 3] = True
-    gains = 1 / np.log2(np.arange(2, 12))
-    assert ndcg_rows(np.zeros((1, 20)), right)[0] == pytest.approx(gains.sum() / 20)
-    assert np.isnan(ndcg_rows(np.zeros((1, 20)), np.zeros((1, 20), dtype=bool))[0])
-
-
 def interval(mean: float) -> Interval:
     return Interval(mean, mean - 0.01, mean + 0.01, 0.005, 10)
-
-
-def setting(factor: float, domain: float, general: float) -> Setting:
-    return Setting("mode", "query", factor, interval(domain), interval(general))
-
-
-def test_the_knee_lies_where_going_on_begins_to_cost_more():
-    path = [
-        setting(0.25, 0.04, -0.001),
-        setting(0.5, 0.07, -0.004),
-        setting(0.75, 0.08, -0.015),
-        setting(1.0, 0.09, -0.03),
-    ]
-    assert knee_of(path).factor == 0.5
-    straight = [setting(factor, 0.1 * factor, -0.02 * factor) for factor in (0.25, 0.5, 1.0)]
-    assert knee_of(straight).factor == 1.0
-    assert knee_of([setting(1.0, -0.01, 0.0)]) is None
-
-
-def test_the_frontier_holds_what_nothing_beats_on_both_sides():
-    best, cheap, beaten, loss = (
-        setting(1, 0.1, -0.02),
-        setting(0.5, 0.05, 0.0),
-        setting(2, 0.04, -0.01),
-        setting(3, -0.1, 0.1),
-    )
-    assert frontier([best, cheap, beaten, loss]) == [best, cheap]
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error():
-    values = np.random.default_rng(4).normal(size=2400)
-    (found,) = jackknife(lambda kept: np.array([values[kept].mean()]), len(values))
-    assert found.mean == pytest.approx(values.mean())
-    assert found.standard_error == pytest.approx(values.std(ddof=1) / np.sqrt(len(values)), rel=0.5)
-    assert found.low < found.mean < found.high
-    assert found.clusters == GROUPS
 
 
 def test_what_is_not_finite_becomes_null():
@@ -134,7 +75,7 @@ def test_what_is_not_finite_becomes_null():
         "b": {"mean": 0.5, "low": 0.49, "high": 0.51},
     }
     assert (spelled(interval(0.024)), interval(0.024).outcome, interval(0.0).outcome) == (
-        "+2.4 (+1.4 to +3.4)",
+        "+2.4 (+1.4 to +3.4), better",
         "better",
         "no evidence",
     )
@@ -145,7 +86,7 @@ def test_what_is_not_finite_becomes_null():
 
 @pytest.mark.parametrize("name", study.STUDIES)
 def test_every_study_answers_and_computes_nothing_twice(config, name, monkeypatch):
-    found, path = study.run(name, config, seeds=1)
+    found, path = study.run_study(name, config, seeds=1, report=ignore_progress)
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["study"] == name
     assert len(written["answers"]) >= 2
@@ -157,13 +98,13 @@ def test_every_study_answers_and_computes_nothing_twice(config, name, monkeypatc
         raise AssertionError("a second run must not tune")
 
     monkeypatch.setattr("expertune.train.trainer.tune", refuse)
-    again, _ = study.run(name, config, seeds=1)
+    again, _ = study.run_study(name, config, seeds=1, report=ignore_progress)
     assert plain(again.answers) == plain(found.answers)
 
 
 def test_means_over_sets_are_those_of_the_measurements(config):
-    found, _ = study.run("labels", config, seeds=1)
-    base = Lab(config, lambda _: None).base
+    found, _ = study.run_study("labels", config, seeds=1, report=ignore_progress)
+    base = Lab(config, ignore_progress).base
     means = [item.mean("map@10") for item in base.measurements]
     assert found.figures["over_sets"]["base"]["map@10"] == pytest.approx(np.mean(means))
     assert found.figures["over_sets"]["base"]["map@10 sd"] == pytest.approx(np.std(means, ddof=1))
@@ -183,63 +124,71 @@ def test_a_killed_study_goes_on_after_its_last_piece(config, monkeypatch):
 
     monkeypatch.setattr(trainer, "tune", dies)
     with pytest.raises(KeyboardInterrupt):
-        study.run("labels", config, seeds=3)
+        study.run_study("labels", config, seeds=3, report=ignore_progress)
     monkeypatch.setattr(trainer, "tune", tune)
     made = []
     monkeypatch.setattr(trainer, "tune", lambda *args, **options: (made.append(1), tune(*args, **options))[1])
-    study.run("labels", config, seeds=3)
+    study.run_study("labels", config, seeds=3, report=ignore_progress)
     # Seeds 1 and 2 of six strategies, less the two that were finished (and seed 0, where another study made it).
     assert len(made) <= 16
     assert len(done) == 2
 
 
 def test_the_base_gains_nothing_over_itself_and_sets_count_the_same(config):
-    lab = Lab(config, lambda _: None)
+    lab = Lab(config, ignore_progress)
     nothing = lab.gain([lab.base, lab.base], Role.DOMAIN)
     assert (nothing.mean, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
-    values, clusters = lab._values(lab.base, Role.GENERAL, "ndcg@10")
-    own = [item.mean("ndcg@10") for item in lab.base.measurements if item.role is Role.GENERAL]
-    assert values.mean() == pytest.approx(np.mean(own))
-    assert len(clusters) == len(values)
+    values = _weighted_values(lab.base, Role.GENERAL, "ndcg@10")
+    means = [item.mean("ndcg@10") for item in lab.base.measurements if item.role is Role.GENERAL]
+    assert values.mean() == pytest.approx(np.mean(means))
 
 
 def test_a_study_takes_fewer_steps_than_a_run_where_the_config_sets_none(config):
     from expertune.commands.study.lab import STEPS
 
     unset = config.model_copy(update={"train": config.train.model_copy(update={"steps": 0})})
-    assert Lab(unset, lambda _: None).config.train.steps == STEPS
-    assert Lab(config, lambda _: None).config.train.steps == config.train.steps
+    assert Lab(unset, ignore_progress).config.train.steps == STEPS
+    assert Lab(config, ignore_progress).config.train.steps == config.train.steps
 
 
-def test_a_panel_of_one_is_that_expert_whatever_the_aggregation(config):
-    panel = Panel(Lab(config, lambda _: None), config.label)
-    alone = {name: panel.held_out([0], name) for name in EVERY}
-    for name in EVERY:
-        np.testing.assert_allclose(alone[name], alone["mean"], atol=1e-6)
-    assert panel.weights([0]).tolist() == [1.0]
-    assert panel.weights([0, 1, 2]).sum() == pytest.approx(1.0)
+def test_a_panel_of_one_is_that_expert_however_it_is_merged(config):
+    held_out = HeldOut(Lab(config, ignore_progress))
+    for name in ("soft-1", "median", "weighted"):
+        assert held_out.quality([3], name) == pytest.approx(held_out.quality([3], "calibrated"))
+    assert held_out.rows([3]).mean() == pytest.approx(held_out.quality([3]))
+    assert len(held_out.rows([3])) == len(held_out.clusters)
+
+
+def test_panels_of_held_out_questions_learn_from_labelled_ones_alone(config):
+    lab = Lab(config, ignore_progress)
+    held_out = HeldOut(lab)
+    _, seen = lab.labels("weighted", rows=lab.labelled)
+    merged = held_out.merged(range(len(lab.scores.experts)))[: len(lab.labelled)]
+    order = np.argsort(-np.asarray(seen.targets), axis=1)
+    np.testing.assert_array_equal(np.argsort(-np.asarray(merged), axis=1)[:, :3], order[:, :3])
 
 
 def test_groups_of_generated_questions_are_its_kinds_and_several_generators(config):
     from expertune.commands.study.generators import groups
 
-    lab = Lab(config, lambda _: None)
+    lab = Lab(config, ignore_progress)
     found = groups(lab)
-    assert {group.by for group in found} == {"kind"}  # one generator cannot be left out
-    rows = sorted(int(row) for group in found for row in group.rows)
-    assert rows == np.flatnonzero(~lab.known).tolist()
-    for group in found:
-        assert {lab.questions.items[row].kind for row in group.rows} == {group.name}
+    assert {by for by, _ in found} == {"kind"}  # one generator cannot be left out
+    rows = sorted(int(row) for group in found.values() for row in group)
+    others = [row for row, item in enumerate(lab.questions.items) if not item.labelled]
+    assert rows == others
+    for (_, kind), group in found.items():
+        assert {lab.questions.items[row].kind for row in group} == {kind}
 
 
 def test_a_smaller_set_takes_only_the_generated_questions_of_its_answers(config):
-    lab = Lab(config, lambda _: None)
-    pairs = np.flatnonzero(lab.known)
-    own = _rows(lab, pairs, 3, seed=1, augmented=False)
-    grown = _rows(lab, pairs, 3, seed=1, augmented=True)
-    assert len(own) == 3
-    assert set(own) < set(grown)
-    answers = {lab.questions.items[row].document_ids for row in own}
+    lab = Lab(config, ignore_progress)
+    labelled = subset(lab, 3, seed=1, augmented=False)
+    grown = subset(lab, 3, seed=1, augmented=True)
+    assert len(labelled) == 3
+    assert set(labelled) < set(grown)
+    assert set(grown) & set(lab.labelled) == set(labelled)
+    answers = {lab.questions.items[row].document_ids for row in labelled}
     assert {lab.questions.items[row].document_ids for row in grown} == answers
 
 
@@ -248,10 +197,10 @@ def test_the_command_prints_table_answers_and_file(config, tmp_path):
 
     file = tmp_path / "study.toml"
     file.write_text(to_toml(config), encoding="utf-8")
-    done = CliRunner().invoke(cli.app, ["study", "agreement", str(file)], terminal_width=200)
+    done = CliRunner().invoke(cli.app, ["study", "sizes", str(file), "--seeds", "1"], terminal_width=200)
     assert done.exit_code == 0, done.output
-    assert "Krippendorff" in done.output
-    assert str(Path(config.run.out) / "study-agreement.json") in done.output
+    assert "How small may the set" in done.output
+    assert str(Path(config.run.out) / "study-sizes.json") in done.output
 
 
 def test_studies_look_at_answers_as_they_are(config):
@@ -262,5 +211,5 @@ def test_studies_look_at_answers_as_they_are(config):
 
 def test_an_unknown_study_is_refused_with_the_known_ones(config):
     with pytest.raises(ConfigError, match="no study 'weather'") as caught:
-        study.run("weather", config)
-    assert "geometry" in caught.value.hint
+        study.run_study("weather", config, report=ignore_progress)
+    assert "generators" in caught.value.hint

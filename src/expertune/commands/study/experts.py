@@ -1,153 +1,144 @@
-"""How many experts, which ones, and how are they best merged? Four against eight by name."""
+"""How many experts, which ones, and merged how: as retrievers of held-out questions, then in tuning."""
 
 from __future__ import annotations
 
-from itertools import combinations
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from expertune.commands.study.lab import Lab
-from expertune.commands.study.quality import EVERY, Floats, Panel
+from expertune.commands.study.lab import VERSION, Lab, at
 from expertune.commands.study.result import Study, points, spelled
-from expertune.evaluate.statistics import Interval, bootstrap_interval
-from expertune.records import Role
+from expertune.evaluate.statistics import bootstrap_interval
+from expertune.label.stage import ndcg
+from expertune.pipeline import artefacts
+from expertune.pipeline.store import fingerprint
+from expertune.records import FloatArray, Provenance, Question, Questions, Role, Scores
+from expertune.score.stage import load_experts, score
 
 FEW = 4
-TUNED = ("weighted", "anchored")
-"""Strategies that panels are compared by in tuning: the panel alone, and with the hard labels beside it."""
+"""Experts of the smaller panel: the first of the greedy order."""
+
+MERGED = "weighted"
+"""The strategy by which panels are ranked: the panel's opinion without the hard labels."""
+
+STRATEGIES = ("soft-1", "median", "trimmed", "calibrated", MERGED)
+SEEDS = 2
 
 
 def study(lab: Lab) -> Study:
-    """Rank every panel and aggregation by what they make of held-out questions, then tune with few, many and one."""
-    panel = Panel(lab, lab.config.label)
-    everyone = tuple(range(len(panel.experts)))
-    order = _greedy(panel, everyone)
-    sizes = {size: _of_size(panel, everyone, size, order) for size in range(1, len(everyone) + 1)}
-    merged = {name: panel.held_out(everyone, name) for name in EVERY}
-    few = tuple(sorted(order[:FEW]))
-    chosen = {"one": (order[0],), "few": few, "all": everyone}
-    each = {
-        (few_or_all, name): float(np.nanmean(panel.held_out(chosen[few_or_all], name)))
-        for few_or_all in ("few", "all")
-        for name in EVERY
-    }
-    cheap = _difference(lab, panel.held_out(few, "weighted"), merged["weighted"])
-    tuned = _tuned(lab, chosen)
-    seconds = dict(zip(panel.experts, lab.scores.seconds, strict=False))
-    rows = tuple(
-        (
-            size,
-            ", ".join(panel.experts[index] for index in found["greedy"]),
-            points(found["greedy_held_out"]),
-            points(found["mean"]),
-            points(found["lowest"]),
-            points(found["highest"]),
-            round(
-                sum(seconds.get(panel.experts[index], 0.0) for index in found["greedy"]),
-                1,
-            ),
-        )
-        for size, found in sizes.items()
-    )
-    best = max(merged, key=lambda name: float(np.nanmean(merged[name])))
-    named = len(few), len(everyone)
-    answers = []
-    answers.append(
-        f"As retrievers of held-out questions {named[0]} experts (chosen on the user's own questions) differ from all "
-        f"{named[1]} by {spelled(cheap)} points of nDCG@10: {cheap.outcome}."
-    )
-    answers.append(
-        f"Of the aggregations over all experts {best} ranks best ({points(float(np.nanmean(merged[best])))}), a plain "
-        f"mean reaches {points(float(np.nanmean(merged['mean'])))}."
-    )
-    for strategy, interval in tuned["few_minus_all"].items():
-        answers.append(
-            f"Tuned on {strategy} labels, {named[0]} experts against {named[1]} change held-out nDCG@10 by "
-            f"{spelled(interval)}: {interval.outcome}."
-        )
+    """Rank panels of every size and every way to merge them on held-out questions, then tune with one, few and all."""
+    names = lab.scores.experts
+    held_out = HeldOut(lab)
+    order = _greedy(held_out, len(names))
+    everyone, few = tuple(range(len(names))), tuple(sorted(order[:FEW]))
+    alone = [held_out.quality([expert]) for expert in everyone]
+    without = [held_out.quality([*everyone[:expert], *everyone[expert + 1 :]]) for expert in everyone]
+    reached = [held_out.quality(order[: size + 1]) for size in everyone]
+    merged = {name: held_out.quality(everyone, name) for name in STRATEGIES}
+    difference = held_out.rows(few) - held_out.rows(everyone)
+    cheap = bootstrap_interval(difference, held_out.clusters, seed=lab.config.run.seed)
+    panels = {"one": order[:1], "few": few, "all": everyone}
+    tuned = {name: at(lab.tuned(lab.labels(experts=of), seeds=lab.seeds(SEEDS))) for name, of in panels.items()}
+    few_minus_all = lab.gain(tuned["few"], Role.DOMAIN, over=tuned["all"])
+    seconds = dict(zip(names, lab.scores.seconds, strict=False))
+    best = max(merged, key=merged.__getitem__)
+    sizes = f"{len(few)} experts (chosen on labelled questions) against all {len(names)}"
     return Study(
         name="experts",
         question="How do the number, the choice and the merging of experts affect the labels and the tuned model?",
-        answers=tuple(answers),
-        columns=(
-            "experts",
-            "greedy choice",
-            "it",
-            "mean of all panels",
-            "lowest",
-            "highest",
-            "seconds to score",
+        answers=(
+            f"As retrievers of held-out questions, {sizes}: {spelled(cheap)}.",
+            f"Of the ways to merge all experts {best} ranks best, nDCG@10 {points(merged[best])}; the plain mean has "
+            f"{points(merged['soft-1'])}.",
+            f"In tuning, {sizes}: {spelled(few_minus_all)}.",
         ),
-        rows=rows,
+        columns=("experts", "added", "nDCG@10 together", "alone", "all without it", "seconds to score"),
+        rows=tuple(
+            (
+                size + 1,
+                names[expert],
+                points(reached[size]),
+                points(alone[expert]),
+                points(without[expert]),
+                round(seconds.get(names[expert], 0.0), 1),
+            )
+            for size, expert in enumerate(order)
+        ),
         figures={
-            "by_size": sizes,
-            "aggregations": {f"{key[0]} {key[1]}": value for key, value in each.items()},
-            "alone": {panel.experts[index]: float(np.nanmean(panel.held_out([index], "mean"))) for index in everyone},
-            "left_out": _changes(panel, everyone, without=True),
-            "added_to_the_best": _changes(panel, (order[0],), without=False),
-            "pairs": {
-                " + ".join(panel.experts[index] for index in pair): float(np.nanmean(panel.held_out(pair, "weighted")))
-                for pair in combinations(everyone, 2)
-            },
+            "order": [names[expert] for expert in order],
+            "merged": merged,
             "few_against_all": cheap,
-            "few": [panel.experts[index] for index in few],
             "seconds": seconds,
-            "tuned": tuned,
+            "tuned": {"gains": {name: lab.gains(of) for name, of in tuned.items()}, "few_minus_all": few_minus_all},
         },
     )
 
 
-def _greedy(panel: Panel, everyone: tuple[int, ...]) -> list[int]:
-    """Return the experts in the order in which each next one helps most on the user's own questions."""
+class HeldOut:
+    """The domain's held-out questions as panels rank them: for looking at panels, never for tuning.
+
+    Weights and scales are learned from the labelled questions, as in a run; held-out ones are only ranked.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        judged = [item for item in lab.basis.judged if item.role is Role.DOMAIN]
+        answers = {
+            query.text: tuple(sorted(document for document, grade in item.qrels[query.id].items() if grade >= 1))
+            for item in judged
+            for query in item.queries
+            if item.qrels.get(query.id)
+        }
+        asked = tuple(Question(text, ids, Provenance.HELD_OUT) for text, ids in answers.items())
+        labelled = tuple(lab.questions.items[int(row)] for row in lab.labelled)
+        self.clusters = ["+".join(item.document_ids) for item in asked]
+        self._questions = Questions((*labelled, *asked))
+        self._hard = self._questions.hard_labels(lab.dataset.documents)
+        seen = np.asarray(lab.scores.values)[lab.labelled]
+        self._values = np.concatenate([seen, np.asarray(_scores(lab, Questions(asked)).values)])
+
+    def merged(self, experts: Sequence[int], strategy: str = MERGED) -> FloatArray:
+        """Return what some experts together say of the labelled and then the held-out questions `[L + H, D]`."""
+        names = tuple(self._lab.scores.experts[expert] for expert in experts)
+        scores = Scores(names, self._values[:, :, list(experts)])
+        return self._lab.label(self._questions, scores, strategy).targets
+
+    def quality(self, experts: Sequence[int], strategy: str = MERGED) -> float:
+        """Return nDCG@10 of held-out questions in [0, 1]."""
+        asked = slice(len(self._lab.labelled), None)
+        return ndcg(self.merged(experts, strategy)[asked], self._hard[asked])
+
+    def labelled_quality(self, experts: Sequence[int]) -> float:
+        """Return nDCG@10 of the labelled questions in [0, 1]: what may choose a panel."""
+        seen = slice(len(self._lab.labelled))
+        return ndcg(self.merged(experts)[seen], self._hard[seen])
+
+    def rows(self, experts: Sequence[int]) -> NDArray[np.float64]:
+        """Return nDCG@10 of each held-out question `[H]`."""
+        merged = self.merged(experts)
+        asked = range(len(self._lab.labelled), len(merged))
+        return np.array([ndcg(merged[row : row + 1], self._hard[row : row + 1]) for row in asked])
+
+
+def _scores(lab: Lab, asked: Questions) -> Scores:
+    """Let the panel score held-out questions; kept in the store."""
+    experts = load_experts(lab.config.score.experts, offline=lab.config.run.offline)
+    texts = [[item.text for item in asked.items], [document.text for document in lab.dataset.documents]]
+    key = fingerprint(VERSION, [expert.fingerprint for expert in experts], *texts)
+
+    def make(folder: Path) -> None:
+        scores = score(lab.dataset, asked, experts, cache=lab.store.items, report=lab.report)
+        artefacts.save(scores, folder)
+
+    return artefacts.load(Scores, lab.store.obtain("study-scores", key, make).folder)
+
+
+def _greedy(held_out: HeldOut, count: int) -> list[int]:
+    """Return the experts in the order in which each next one helps most on the labelled questions."""
     order: list[int] = []
-    while len(order) < len(everyone):
-        rest = [index for index in everyone if index not in order]
-        order.append(max(rest, key=lambda index: panel.known_quality([*order, index])))
+    while len(order) < count:
+        rest = [expert for expert in range(count) if expert not in order]
+        order.append(max(rest, key=lambda expert: held_out.labelled_quality([*order, expert])))
     return order
-
-
-def _of_size(panel: Panel, everyone: tuple[int, ...], size: int, order: list[int]) -> dict[str, Any]:
-    """Return what all panels of a size reach on held-out questions, and the greedy one."""
-    reached = [float(np.nanmean(panel.held_out(some, "weighted"))) for some in combinations(everyone, size)]
-    greedy = sorted(order[:size])
-    return {
-        "panels": len(reached),
-        "mean": float(np.mean(reached)),
-        "lowest": min(reached),
-        "highest": max(reached),
-        "greedy": greedy,
-        "greedy_held_out": float(np.nanmean(panel.held_out(greedy, "weighted"))),
-    }
-
-
-def _changes(panel: Panel, start: tuple[int, ...], *, without: bool) -> dict[str, float]:
-    """Return how the merge changes when each expert is left out of the start, or each other one added to it."""
-    before = float(np.nanmean(panel.held_out(start, "weighted")))
-    found = {}
-    for index, name in enumerate(panel.experts):
-        if (index in start) != without or (without and len(start) == 1):
-            continue
-        some = [other for other in start if other != index] if without else [*start, index]
-        found[name] = float(np.nanmean(panel.held_out(some, "weighted"))) - before
-    return found
-
-
-def _difference(lab: Lab, left: Floats, right: Floats) -> Interval:
-    return bootstrap_interval(left - right, lab.asked.clusters, seed=lab.config.run.seed)
-
-
-def _tuned(lab: Lab, panels: dict[str, tuple[int, ...]]) -> dict[str, dict[str, Interval]]:
-    """Tune with each panel and strategy; gains over the base, and the few against all."""
-    gains: dict[str, Interval] = {}
-    against: dict[str, Interval] = {}
-    for strategy in TUNED:
-        section = lab.config.label.model_copy(update={"strategy": strategy})
-        made = {}
-        for name, experts in panels.items():
-            pieces = lab.repeated(*lab.labels(section, experts=experts), seeds=lab.seeds(2))
-            made[name] = [piece.at(1.0) for piece in pieces]
-            for role in (Role.DOMAIN, Role.GENERAL):
-                gains[f"{strategy}, {name}, {role}"] = lab.gain(made[name], role)
-        against[strategy] = lab.gain(made["few"], Role.DOMAIN, over=made["all"])
-    return {"gains": gains, "few_minus_all": against}

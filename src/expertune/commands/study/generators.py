@@ -1,136 +1,88 @@
-"""How much does each generator and each kind of question add? Each is left out once, and used alone once."""
+"""What each generator and each kind of question adds: each is left out once, and used alone once."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from expertune.commands.study.lab import STEPS, Lab, Point
+from expertune.commands.study.lab import STEPS, Lab, Point, Rows, at
 from expertune.commands.study.result import Study, in_points, points, spelled
 from expertune.evaluate.statistics import Interval
-from expertune.records import Role
 
+Gains = dict[str, Interval]
 SEEDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The generated questions `rows` of one generator or one kind."""
+    """The questions of one generator or kind: what they add to all the rest, and alone to the labelled questions."""
 
     by: str
     name: str
-    rows: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What one group adds, in the domain and in general.
-
-    `last` is the gain of all questions over all without the group, `alone` that of the user's own with the group over
-    the base.
-    """
-
-    group: Group
-    last: Interval
-    last_general: Interval
-    alone: Interval
-    alone_general: Interval
+    questions: int
+    adds: Gains
+    alone: Gains
 
 
 def study(lab: Lab) -> Study:
-    """Tune on everything, on the user's own questions, and for each group without it and with it alone."""
-    own, everything = np.flatnonzero(lab.known), np.arange(len(lab.known))
-    whole, bare = _points(lab, everything), _points(lab, own)
-    found = [_added(lab, group, own, everything, whole) for group in groups(lab)]
-    found.sort(key=lambda item: (item.group.by, -item.last.mean))
-    reference = {
-        name: {str(role): lab.gain(reached, role) for role in (Role.DOMAIN, Role.GENERAL)}
-        for name, reached in (("all questions", whole), ("own questions only", bare))
-    }
+    """Tune on everything, on the labelled questions, and for each group without it and with it alone."""
+    everything = np.arange(len(lab.questions.items))
+    whole, bare = _points(lab, everything), _points(lab, lab.labelled)
+    references = {"all questions": lab.gains(whole), "labelled questions only": lab.gains(bare)}
+    found = [
+        Group(
+            by,
+            name,
+            len(rows),
+            adds=lab.gains(whole, over=_points(lab, np.setdiff1d(everything, rows))),
+            alone=lab.gains(_points(lab, np.union1d(lab.labelled, rows))),
+        )
+        for (by, name), rows in groups(lab).items()
+    ]
+    found.sort(key=lambda group: (group.by, -group.adds["domain"].mean))
+    answers = [f"{name}: {spelled(gains['domain'])}, in the domain." for name, gains in references.items()]
+    for by in dict.fromkeys(group.by for group in found):
+        best, *_, least = [group for group in found if group.by == by]
+        answers.append(
+            f"Of the {by}s, {best.name} adds most to the rest: {spelled(best.adds['domain'])}; {least.name} adds "
+            f"least: {spelled(least.adds['domain'])}."
+        )
     return Study(
         name="generators",
         question="How much does each generator and each kind of question add to the result?",
-        answers=_answers(found, reference["all questions"]["domain"], reference["own questions only"]["domain"]),
+        answers=tuple(answers),
         columns=("group", "questions", "adds to the rest", "low", "high", "general", "alone", "low", "high", "general"),
-        rows=tuple(_row(item) for item in found),
+        rows=tuple(
+            (f"{group.by} {group.name}", group.questions, *_cells(group.adds), *_cells(group.alone)) for group in found
+        ),
         figures={
-            "steps": lab.steps(STEPS),
+            "steps": min(STEPS, lab.config.train.steps),
             "seeds": len(lab.seeds(SEEDS)),
-            "references": reference,
+            "references": references,
             "removed": dict(lab.questions.removed),
-            "groups": [
-                {
-                    "by": item.group.by,
-                    "name": item.group.name,
-                    "questions": len(item.group.rows),
-                    "adds": {"domain": item.last, "general": item.last_general},
-                    "alone": {"domain": item.alone, "general": item.alone_general},
-                }
-                for item in found
-            ],
+            "groups": found,
         },
     )
 
 
-def groups(lab: Lab) -> list[Group]:
-    """Return the generated questions by kind, and by generator where there are several."""
-    made = [(row, item) for row, item in enumerate(lab.questions.items) if not item.labelled]
-    found = []
-    for by, label in (("generator", "source"), ("kind", "kind")):
-        names = sorted(Counter(getattr(item, label) for _, item in made))
-        if len(names) < 2:
-            continue
-        for name in names:
-            rows = [row for row, item in made if getattr(item, label) == name]
-            found.append(Group(by, name, np.array(rows, dtype=np.int64)))
+def groups(lab: Lab) -> dict[tuple[str, str], Rows]:
+    """Return the rows of questions nobody asked by generator and by kind, where there are several of these."""
+    others = [(row, item) for row, item in enumerate(lab.questions.items) if not item.labelled]
+    found: dict[tuple[str, str], Rows] = {}
+    for by, attribute in (("generator", "source"), ("kind", "kind")):
+        names = sorted({getattr(item, attribute) for _, item in others})
+        for name in names if len(names) > 1 else ():
+            rows = [row for row, item in others if getattr(item, attribute) == name]
+            found[by, name] = np.array(rows, dtype=np.int64)
     return found
 
 
-def _points(lab: Lab, rows: NDArray[np.int64]) -> list[Point]:
+def _points(lab: Lab, rows: Rows) -> list[Point]:
     """Tune on some questions, all of the way, with several seeds."""
-    questions, labels = lab.labels(lab.config.label, rows=rows)
-    pieces = lab.repeated(questions, labels, seeds=lab.seeds(SEEDS), factors=(1.0,), steps=lab.steps(STEPS))
-    return [piece.at(1.0) for piece in pieces]
+    steps = min(STEPS, lab.config.train.steps)
+    return at(lab.tuned(lab.labels(rows=rows), seeds=lab.seeds(SEEDS), steps=steps))
 
 
-def _added(lab: Lab, group: Group, own: NDArray[np.int64], everything: NDArray[np.int64], whole: list[Point]) -> Added:
-    without = _points(lab, np.setdiff1d(everything, group.rows))
-    alone = _points(lab, np.union1d(own, group.rows))
-    return Added(
-        group,
-        last=lab.gain(whole, Role.DOMAIN, over=without),
-        last_general=lab.gain(whole, Role.GENERAL, over=without),
-        alone=lab.gain(alone, Role.DOMAIN),
-        alone_general=lab.gain(alone, Role.GENERAL),
-    )
-
-
-def _row(item: Added) -> tuple[str | int | float, ...]:
-    return (
-        f"{item.group.by} {item.group.name}",
-        len(item.group.rows),
-        *in_points(item.last),
-        points(item.last_general.mean),
-        *in_points(item.alone),
-        points(item.alone_general.mean),
-    )
-
-
-def _answers(found: list[Added], whole: Interval, own: Interval) -> tuple[str, ...]:
-    answers = [
-        f"All questions gain {spelled(whole)} points in the domain ({whole.outcome}), the user's own alone "
-        f"{spelled(own)} ({own.outcome})."
-    ]
-    for by in dict.fromkeys(item.group.by for item in found):
-        ranked = [item for item in found if item.group.by == by]
-        best, last = ranked[0], ranked[-1]
-        answers.append(
-            f"Of the {by}s, leaving out {best.group.name} costs most: it adds {spelled(best.last)} points to the "
-            f"rest ({best.last.outcome}); {last.group.name} adds least: {spelled(last.last)} ({last.last.outcome})."
-        )
-    if not found:
-        answers.append("There is one generator and one kind only, so nothing can be left out.")
-    return tuple(answers)
+def _cells(gains: Gains) -> tuple[float, ...]:
+    return (*in_points(gains["domain"]), points(gains["general"].mean))

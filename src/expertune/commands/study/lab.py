@@ -1,7 +1,7 @@
-"""What every study works with: one run's questions and scores, and tuned pieces that are made once and kept.
+"""Tune many variants over one store: what every study works with.
 
-A piece is one tuning, measured at some interpolation factors. Its key is what it was tuned on, bit by bit, so studies
-share pieces, and a killed study goes on after its last finished one. This module asks no question of its own.
+A study takes one run's questions and scores, changes one thing at a time and tunes with some seeds each. A `Tuning` is
+kept under a key of everything it was tuned on, so studies share tunings and a killed study goes on after its last one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expertune import data, models
-from expertune.config import Config, LabelSection, PluginSpec, TrainSection, keeps_documents
+from expertune.config import Config, PluginSpec, TrainSection, keeps_documents
 from expertune.errors import ConfigError
 from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.separation import separation
@@ -34,11 +35,8 @@ from expertune.records import (
     METRIC,
     Dataset,
     FloatArray,
-    JudgedSet,
     Measurement,
     Progress,
-    Provenance,
-    Question,
     Questions,
     Report,
     Role,
@@ -46,34 +44,31 @@ from expertune.records import (
     Separation,
     SoftLabels,
 )
-from expertune.score.stage import load_experts, score
 from expertune.train import trainer, tuning
 
-VERSION = 1
-"""Raise when what a piece holds or how it is tuned changes its meaning."""
+VERSION = 2
+"""Raise when what a tuning holds or how it is tuned changes its meaning."""
 
 STEPS = 50
 """Optimiser steps of a study whose config sets none: it compares many tunings with each other."""
 
 FACTORS = (0.25, 0.5, 0.75, 1.0)
-"""Where pieces are measured, from base (0) to tuned (1): the same for all studies, so that they share pieces."""
+"""Where tunings are measured, from base (0) to tuned (1): the same for all studies, so that they share tunings."""
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One model between base (factor 0) and tuned (1): measured on every judged set.
-
-    `vectors` `[T, dimension]` are those of `Lab.texts`, unit length.
-    """
+    """One model between base (factor 0) and tuned (1), measured on every judged set."""
 
     factor: float
     measurements: tuple[Measurement, ...]
     separations: tuple[Separation, ...]
-    vectors: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Tuning:
     """One tuning: how long it took, and its points by rising factor."""
 
     seconds: float
@@ -82,19 +77,6 @@ class Piece:
     def at(self, factor: float) -> Point:
         """Return the point of one factor."""
         return next(point for point in self.points if point.factor == factor)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The held-out questions of the domain as the panel sees them.
-
-    `scores` `[Q, D, K]`, `right` `[Q, D]`; `clusters[i]` names the answer (set) of question i.
-    """
-
-    texts: tuple[str, ...]
-    scores: Scores
-    right: NDArray[np.bool_]
-    clusters: tuple[str, ...]
 
 
 class Lab:
@@ -118,9 +100,7 @@ class Lab:
         """Return the seeds to tune with."""
         return range(self._seeds or usual)
 
-    def steps(self, usual: int) -> int:
-        """Return how many steps a study of many tunings takes: never more than the config's."""
-        return min(usual, self.config.train.steps)
+    # --- what the run has ------------------------------------------------------------------------------------------
 
     @cached_property
     def basis(self) -> RunResult:
@@ -131,258 +111,167 @@ class Lab:
                 place="data.expand",
                 hint="Set it to 0 for the study, for instance with --set data.expand=0.",
             )
-        found = self._run.execute(until=Stage.SCORE)
-        if found.scores is not None and found.scores.columns is not None:
+        basis = self._run.execute(until=Stage.SCORE)
+        if basis.scores is not None and basis.scores.columns is not None:
             raise ConfigError(
                 ["studies need the scores of every question and document, not of candidates"],
                 place="score",
-                hint="Raise score.full_matrix above the number of answers, or study a smaller corpus.",
+                hint="Study a smaller corpus.",
             )
-        return found
+        return basis
 
     @property
     def dataset(self) -> Dataset:
-        """The documents and the user's own questions."""
+        """The documents and the labelled questions."""
         return self.basis.dataset
 
     @property
     def questions(self) -> Questions:
-        """Every training question, generated ones included."""
+        """Every training question."""
         assert self.basis.questions
         return self.basis.questions
 
     @property
     def scores(self) -> Scores:
-        """What the panel thinks of them."""
+        """The panel's scores of them."""
         assert self.basis.scores
         return self.basis.scores
 
     @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """Every held-out question, of the domain and of the general sets, sorted."""
-        return tuple(sorted({query.text for judged in self.basis.judged for query in judged.queries}))
-
-    @cached_property
-    def known(self) -> NDArray[np.bool_]:
-        """Which training questions `[Q]` are the user's own."""
-        return self.questions.known
+    def labelled(self) -> Rows:
+        """Rows of the labelled questions among all."""
+        return np.flatnonzero([item.labelled for item in self.questions.items])
 
     @cached_property
     def hard(self) -> FloatArray:
         """Hard labels `[Q, D]`."""
         return self.questions.hard_labels(self.dataset.documents)
 
-    @cached_property
-    def asked(self) -> Asked:
-        """The domain's held-out questions, scored by the panel: for looking at it, never for tuning."""
-        domain = [judged for judged in self.basis.judged if judged.role is Role.DOMAIN]
-        rows = {
-            query.text: (query.id, judged)
-            for judged in domain
-            for query in judged.queries
-            if judged.qrels.get(query.id)
-        }
-        items = tuple(
-            Question(
-                text,
-                tuple(sorted(doc for doc, grade in judged.qrels[key].items() if grade >= 1)),
-                Provenance.HELD_OUT,
-            )
-            for text, (key, judged) in rows.items()
-        )
-        questions = Questions(items)
-        experts = load_experts(self.config.score.experts, offline=self.config.run.offline)
-
-        def make(folder: Path) -> None:
-            made = score(
-                self.dataset,
-                questions,
-                experts,
-                cache=self.store.items,
-                report=self.report,
-            )
-            artefacts.save(made, folder)
-
-        prints = [expert.fingerprint for expert in experts]
-        key = fingerprint(
-            VERSION,
-            prints,
-            [document.text for document in self.dataset.documents],
-            list(rows),
-        )
-        scores = artefacts.load(Scores, self.store.obtain("study-scores", key, make).folder)
-        right = questions.hard_labels(self.dataset.documents) > 0
-        return Asked(
-            tuple(rows),
-            scores,
-            right,
-            tuple("+".join(item.document_ids) for item in items),
-        )
-
-    # --- labels and tuned pieces -------------------------------------------------------------------------------------
+    # --- labels and tunings ----------------------------------------------------------------------------------------
 
     def labels(
         self,
-        section: LabelSection,
+        strategy: str = "",
         *,
-        rows: NDArray[np.int64] | None = None,
+        rows: Rows | None = None,
         experts: Sequence[int] | None = None,
+        **changes: Any,
     ) -> tuple[Questions, SoftLabels]:
-        """Label some question rows (default: all) by some experts of the panel (default: all)."""
-        items = self.questions.items if rows is None else tuple(self.questions.items[int(row)] for row in rows)
-        values = np.asarray(self.scores.values) if rows is None else np.asarray(self.scores.values[rows])
-        names = self.scores.experts
-        if experts is not None:
-            values, names = (
-                values[:, :, list(experts)],
-                tuple(names[index] for index in experts),
-            )
-        questions = Questions(items)
+        """Label some question rows (default: all) by some experts of the panel (default: all).
+
+        `strategy` ("": the config's) and `changes` are laid over the config's label section.
+        """
+        rows = np.arange(len(self.questions.items)) if rows is None else rows
+        columns = list(range(len(self.scores.experts)) if experts is None else experts)
+        questions = Questions(tuple(self.questions.items[int(row)] for row in rows))
+        names = tuple(self.scores.experts[column] for column in columns)
+        scores = Scores(names, np.asarray(self.scores.values[rows])[:, :, columns])
+        return questions, self.label(questions, scores, strategy, **changes)
+
+    def label(self, questions: Questions, scores: Scores, strategy: str = "", **changes: Any) -> SoftLabels:
+        """Label questions by scores of one's own."""
+        changes |= {"strategy": strategy} if strategy else {}
+        section = self.config.label.model_copy(update=changes)
         base = PluginSpec(model=self.config.train.base).label
-        return questions, label(self.dataset, questions, Scores(names, values), section, base=base)
+        return label(self.dataset, questions, scores, section, base=base)
 
-    @cached_property
-    def base_encoder(self) -> CachedEncoder:
-        """The untouched base."""
-        expert = sentence_encoder(self.config.train.base, offline=self.config.run.offline)
-        return CachedEncoder("base", expert, cache=self.store.items, report=self.report)
+    def tuned(self, labelled: tuple[Questions, SoftLabels], *, seeds: Sequence[int], **changes: Any) -> list[Tuning]:
+        """Return one tuning for each seed, made now or found; `changes` are laid over the config's train section."""
+        questions, labels = labelled
+        tunings: list[Tuning] = []
+        for seed in seeds:
+            self.report(Progress("study", len(tunings), len(seeds), f"{labels.strategy}, seed {seed}"))
+            section = self.config.train.model_copy(update={**changes, "seed": seed})
+            tunings.append(self._tuning(questions, labels, section))
+        return tunings
 
-    @cached_property
-    def base(self) -> Point:
-        """The untouched base as a point."""
-        return self._point(self.base_encoder, 0.0)
-
-    def tune(
-        self,
-        questions: Questions,
-        labels: SoftLabels,
-        section: TrainSection,
-        *,
-        factors: Sequence[float] = FACTORS,
-    ) -> Piece:
-        """Return the piece of one tuning with one seed, made now or found."""
+    def _tuning(self, questions: Questions, labels: SoftLabels, section: TrainSection) -> Tuning:
         sentences = data.reference_sentences(section.anchor_texts) if section.anchor_weight else ()
-        section = section.model_copy(update={"seeds": 1})
-        targets = np.ascontiguousarray(labels.targets)
+        source = models.resolve(section.base, offline=self.config.run.offline)
         key = fingerprint(
             VERSION,
             trainer.VERSION,
             [question.text for question in questions.items],
             [document.text for document in self.dataset.documents],
-            hashlib.sha256(targets.tobytes()).hexdigest(),
+            hashlib.sha256(np.ascontiguousarray(labels.targets).tobytes()).hexdigest(),
             np.asarray(labels.active).tolist(),
             questions.known.tolist(),
             section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
             tuning.held_texts(questions.items, sentences, section),
-            models.resolve(section.base, offline=self.config.run.offline).fingerprint,
+            source.fingerprint,
             data.judged_fingerprint(self.config.data),
-            list(factors),
         )
 
         def make(folder: Path) -> None:
-            given = tuning.training_data(self.dataset, questions, labels, self.base_encoder, sentences, section)
-            artefacts.save(
-                self._tuned(given, section, factors, self.store.scratch("study", key)),
-                folder,
-            )
+            batch = tuning.training_data(self.dataset, questions, labels, self._base_encoder, sentences, section)
+            tuned = self.store.scratch("study", key) / "tuned"
+            started = time.perf_counter()
+            trainer.tune(source, batch, section, tuned, report=self.report)
+            seconds = time.perf_counter() - started
+            artefacts.save(Tuning(seconds, self._points(source, tuned, section)), folder)
 
-        return artefacts.load(Piece, self.store.obtain("study", key, make).folder)
+        return artefacts.load(Tuning, self.store.obtain("study", key, make).folder)
 
-    def repeated(
-        self,
-        questions: Questions,
-        labels: SoftLabels,
-        *,
-        seeds: Sequence[int],
-        factors: Sequence[float] = FACTORS,
-        **changes: object,
-    ) -> list[Piece]:
-        """Return one piece for each seed; `changes` are laid over the config's own training section."""
-        pieces: list[Piece] = []
-        for seed in seeds:
-            self.report(Progress("study", len(pieces), len(seeds), f"{labels.strategy}, seed {seed}"))
-            section = self.config.train.model_copy(update={**changes, "seed": seed})
-            pieces.append(self.tune(questions, labels, section, factors=factors))
-        return pieces
+    # --- measuring -------------------------------------------------------------------------------------------------
 
-    def _tuned(
-        self,
-        given: trainer.TrainingData,
-        section: TrainSection,
-        factors: Sequence[float],
-        scratch: Path,
-    ) -> Piece:
-        source = models.resolve(section.base, offline=self.config.run.offline)
-        folder = scratch / "tuned"
-        started = time.perf_counter()
-        trainer.tune(source, given, section, folder, report=self.report)
-        seconds = time.perf_counter() - started
-        start = load_model(source)
-        end = load_model(ModelSource(name="tuned", location=str(folder), fingerprint=""))
-        documents = self.base_encoder if keeps_documents(section.mode) else None
-        points = [
-            self._point(
-                trial_encoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents),
-                factor,
-            )
-            for factor in sorted(factors)
-        ]
-        return Piece(seconds, tuple(points))
+    @cached_property
+    def _base_encoder(self) -> CachedEncoder:
+        base = sentence_encoder(self.config.train.base, offline=self.config.run.offline)
+        return CachedEncoder("base", base, cache=self.store.items, report=self.report)
+
+    @cached_property
+    def base(self) -> Point:
+        """The untouched base as a point."""
+        return self._point(self._base_encoder, 0.0)
+
+    def _points(self, base: ModelSource, tuned: Path, section: TrainSection) -> tuple[Point, ...]:
+        """Measure the models between a base and what was tuned from it."""
+        start = load_model(base)
+        end = load_model(ModelSource(name="tuned", location=str(tuned), fingerprint=""))
+        documents = self._base_encoder if keeps_documents(section.mode) else None
+        return tuple(
+            self._point(trial_encoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents), factor)
+            for factor in FACTORS
+        )
 
     def _point(self, encoder: Encoder, factor: float) -> Point:
-        vectors = encoder.encode_queries(self.texts)
-        table = _Table(encoder, self.texts, vectors)
-        measured, apart = [], []
-        for judged in self.basis.judged:
-            measured.append(measure(table, judged, encoder.name))
-            if judged.role is Role.DOMAIN:
-                apart.append(separation(table, judged, encoder.name, seed=self.config.run.seed))
-        return Point(factor, tuple(measured), tuple(apart), vectors)
-
-    # --- comparing -----------------------------------------------------------------------------------------------
+        judged = self.basis.judged
+        seed = self.config.run.seed
+        return Point(
+            factor,
+            tuple(measure(encoder, item, encoder.name) for item in judged),
+            tuple(separation(encoder, item, encoder.name, seed=seed) for item in judged if item.role is Role.DOMAIN),
+        )
 
     def gain(
-        self,
-        points: Sequence[Point],
-        role: Role,
-        *,
-        over: Sequence[Point] = (),
-        metric: str = METRIC,
+        self, points: Sequence[Point], role: Role, *, over: Sequence[Point] = (), metric: str = METRIC
     ) -> Interval:
         """Return the mean difference of repeated points to the base (or to `over`), over new seeds and questions.
 
         Every judged set of the role counts the same.
         """
-        rows = [self._values(point, role, metric) for point in points]
-        others = [self._values(point, role, metric) for point in over or [self.base]]
-        against = np.mean([values for values, _ in others], axis=0)
-        differences = np.stack([values - against for values, _ in rows])
-        return seeds_interval(differences, rows[0][1], seed=self.config.run.seed)
+        values = np.stack([_weighted_values(point, role, metric) for point in points])
+        against = np.mean([_weighted_values(point, role, metric) for point in over or [self.base]], axis=0)
+        clusters = [
+            f"{item.dataset} {cluster}"
+            for item in self.base.measurements
+            if item.role is role
+            for cluster in item.clusters
+        ]
+        return seeds_interval(values - against, clusters, seed=self.config.run.seed)
 
-    def _values(self, point: Point, role: Role, metric: str) -> tuple[NDArray[np.float64], list[str]]:
-        """Return values of all questions of a role, weighted so that their mean is that of the sets, and clusters."""
-        own = [measured for measured in point.measurements if measured.role is role]
-        total = sum(len(measured.query_ids) for measured in own)
-        values = [measured.values[metric] * (total / (len(own) * len(measured.query_ids))) for measured in own]
-        clusters = [f"{measured.dataset} {cluster}" for measured in own for cluster in measured.clusters]
-        return np.concatenate(values), clusters
-
-    def rows_of(self, judged: JudgedSet) -> list[int]:
-        """Return where a set's questions stand in `texts`, and so in a point's vectors."""
-        place = {text: index for index, text in enumerate(self.texts)}
-        return [place[query.text] for query in judged.queries]
+    def gains(self, points: Sequence[Point], *, over: Sequence[Point] = ()) -> dict[str, Interval]:
+        """Return `gain` in the domain and in general."""
+        return {str(role): self.gain(points, role, over=over) for role in (Role.DOMAIN, Role.GENERAL)}
 
 
-class _Table:
-    """Questions looked up, documents encoded by a model that remembers the last corpus."""
+def at(tunings: Sequence[Tuning], factor: float = 1.0) -> list[Point]:
+    """Return the points of repeated tunings at one factor."""
+    return [tuning.at(factor) for tuning in tunings]
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str], vectors: FloatArray) -> None:
-        self.name = encoder.name
-        self._rows = dict(zip(texts, vectors, strict=True))
-        self._documents = encoder
 
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        return np.stack([self._rows[text] for text in texts])
-
-    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        return self._documents.encode_documents(texts)
+def _weighted_values(point: Point, role: Role, metric: str) -> NDArray[np.float64]:
+    """Return values of all questions of a role, weighted so that their mean is the mean of the sets."""
+    sets = [item for item in point.measurements if item.role is role]
+    total = sum(len(item.query_ids) for item in sets)
+    return np.concatenate([item.values[metric] * (total / (len(sets) * len(item.query_ids))) for item in sets])

@@ -1,11 +1,11 @@
-"""What a study found: a table, plain sentences and figures, written as JSON. Knows no model."""
+"""What a study found: a table, plain sentences and figures, written as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,27 +28,16 @@ class Study:
     answers: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any]
 
 
-def write(
-    study: Study,
-    path: Path,
-    *,
-    dataset: str,
-    settings: Mapping[str, Any],
-    seconds: float,
-) -> None:
+def write(study: Study, path: Path, *, dataset: str, settings: Mapping[str, Any], seconds: float) -> None:
     """Write a study as JSON; what is no finite number becomes null."""
     values = {
         "study": study.name,
         "set": dataset,
         "expertune": version("expertune"),
-        "question": study.question,
-        "answers": study.answers,
-        "columns": study.columns,
-        "rows": study.rows,
-        "figures": study.figures,
+        **{field.name: getattr(study, field.name) for field in fields(study) if field.name != "name"},
         "settings": settings,
         "seconds": round(seconds, 1),
     }
@@ -85,5 +74,6 @@ def in_points(interval: Interval) -> tuple[float, float, float]:
 
 
 def spelled(interval: Interval) -> str:
-    """Write a difference and its interval in points: "+2.4 (+1.5 to +3.4)"."""
-    return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    """Write a difference, its interval in points and what it shows: "+2.4 (+1.5 to +3.4), better"."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.mean:+.1f} ({low:+.1f} to {high:+.1f}), {interval.outcome}"
