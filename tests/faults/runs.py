@@ -13,9 +13,11 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -141,8 +143,9 @@ class Started:
 
     def __init__(self, task: Task, *, moment: int = 0, pause: float = 0.0, watch: bool = True) -> None:
         task.folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(task.folder.glob("*.printed")))
-        self._printed, self._events = (task.folder / f"{number}.{name}" for name in ("printed", "events"))
+        # Not in the run's own folder: where that disk is full, what is printed could not be read.
+        self._told = Path(tempfile.mkdtemp())
+        self._printed, self._events = (self._told / name for name in ("printed", "events"))
         self._printed.touch()
         self._process = _FORKS.Process(
             target=_child, args=(task, self._printed, self._events, moment, pause, watch), daemon=True
@@ -164,7 +167,9 @@ class Started:
             raise AssertionError(f"the run hangs: {self._printed.read_text(encoding='utf-8', errors='replace')}")
         lines = self._events.read_text(encoding="utf-8").splitlines() if self._events.exists() else []
         events = tuple(tuple(line.split("\t")) for line in lines)
-        return Ended(self._process.exitcode, self._printed.read_text(encoding="utf-8", errors="replace"), events)
+        printed = self._printed.read_text(encoding="utf-8", errors="replace")
+        shutil.rmtree(self._told)
+        return Ended(self._process.exitcode, printed, events)
 
     @property
     def working(self) -> bool:

@@ -159,7 +159,7 @@ def test_a_store_of_another_version_is_refused_in_one_sentence(task, tmp_path):
     here = replace(task, folder=tmp_path)
     here.store.mkdir()
     (here.store / "FORMAT").write_text("0\n")
-    _refused(run(here, watch=False), "the store has format '0', this version reads format 1", "run.store")
+    _refused(run(here, watch=False), "the store has format '0', this version reads format 2", "run.store")
 
 
 def test_a_clock_that_was_set_back_changes_nothing(task, whole, tmp_path):

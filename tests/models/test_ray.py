@@ -141,7 +141,7 @@ def test_in_one_process_items_are_taken_one_by_one():
 def fakes_can_be_imported():
     """Let processes of a cluster import this module, as they would an installed plug-in."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
         yield
 
 

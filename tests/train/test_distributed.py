@@ -30,14 +30,14 @@ from expertune import models
 from expertune.train import distributed, trainer
 sys.path.insert(0, {tests!r})
 import test_distributed as shared
-if not processes.leads():
-    train.follow()
+if not distributed.leads():
+    trainer.follow()
     raise SystemExit
 if {every_step}:
-    train.checkpoints.SECONDS = 0.0
+    trainer.checkpoints.SECONDS = 0.0
 data, section = shared.data({model!r}, candidates={candidates}), shared.section({steps}, {mode!r})
-losses = train.tune(models.resolve({model!r}), data, section, Path({folder!r}))
-processes.dismiss()
+losses = trainer.tune(models.resolve({model!r}), data, section, Path({folder!r}))
+distributed.dismiss()
 Path({folder!r}).with_suffix(".json").write_text(json.dumps(losses))
 """
 
@@ -107,7 +107,7 @@ def launched(tmp_path, arguments, *, launcher=("torch.distributed.run", "--stand
 
 def script(tmp_path, **values):
     values = {
-        "tests": str(ROOT / "tests"),
+        "tests": str(Path(__file__).parent),
         "every_step": False,
         "candidates": False,
         "steps": 8,
