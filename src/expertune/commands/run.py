@@ -51,9 +51,9 @@ def _execute(config: Config, stage: str) -> None:
 
     machine.prepare_machine(config)
     if not distributed.leads():
-        from expertune.pipeline.run import follow
+        from expertune.train.trainer import follow
 
-        follow(config)
+        follow()
         return
     with terminal.watching() as report:
         from expertune.pipeline.run import Run, Stage

@@ -36,15 +36,20 @@ def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
     return not _BFLOAT16.isdisjoint(found)
 
 
+def use_threads(threads: int) -> None:
+    """Compute with so many threads in this process; 0: as many as torch chooses, all cores."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
 def use_machine(threads: int, *, offline: bool) -> None:
-    """Set this process's threads (0: all cores) and the libraries' offline switch, before the first model is loaded.
+    """Set this process's threads and the libraries' offline switch, before the first model is loaded.
 
     For processes of our own: a command, or a worker that a run starts. A library call must not set the environment.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
+    use_threads(threads)

@@ -6,7 +6,6 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from expertune.data import expansion, leakage
 from expertune.data.expansion import Expansion
 from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
-from expertune.models import ray
+from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
 from expertune.pipeline import artefacts, preflight
 from expertune.pipeline.keeper import Keeper, Kept
@@ -143,9 +142,7 @@ class Run:
         Raises:
             ExpertuneError: bad input, a missing model, a broken plug-in; everything finished before is kept.
         """
-        _use_machine(self.config.run.threads, offline=self.config.run.offline)
-        if "tensorboard" in self.config.train.report_to:  # the trainer asks for the folder here and nowhere else
-            os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.config.run.out / "tensorboard")
+        hardware.use_threads(self.config.run.threads)
         self._keeper.timings.clear()
         result = next(result for stage, result in self._stages() if stage == until)
         return replace(result, timings=tuple(self._keeper.timings))
@@ -541,14 +538,6 @@ class Run:
         return ray.spread(made, makers, self.config.cluster, threads=threads)
 
 
-def follow(config: Config) -> None:
-    """Help another process, which runs this config, with its trainings; see processes.py."""
-    from expertune.train import trainer
-
-    _use_machine(config.run.threads, offline=config.run.offline)
-    trainer.follow()
-
-
 def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
     """Leave out training questions that nearly repeat a held-out one, and say so."""
     kept = filters.apart(dataset, held_out)
@@ -597,17 +586,6 @@ def _made_elsewhere(
     load: Callable[..., tuple[MadePlugin, ...]], spec: PluginSpec, threads: int, offline: bool
 ) -> MadePlugin:
     """Make one plug-in in a process of its own."""
-    _use_machine(threads, offline=offline)
+    hardware.use_machine(threads, offline=offline)
     (made,) = load([spec], offline=offline)
     return made
-
-
-def _use_machine(threads: int, *, offline: bool) -> None:
-    """Set thread counts and the libraries' offline switches once, before the first model is loaded."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
