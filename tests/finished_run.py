@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from expertune.records import (
+    METRICS,
     PLAIN_INDEX,
+    Agreement,
     Candidate,
     Comparison,
     Dataset,
     Document,
     Evaluation,
     ExpertQuality,
+    Geometry,
     JudgedSet,
     Measurement,
     Provenance,
@@ -31,10 +33,9 @@ from expertune.records import (
     TunedModel,
     Verdict,
 )
-from expertune.report import ReportInputs
+from expertune.report import FinishedRun
 
 HOSTILE = "<script>alert(1)</script> & \"quotes\" 'too'"
-METRICS = ("ndcg@10", "map@10", "mrr@10", "recall@10")
 EXPERTS = ("strong", "weak", "silent")
 DOCUMENTS = tuple(Document(f"d{index}", f"Answer number {index} about <b>parcels</b>") for index in range(4))
 QUERIES = (
@@ -71,7 +72,7 @@ def separation(split: str, model: str) -> Separation:
 
 
 def evaluation(*, ship: bool = True, domain: str = "better", general: str = "no evidence") -> Evaluation:
-    why = "Domain nDCG@10 rises from 70.0 to 78.0: ship it."
+    why = "Domain nDCG@10 rises from 70.0 to 78.0."
     return Evaluation(
         measurements=(
             measurement("test_seen", Role.DOMAIN, "base", BASE_RANKS),
@@ -117,7 +118,11 @@ def scores(count: int) -> Scores:
     return Scores(EXPERTS, values, (2.5, 0.25, 0.0))
 
 
-def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> ReportInputs:
+def geometry(mean_cosine: float, iso_score: float, effective_rank: float) -> Geometry:
+    return Geometry(384, 384, mean_cosine, iso_score, effective_rank, top_share=0.04, uniformity=-3.7)
+
+
+def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> FinishedRun:
     asked = questions()
     panel = (
         ExpertQuality("strong", 0.875, 0.75),
@@ -128,8 +133,8 @@ def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> Repo
     selection = Selection(
         0.5, 100, (candidate(0, 0, 0), candidate(0.5, 0.05, -0.001, chosen=True), candidate(1, 0.08, -0.02)), why
     )
-    inputs = ReportInputs(
-        config_toml='[evaluate]\nconfidence = 0.9\n\n[data]\npath = "a <b> & c"\n',
+    inputs = FinishedRun(
+        config_toml='[data]\npath = "a <b> & c"\n',
         dataset=Dataset("shop", DOCUMENTS, asked.items[:1]),
         questions=asked,
         scores=scores(len(asked.items)),
@@ -141,23 +146,26 @@ def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> Repo
             JudgedSet("shop", "general-dev", Role.GENERAL, DOCUMENTS, QUERIES[:2], QRELS),
         ),
         timings=(Timing("augment", 62.4, False), Timing("score", 0.04, True)),
-        agreement=SimpleNamespace(
+        agreement=Agreement(
             experts=EXPERTS,
-            spearman=np.array([[1, -0.5, np.nan], [-0.5, 1, np.nan], [np.nan, np.nan, np.nan]]),
             alpha=0.4321,
             kendall_w=0.6,
+            icc=0.5,
+            spearman=np.array([[1, -0.5, np.nan], [-0.5, 1, np.nan], [np.nan, np.nan, np.nan]]),
+            jaccard=np.eye(3),
+            questions=(0, 1),
+            disagreement=np.array([0.5, 1.5]),
+            most_disagreed=(1, 0),
+            top=10,
         ),
-        geometry={
-            "base": SimpleNamespace(mean_cosine=0.031, iso_score=0.42, effective_rank=188.0, alignment=None),
-            "tuned": SimpleNamespace(mean_cosine=0.027, iso_score=0.44, effective_rank=193.4, alignment=None),
-        },
+        geometry={"base": geometry(0.031, 0.42, 188.0), "tuned": geometry(0.027, 0.44, 193.4)},
     )
     return replace(inputs, **changes)
 
 
-def expanded_run() -> ReportInputs:
+def expanded_run() -> FinishedRun:
     """Return a run whose answers are indexed with questions: the base gains 5 points by that, 8 more by tuning."""
-    inputs = run(expanded=1)
+    inputs = run(index=(replace(DOCUMENTS[0], text=f"Where is my order? {DOCUMENTS[0].text}"), *DOCUMENTS[1:]))
     plain = measurement("test_seen", Role.DOMAIN, PLAIN_INDEX, BASE_RANKS)
     changes = {
         name: tuple(

@@ -17,8 +17,8 @@ from expertune.data.expansion import Expansion
 from expertune.data.wording import normalise
 from expertune.pipeline.run import Run, RunResult
 from expertune.records import PLAIN_INDEX, Document, Provenance, Question, Questions, Role, Scores
-from expertune.report import write_index
 from expertune.report.results import schema
+from expertune.report.write import write_index
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -46,11 +46,11 @@ def test_a_base_nobody_knows_gets_no_licence_and_no_hub_id(tmp_path: Path):
 
 def test_a_reader_finds_results_with_intervals_panel_and_limits(card: ModelCard):
     assert "| shop/test\\_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
-    assert "90 % interval" in card.text
+    assert "95 % interval" in card.text
     assert "| strong | 87.5 | 0.75 |" in card.text
     assert "| silent | – | 0.00 |" in card.text
-    assert "- 81 further questions written by small-llm." in card.text
-    assert "interpolation factor\n  0.5 between" in card.text
+    assert "- 81 synthetic questions written by small-llm." in card.text
+    assert "interpolation weight\n  0.5 between" in card.text
     assert "an index made with it stays valid" in card.text
     assert "5.0 points" in card.text
     assert "**Verdict of its evaluation: ship it.**" in card.text
@@ -60,7 +60,7 @@ def test_the_verdict_and_the_mode_change_what_is_said(tmp_path: Path):
     inputs = run(evaluation=evaluation(ship=False, domain="no evidence"))
     inputs = replace(inputs, model=replace(inputs.model, mode="full"))
     text = write_card(inputs, tmp_path).read_text(encoding="utf-8")
-    assert "**Verdict of its evaluation: no evidence.**" in text
+    assert "**Verdict of its evaluation: no difference shown.**" in text
     assert "has to be made again" in text
     assert "encode_query`;" not in text
 

@@ -13,7 +13,8 @@ import pytest
 
 import finished_run
 from expertune.records import Evaluation, JudgedSet, Measurement, Query, Questions, Role, Verdict
-from expertune.report import MOST_BYTES, ReportInputs, banner, charts, confidence, sentence, write_report
+from expertune.report import FinishedRun, charts, write_report
+from expertune.report.write import MOST_BYTES, sentence
 
 HEADINGS = [
     "Ship it",
@@ -22,7 +23,7 @@ HEADINGS = [
     "Similarity of right and other answers",
     "Expert panel",
     "Geometry of the embedding space",
-    "Generated questions",
+    "Synthetic questions",
     "Time and cost",
     "Held-out questions",
     "Resolved config",
@@ -73,7 +74,7 @@ class Page(HTMLParser):
         return [given[attribute] or "" for _, given in self.elements if attribute in given]
 
 
-def written(tmp_path: Path, inputs: ReportInputs | None = None) -> str:
+def written(tmp_path: Path, inputs: FinishedRun | None = None) -> str:
     return write_report(inputs or finished_run.run(), tmp_path / "out").read_text(encoding="utf-8")
 
 
@@ -180,7 +181,7 @@ def test_candidates_say_how_they_were_tuned_where_several_ways_were_weighed(tmp_
 def test_numbers_are_shown_in_points_with_intervals(page: Page):
     assert "70.0 → 78.0" in page.text
     assert "+8.0 [+6.0, +10.0]" in page.text
-    assert "90 % interval" in page.text
+    assert "95 % interval" in page.text
     assert "Krippendorff's alpha 0.43, Kendall's W 0.60" in page.text
     assert "effective rank 188 193" in page.text
     assert "1 min 2 s" in page.text
@@ -202,7 +203,7 @@ def test_what_comes_from_the_index_stands_beside_what_comes_from_tuning(page: Pa
 
 
 def test_generated_questions_show_every_expert_with_rank(page: Page):
-    sample = page.text.split("Generated questions")[-1].split("Time and cost")[0]
+    sample = page.text.split("Synthetic questions")[-1].split("Time and cost")[0]
     assert "30 of 86 training questions" in sample
     for group in ("small-llm keyword", "small-llm story", "small-llm short", "tiny-llm keyword", "tiny-llm story"):
         assert group in sample
@@ -223,7 +224,7 @@ def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
     assert values["verdict"]["ship"] is True
     summary = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert summary.startswith("# Ship it: shop\n")
-    assert "| shop/test_seen | domain | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
+    assert "| shop/test_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
     assert len(summary) < 2000
 
 
@@ -232,14 +233,14 @@ def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
     [
         (True, "better", "no evidence", "Ship it"),
         (True, "no evidence", "no evidence", "Likely better"),
-        (False, "no evidence", "no evidence", "No evidence"),
+        (False, "no evidence", "no evidence", "No difference shown"),
         (False, "no evidence", "worse", "Keep the base"),
         (False, "worse", "better", "Keep the base"),
         (False, "better", "worse", "Keep the base"),
     ],
 )
-def test_the_banner_says_the_verdict(ship: bool, domain: str, general: str, expected: str):
-    assert banner(finished_run.evaluation(ship=ship, domain=domain, general=general)) == expected
+def test_the_decision_says_the_verdict(ship: bool, domain: str, general: str, expected: str):
+    assert finished_run.evaluation(ship=ship, domain=domain, general=general).verdict.decision == expected
 
 
 def test_the_sentence_holds_the_numbers_of_every_domain_set():
@@ -249,17 +250,11 @@ def test_the_sentence_holds_the_numbers_of_every_domain_set():
         finished_run.comparison("a", Role.GENERAL, difference=-0.004),
         finished_run.comparison("b", Role.GENERAL, difference=0.006),
     ]
-    said = sentence(rows, 0.95)
+    said = sentence(rows)
     assert "from 70.0 to 78.0 on shop/seen (+8.0, 95 % interval +6.0 to +10.0)" in said
     assert "from 70.0 to 67.0 on shop/unseen (−3.0, 95 % interval −5.0 to −1.0)" in said
     assert said.endswith("; on 2 general sets it changes by −0.4 to +0.6.")
-    assert sentence([], 0.95) == "No domain set was measured."
-
-
-def test_confidence_comes_from_the_config():
-    assert confidence("[evaluate]\nconfidence = 0.9") == 0.9
-    assert confidence("") == 0.95
-    assert confidence("not toml [") == 0.95
+    assert sentence([]) == "No domain set was measured."
 
 
 def test_a_run_without_the_optional_parts_still_gives_a_page(tmp_path: Path):
@@ -272,12 +267,12 @@ def test_a_run_without_the_optional_parts_still_gives_a_page(tmp_path: Path):
         evaluation=Evaluation((), (), (), Verdict("no evidence", "no evidence", ship=False, why="")),
     )
     page = Page(written(tmp_path, bare))
-    assert page.headings == ["No evidence", *[name for name in HEADINGS[1:] if not name.startswith("Geometry")]]
+    assert page.headings == ["No difference shown", *[name for name in HEADINGS[1:] if not name.startswith("Geometry")]]
     for said in (
         "No domain set was measured.",
         "Nothing was weighed",
         "No similarities were measured.",
-        "No questions were generated",
+        "There are no synthetic questions",
         "No times were recorded.",
         "No question got better.",
         "No question got worse.",
@@ -298,7 +293,7 @@ def test_strange_names_break_neither_charts_nor_page(tmp_path: Path):
     assert "prix $5$ & <日本語>" in page.text
 
 
-def many_rows(count: int, filler: str) -> ReportInputs:
+def many_rows(count: int, filler: str) -> FinishedRun:
     """A run with `count` held-out questions, of which only the last ten changed."""
     documents = finished_run.DOCUMENTS
     queries = tuple(Query(f"q{index}", f"question {index} {filler}") for index in range(count))

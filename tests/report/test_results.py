@@ -10,19 +10,12 @@ import pytest
 
 import finished_run
 from expertune.records import Candidate, Comparison, Separation
-from expertune.report import ReportInputs
+from expertune.report import FinishedRun
 from expertune.report.results import results, schema, to_json
 
 
-def made(inputs: ReportInputs | None = None, folder: Path | None = None) -> dict[str, Any]:
-    inputs = inputs or finished_run.run()
-    given = {
-        name: getattr(inputs, name)
-        for name in ("dataset", "questions", "scores", "labels", "model", "evaluation", "timings")
-    }
-    return results(
-        **given, folder=folder, agreement=inputs.agreement, geometry=inputs.geometry, expanded=inputs.expanded
-    )
+def made(inputs: FinishedRun | None = None, folder: Path | None = None) -> dict[str, Any]:
+    return results(inputs or finished_run.run(), folder)
 
 
 def validate(values: dict[str, Any]) -> None:

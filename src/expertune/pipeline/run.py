@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from expertune.models.encoder import CachedEncoder
     from expertune.models.plugins import EmbeddingExpert
-    from expertune.report import ReportInputs
+    from expertune.report import FinishedRun
 
 Made = TypeVar("Made")
 MadePlugin = TypeVar("MadePlugin", bound=Plugin)
@@ -184,10 +184,11 @@ class Run:
         result = replace(result, evaluation=evaluation.value)
         yield Stage.EVALUATE, result
 
-        from expertune.report import ReportInputs
+        from expertune.report import FinishedRun
 
         started = time.perf_counter()
-        inputs = ReportInputs(
+        expansion = self._expansion(dataset.value)
+        finished = FinishedRun(
             config_toml=config.to_toml(config.seen_from(self.config, self.config.run.out)),
             dataset=dataset.value,
             questions=questions.value,
@@ -199,9 +200,9 @@ class Run:
             timings=tuple(self._keeper.timings),
             agreement=agreement,
             geometry=self._geometry(judged, encoders, evaluation.key),
-            expanded=len(self._expansion(dataset.value).questions),
+            index=expansion.documents(dataset.value.documents) if expansion.questions else (),
         )
-        self._publish(inputs)
+        self._publish(finished)
         self._keeper.done(Stage.REPORT, started)
         yield Stage.REPORT, result
 
@@ -469,26 +470,23 @@ class Run:
 
         return self._keeper.aside("geometry", key, dict[str, Geometry], make)
 
-    def _publish(self, inputs: ReportInputs) -> None:
+    def _publish(self, finished: FinishedRun) -> None:
         """Write the folder a user looks at: model, report, results and resolved config.
 
         Raises:
             StoreError: it cannot be written.
         """
-        from expertune.report import write_index, write_report
-        from expertune.report.card import write_card
+        from expertune.report import write_card, write_report
 
         folder = self.config.run.out
         try:
             with self.store.alone(Stage.REPORT, fingerprint(str(folder.resolve()))):
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "config.toml").write_text(inputs.config_toml, encoding="utf-8")
+                (folder / "config.toml").write_text(finished.config_toml, encoding="utf-8")
                 shutil.rmtree(folder / "model", ignore_errors=True)
-                shutil.copytree(inputs.model.folder, folder / "model")
-                expanded = self._expansion(inputs.dataset)
-                write_index(expanded.documents(inputs.dataset.documents) if expanded.questions else (), folder)
-                write_report(inputs, folder)
-                write_card(inputs, folder / "model")
+                shutil.copytree(finished.model.folder, folder / "model")
+                write_report(finished, folder)
+                write_card(finished, folder / "model")
         except OSError as error:
             raise StoreError(
                 f"the results cannot be written ({error})",

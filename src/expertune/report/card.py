@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -21,8 +20,9 @@ from markupsafe import Markup
 
 from expertune import models
 from expertune.config import MODEL_FREE
-from expertune.records import Comparison, Role
-from expertune.report import HEADLINE, ReportInputs, banner, confidence
+from expertune.evaluate.statistics import CONFIDENCE
+from expertune.records import METRIC, Role
+from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import environment
 from expertune.report.results import EXPANDED
@@ -46,21 +46,20 @@ class Influence:
     licence: str
 
 
-def write_card(inputs: ReportInputs, folder: Path) -> Path:
+def write_card(run: FinishedRun, folder: Path) -> Path:
     """Write README.md into a model's folder and return its path; the same inputs give the same bytes."""
     card = folder / NAME
-    text = f"---\n{_metadata(inputs)}\n---\n\n{_environment().get_template('card.md.j2').render(_context(inputs))}"
+    template = _environment().get_template("card.md.j2")
+    text = f"---\n{_metadata(run)}\n---\n\n{template.render(_context(run))}"
     card.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return card
 
 
-def influences(inputs: ReportInputs) -> tuple[Influence, ...]:
+def influences(run: FinishedRun) -> tuple[Influence, ...]:
     """Return every model that shaped the tuned one: the base, who wrote questions, and who scored them."""
-    wrote = dict.fromkeys(question.generator for question in inputs.questions.items if question.synthetic)
-    named = [("base", inputs.model.base)]
-    named += [("wrote questions", name) for name in wrote]
-    named += [("scored", name) for name in inputs.scores.experts]
-    return tuple(_influence(role, name) for role, name in named)
+    wrote = dict.fromkeys(question.generator for question in run.questions.items if question.synthetic)
+    roles = (("base", [run.model.base]), ("wrote questions", wrote), ("scored", run.scores.experts))
+    return tuple(_influence(role, name) for role, names in roles for name in names)
 
 
 def _influence(role: str, name: str) -> Influence:
@@ -70,11 +69,11 @@ def _influence(role: str, name: str) -> Influence:
     return Influence(role, name, "", "none: no model" if name in MODEL_FREE else "")
 
 
-def _metadata(inputs: ReportInputs) -> str:
+def _metadata(run: FinishedRun) -> str:
     """Return the YAML front matter; the hub's own library writes it, so that no name can break out of its value."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    base = models.find(inputs.model.base)
+    base = models.find(run.model.base)
     licence = base.licence.casefold() if base is not None else ""
     spoken = base.languages if base is not None and _LANGUAGE_CODES.fullmatch(base.languages) else ""
     results = [
@@ -88,10 +87,10 @@ def _metadata(inputs: ReportInputs) -> str:
             metric_name="nDCG@10",
             metric_value=round(row.tuned, 4),
         )
-        for row in _headline(inputs)
+        for row in run.headline
     ]
     return ModelCardData(
-        model_name=f"{cut(inputs.model.base)} tuned to {cut(inputs.dataset.name)}",
+        model_name=f"{cut(run.model.base)} tuned to {cut(run.dataset.name)}",
         license=licence if licence in _HUB_LICENCES else None,
         language=spoken.split(", ") if spoken else None,
         library_name="sentence-transformers",
@@ -102,47 +101,37 @@ def _metadata(inputs: ReportInputs) -> str:
     ).to_yaml()
 
 
-def _headline(inputs: ReportInputs) -> Sequence[Comparison]:
-    return [row for row in inputs.evaluation.comparisons if row.metric.casefold() == HEADLINE]
-
-
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "-", name.casefold()).strip("-.") or "unnamed"
 
 
-def _context(inputs: ReportInputs) -> dict[str, Any]:
-    domain = [row for row in _headline(inputs) if row.role == Role.DOMAIN]
-    sources = Counter(question.source for question in inputs.questions.items if not question.labelled)
+def _context(run: FinishedRun) -> dict[str, Any]:
+    generators = Counter(question.generator for question in run.questions.items if question.synthetic)
     return {
         "version": version("expertune"),
-        "model": inputs.model,
-        "dataset": inputs.dataset,
-        "labels": inputs.labels,
-        "banner": banner(inputs.evaluation),
-        "verdict": inputs.evaluation.verdict,
-        "headline": _headline(inputs),
-        "confidence": f"{100 * confidence(inputs.config_toml):g}",
-        "index": index_rows(inputs.evaluation, HEADLINE),
-        "expanded": inputs.expanded,
+        "run": run,
+        "verdict": run.evaluation.verdict,
+        "confidence": f"{100 * CONFIDENCE:g}",
+        "index": index_rows(run.evaluation, METRIC),
         "expanded_file": EXPANDED,
-        "detectable": max((row.detectable for row in domain), default=None),
-        "generated": sources.total(),
-        "sources": sources.most_common(),
-        "influences": influences(inputs),
-        "warnings": (*inputs.labels.warnings, *inputs.evaluation.verdict.diagnostics),
+        "detectable": max((row.detectable for row in run.headline if row.role is Role.DOMAIN), default=None),
+        "generators": generators.most_common(),
+        "spans": sum(question.span for question in run.questions.items),
+        "influences": influences(run),
+        "warnings": (*run.labels.warnings, *run.evaluation.verdict.diagnostics),
     }
 
 
 @cache
 def _environment() -> Environment:
-    made = environment("expertune.report")
-    made.filters |= {"md": _escaped, "long": lambda text: _escaped(text, most=2000)}
-    return made
+    templates = environment("expertune.report")
+    templates.filters |= {"md": _escaped, "long": lambda text: _escaped(text, most=2000)}
+    return templates
 
 
 def _escaped(text: str, most: int = 120) -> Markup:
     """Return text from outside as one line of Markdown that shows itself: no markup, no table cell, no link."""
     line = _MARKS.sub(r"\\\1", html.escape(cut(text, most), quote=False))
-    for found, shown in _LINKS.items():
-        line = line.replace(found, shown)
+    for mark, shown in _LINKS.items():
+        line = line.replace(mark, shown)
     return Markup(line)

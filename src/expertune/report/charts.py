@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from expertune.records import Candidate, Comparison, ExpertQuality, Separation, Timing
+from expertune.records import Agreement, Candidate, Comparison, ExpertQuality, Separation, Timing
 from expertune.report.formats import cut, decimals, duration, interval, points, signed
 from expertune.report.svg import COLOUR, drawing, to_svg
 
@@ -51,11 +51,11 @@ def differences(rows: Sequence[Comparison]) -> str:
         axes.axvline(0, color=COLOUR["ink"], linewidth=0.9, zorder=1)
         for y, row in _from_top(rows):
             colour = OUTCOME[row.outcome]
-            known = interval(row.low, row.high) != "–"  # one over the whole range would squeeze all others
-            if known:
+            has_interval = interval(row.low, row.high) != "–"  # one over the whole range would squeeze all others
+            if has_interval:
                 axes.plot([100 * row.low, 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
             axes.plot([100 * row.difference], [y], "D", color=colour, markersize=6, zorder=3)
-            around = f"[{signed(row.low)}, {signed(row.high)}]" if known else "[no interval]"
+            around = f"[{signed(row.low)}, {signed(row.high)}]" if has_interval else "[no interval]"
             _row_text(axes, y, _set_name(row), f"{signed(row.difference)} {around}")
         axes.margins(x=0.12)
         _key(figure, {name: Line2D([], [], marker="D", markersize=5, color=c) for name, c in OUTCOME.items()})
@@ -73,8 +73,8 @@ def frontier(candidates: Sequence[Candidate]) -> str:
         axes.axhline(0, color=COLOUR["line"], linewidth=0.9)
         axes.axvline(0, color=COLOUR["line"], linewidth=0.9)
         for setting in dict.fromkeys(map(_setting, candidates)):
-            own = (item for item in candidates if item.factor == 0 or _setting(item) == setting)
-            path = sorted(own, key=lambda item: item.factor)
+            members = (item for item in candidates if item.factor == 0 or _setting(item) == setting)
+            path = sorted(members, key=lambda item: item.factor)
             places = np.array([(item.general_difference, item.domain_difference) for item in path])
             axes.plot(100 * places[:, 0], 100 * places[:, 1], color=COLOUR["faint"], linewidth=1.5, zorder=1)
         for item in candidates:
@@ -83,7 +83,7 @@ def frontier(candidates: Sequence[Candidate]) -> str:
         axes.set_xlabel("general sets: change of nDCG@10, points")
         axes.set_ylabel("domain: change of nDCG@10, points")
         told = "".join(
-            f" Chosen: factor {item.factor:g} with domain {signed(item.domain_difference)} "
+            f" Chosen: weight {item.factor:g} with domain {signed(item.domain_difference)} "
             f"and general {signed(item.general_difference)}."
             for item in candidates
             if item.chosen
@@ -121,7 +121,7 @@ def similarity(separation: Separation, *, name: str, limits: tuple[float, float]
 
 
 def panel(experts: Sequence[ExpertQuality]) -> str:
-    """Draw each expert's nDCG@10 on the known pairs and its weight in the labels."""
+    """Draw each expert's nDCG@10 on labelled questions and its weight in the labels."""
     with drawing():
         figure, axes = _rows_figure(len(experts), spacing=0.42)
         for y, entry in _from_top(experts):
@@ -133,21 +133,21 @@ def panel(experts: Sequence[ExpertQuality]) -> str:
         axes.set_xlim(0, 100)
         _key(
             figure,
-            {"nDCG@10 on the known pairs": _box("base", alpha=0.55), "weight in the labels, %": _box("tuned")},
+            {"nDCG@10 on labelled questions": _box("base", alpha=0.55), "weight in the labels, %": _box("tuned")},
         )
         told = "; ".join(f"{item.expert} {points(item.ndcg)}, weight {points(item.weight)} %" for item in experts)
         return to_svg(figure, name="panel", label=f"Quality and weight of each expert: {told}.")
 
 
-def agreement(experts: Sequence[str], spearman: Sequence[Sequence[float]]) -> str:
+def agreement(panel: Agreement) -> str:
     """Draw the pairwise rank correlations `[K, K]` of the experts as a heat map with the values written in."""
-    count = len(experts)
+    count = len(panel.experts)
     with drawing():
         side = min(0.48, 3.6 / max(count, 1))
         figure = Figure(figsize=(WIDTH, side * count + 1.52), layout="constrained")
         axes = figure.add_subplot()
         for row, column in np.ndindex(count, count):
-            value = float(spearman[row][column])
+            value = float(panel.spearman[row, column])
             cell = _box("worse" if value < 0 else "heat")
             cell.set(x=column - 0.48, y=row - 0.48, width=0.96, height=0.96, linewidth=0)
             opacity = 0.65 * min(1.0, abs(float(np.nan_to_num(value))))
@@ -157,7 +157,7 @@ def agreement(experts: Sequence[str], spearman: Sequence[Sequence[float]]) -> st
             axes.text(column, row, decimals(value), ha="center", va="center", fontsize=size)
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
-        names = [cut(name, 18) for name in experts]
+        names = [cut(name, 18) for name in panel.experts]
         axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
         axes.set_yticks(range(count), names, fontsize=9)
         axes.spines[:].set_visible(False)

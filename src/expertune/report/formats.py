@@ -82,6 +82,11 @@ def remark(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
+def cell(text: str) -> str:
+    """Write a text as the cell of a Markdown table."""
+    return cut(text, 80).replace("|", "\\|")
+
+
 def cut(text: str, most: int = 60) -> str:
     """Return one printable line of at most `most` characters, with an ellipsis where it was cut."""
     line = " ".join(_UNPRINTABLE.sub("", text).split())

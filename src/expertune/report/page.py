@@ -9,24 +9,27 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from expertune.report.formats import (
-    cut,
-    decimals,
-    duration,
-    interval,
-    p_value,
-    plain,
-    points,
-    remark,
-    signed,
-    significant,
+from expertune.report import formats
+
+FILTERS = (
+    formats.points,
+    formats.signed,
+    formats.interval,
+    formats.plain,
+    formats.significant,
+    formats.decimals,
+    formats.p_value,
+    formats.duration,
+    formats.remark,
+    formats.cell,
+    formats.cut,
 )
 
 
 @cache
 def environment(package: str) -> Environment:
     """Return the templates of a package: escaping is on, a name that is not there is an error."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader(package, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -34,9 +37,8 @@ def environment(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    writers = (points, signed, interval, plain, significant, decimals, p_value, duration, remark, cut)
-    made.filters |= {write.__name__: write for write in writers}
-    return made
+    templates.filters |= {write.__name__: write for write in FILTERS}
+    return templates
 
 
 def asset(package: str, name: str) -> str:

@@ -12,6 +12,7 @@ from expertune.records import (
     Dataset,
     Document,
     Evaluation,
+    FloatArray,
     JudgedSet,
     Measurement,
     Query,
@@ -71,7 +72,7 @@ class HeldOutRow:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOpinion:
-    """What one expert thinks of a question's own answer: its raw score, and the rank among what was scored."""
+    """What one expert thinks of the answer a question belongs to: its raw score, and the rank among what was scored."""
 
     score: float
     rank: int
@@ -79,7 +80,7 @@ class ExpertOpinion:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One generated question, the answer it was written for, its share of the target, and every expert's opinion."""
+    """One synthetic question or span, the answer it belongs to, its share of the target, every expert's opinion."""
 
     question: Question
     answer: ShownAnswer
@@ -103,7 +104,7 @@ def index_rows(evaluation: Evaluation, metric: str) -> tuple[IndexRow, ...]:
     return tuple(
         IndexRow(indexing, tuning[indexing.dataset, indexing.split, indexing.metric], overall)
         for indexing, overall in pairs
-        if indexing.metric.casefold() == metric
+        if indexing.metric == metric
     )
 
 
@@ -140,15 +141,20 @@ def losses(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
 def sample_rows(
     dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, *, most: int = 30
 ) -> tuple[SampleRow, ...]:
-    """Return a sample of the generated questions, spread evenly over generators, kinds and the corpus.
+    """Return a sample of the synthetic questions and spans, spread evenly over generators, kinds and the corpus.
 
     The choice looks at no score, so the sample is as good or bad as the rest. It is the same for the same inputs.
     """
     column = {document.id: index for index, document in enumerate(dataset.documents)}
-    return tuple(
-        _sample_row(questions.items[row], row, column, dataset.documents, scores, labels)
-        for row in _spread(questions, most)
-    )
+    rows = []
+    for row in _spread(questions, most):
+        question = questions.items[row]
+        document = column[question.document_ids[0]]
+        place = document if scores.columns is None else int(np.searchsorted(scores.columns[row], document))
+        answer = ShownAnswer(question.document_ids[0], cut(dataset.documents[document].text, LONGEST), right=True)
+        opinions = tuple(_opinion(values, place) for values in np.asarray(scores.values[row]).T)
+        rows.append(SampleRow(question, answer, float(labels.targets[row, place]), opinions))
+    return tuple(rows)
 
 
 def _join(judged: JudgedSet, base: Measurement, tuned: Measurement, first: int) -> list[HeldOutRow]:
@@ -203,21 +209,7 @@ def _spread(questions: Questions, most: int) -> list[int]:
     ]
 
 
-def _sample_row(
-    question: Question,
-    row: int,
-    column: Mapping[str, int],
-    documents: Sequence[Document],
-    scores: Scores,
-    labels: SoftLabels,
-) -> SampleRow:
-    document = column[question.document_ids[0]]
-    own = document if scores.columns is None else int(np.searchsorted(scores.columns[row], document))
-    opinions: list[ExpertOpinion | None] = []
-    for expert in range(len(scores.experts)):
-        all_scores = scores.values[row, :, expert]
-        score = float(all_scores[own])
-        rank = 1 + int(np.sum(all_scores > score))
-        opinions.append(None if np.isnan(score) else ExpertOpinion(score, rank))
-    answer = ShownAnswer(documents[document].id, cut(documents[document].text, LONGEST), right=True)
-    return SampleRow(question, answer, float(labels.targets[row, own]), tuple(opinions))
+def _opinion(values: FloatArray, place: int) -> ExpertOpinion | None:
+    """Return the score of one document of `[C]` and its rank; None where it was not scored."""
+    score = float(values[place])
+    return None if np.isnan(score) else ExpertOpinion(score, 1 + int(np.sum(values > score)))

@@ -1,0 +1,140 @@
+"""Put the page, the summary and the machine-readable results of a finished run into its folder.
+
+Computes no metric: everything shown was measured before. Only our own charts, style and script enter the
+page unescaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from expertune.evaluate.statistics import CONFIDENCE
+from expertune.records import METRIC, METRICS, Comparison, Document, Geometry, Role
+from expertune.report.finished import FinishedRun
+from expertune.report.formats import cut, points, signed
+from expertune.report.page import asset, environment, policy_hash
+from expertune.report.results import EXPANDED, GEOMETRY, results, to_json
+from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, wins
+
+PACKAGE = "expertune.report"
+MOST_BYTES = 3_000_000
+ROW_LIMITS = ((1500, 3), (1500, 1), (1000, 1), (500, 1), (200, 1), (50, 1))
+"""(rows, first answers shown) of the held-out table, tried in order until the page is small enough."""
+
+
+def write_report(run: FinishedRun, folder: Path) -> Path:
+    """Write report.html, report.md, results.json and the texts to index into `folder`; return the path of the page.
+
+    The same inputs give the same bytes. The page holds everything it needs, opens no connection and stays under
+    `MOST_BYTES`; long tables are cut to keep it so, and say it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    values = results(run, folder)
+    context = _context(run, values)
+    page = folder / "report.html"
+    _write(page, _fitting_page(run, context))
+    _write(folder / "report.md", environment(PACKAGE).get_template("report.md.j2").render(context))
+    _write(folder / "results.json", to_json(values))
+    write_index(run.index, folder)
+    return page
+
+
+def write_index(documents: Sequence[Document], folder: Path) -> None:
+    """Write the texts to index as a BEIR corpus; where they are the answers alone, leave none of another run."""
+    lines = [json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) for item in documents]
+    if lines:
+        (folder / EXPANDED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        (folder / EXPANDED).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+
+
+def _fitting_page(run: FinishedRun, context: Mapping[str, Any]) -> str:
+    template = environment(PACKAGE).get_template("report.html.j2")
+    page = ""
+    for most, first in ROW_LIMITS:
+        rows = held_out_rows(run.judged, run.evaluation.measurements, first=first)
+        page = template.render(context, rows=rows[:most], row_count=len(rows), wins=wins(rows), losses=losses(rows))
+        if len(page.encode("utf-8", errors="replace")) < MOST_BYTES:
+            break
+    return page
+
+
+def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
+    style, script = asset(PACKAGE, "report.css"), asset(PACKAGE, "report.js")
+    by_set = groupby(run.evaluation.comparisons, lambda row: row.name)
+    return {
+        "run": run,
+        "results": values,
+        "verdict": run.evaluation.verdict,
+        "sentence": sentence(run.headline),
+        "metrics": METRICS,
+        "confidence": f"{100 * CONFIDENCE:g}",
+        "comparisons": [list(rows) for _, rows in by_set],
+        "index": index_rows(run.evaluation, METRIC),
+        "expanded_file": EXPANDED,
+        "samples": sample_rows(run.dataset, run.questions, run.scores, run.labels),
+        "geometry": _geometry(run.geometry or {}),
+        "clouds": [f">{cut(name)}" for name in run.geometry or {}],
+        "charts": _charts(run),
+        "style": style,
+        "script": script,
+        "style_hash": policy_hash(style),
+        "script_hash": policy_hash(script),
+    }
+
+
+def sentence(headline: Sequence[Comparison]) -> str:
+    """Say what happened to nDCG@10 in one sentence with the numbers, in points.
+
+    Args:
+        headline: The nDCG@10 comparisons of all sets.
+    """
+    parts = [
+        f"from {points(row.base)} to {points(row.tuned)} on {cut(row.dataset, 30)}/{cut(row.split, 30)} "
+        f"({signed(row.difference)}, {100 * CONFIDENCE:g} % interval {signed(row.low)} to {signed(row.high)})"
+        for row in headline
+        if row.role is Role.DOMAIN
+    ]
+    text = "On held-out questions nDCG@10 goes " + " and ".join(parts) if parts else "No domain set was measured"
+    if general := [row.difference for row in headline if row.role is Role.GENERAL]:
+        low, high = signed(min(general)), signed(max(general))
+        sets = "the general set" if len(general) == 1 else f"{len(general)} general sets"
+        text += f"; on {sets} it changes by {low if low == high else f'{low} to {high}'}"
+    return text + "."
+
+
+def _charts(run: FinishedRun) -> dict[str, str]:
+    from expertune.report import charts  # loads matplotlib, which takes longer than all of `check`
+
+    svgs: dict[str, str] = {}
+    if run.headline:
+        svgs["levels"] = charts.levels(run.headline)
+        svgs["differences"] = charts.differences(run.headline)
+    if run.model.selection.candidates:
+        svgs["frontier"] = charts.frontier(run.model.selection.candidates)
+    for index, pair in enumerate(run.separations):
+        limits = (min(item.edges[0] for item in pair), max(item.edges[-1] for item in pair))
+        for item, title in zip(pair, ("Before (base)", "After (tuned)"), strict=True):
+            name = f"similarity-{index}-{item.model}"
+            svgs[name] = charts.similarity(item, name=name, limits=limits, title=title)
+    if run.labels.panel:
+        svgs["panel"] = charts.panel(run.labels.panel)
+    if run.agreement is not None:
+        svgs["agreement"] = charts.agreement(run.agreement)
+    if run.timings:
+        svgs["stages"] = charts.stages(run.timings)
+    return svgs
+
+
+def _geometry(clouds: Mapping[str, Geometry]) -> dict[str, list[float | None]]:
+    """Return each measure's values, in the order of the clouds; a measure that nobody took is left out."""
+    rows = {title: [getattr(cloud, name) for cloud in clouds.values()] for name, title in GEOMETRY.items()}
+    return {title: values for title, values in rows.items() if any(value is not None for value in values)}
