@@ -83,7 +83,7 @@ def _run(folder: Path, answers: list[str], model: Path, patch: pytest.MonkeyPatc
             "run": {"out": str(folder / "out"), "threads": 1},
             "augment": {"generators": ["template"], "per_answer": 2},
             # In float32 whatever the processor has: items are compared to the fifth digit.
-            "score": {"experts": [{"model": str(model), "options": {"precision": "fp32"}}]},
+            "score": {"experts": [{"model": str(model), "options": {"precision": "float32"}}]},
             "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
         }
     )

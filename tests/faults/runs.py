@@ -59,7 +59,7 @@ class Task:
     def arguments(self) -> list[str]:
         """Return the command line; the results lie under a relative path, so that configs are equal in every folder."""
         # With precision "auto", where the processor has bfloat16, a sample of the texts is embedded to compare.
-        expert = f'{{model = {json.dumps(str(self.model))}, options = {{precision = "fp32"}}}}'
+        expert = f'{{model = {json.dumps(str(self.model))}, options = {{precision = "float32"}}}}'
         assignments = {
             "augment.generators": '["template"]',
             "augment.per_answer": "3",
