@@ -206,7 +206,7 @@ def _child(task: Task, printed: Path, events: Path, moment: int, pause: float, w
 
 def _watch(log: int, moment: int, pause: float) -> None:
     """Write down what the run does, and kill it at the given moment (counted from 1)."""
-    from expertune.augment import stage as augment_stage
+    from expertune.augment import writing
     from expertune.augment.generators.template import TemplateGenerator
     from expertune.commands import terminal
     from expertune.models import embed, registry
@@ -258,7 +258,7 @@ def _watch(log: int, moment: int, pause: float) -> None:
         def generate(self, requests: Sequence[Any], *, seed: int) -> list[str]:
             pass_moment("generate")
             for request in requests:
-                tell("item", f"{self.fingerprint}|seed={seed}", augment_stage._key(request))
+                tell("item", f"{self.fingerprint}|seed={seed}", writing._key(request))
             return super().generate(requests, seed=seed)
 
         batch_size = property(lambda self: 4, lambda self, value: None)
