@@ -393,9 +393,8 @@ class Geometry:
     isotropic cloud. `iso_score` in [0, 1] is 1 where all dimensions are used alike and 0 where one is
     (Rudman et al. 2022). `effective_rank` in [1, d] is the exponential of the entropy of the covariance
     spectrum (Roy & Vetterli 2007). `top_share` in [1 / d, 1] is the share of the variance along the first
-    principal direction. `uniformity` in [-8, 0] is log mean exp(-2 |x - y|^2), lower is more uniform;
-    `alignment` in [0, 4] is the mean squared distance of matching pairs, lower is better (both Wang & Isola
-    2020), None where no pairs were given.
+    principal direction. `uniformity` in [-8, 0] is log mean exp(-2 |x - y|^2), lower is more uniform
+    (Wang & Isola 2020).
     """
 
     vectors: int
@@ -405,7 +404,6 @@ class Geometry:
     effective_rank: float
     top_share: float
     uniformity: float
-    alignment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from expertune.evaluate.geometry import alignment, covariance_spectrum, effective_rank, geometry, iso_score
+from expertune.evaluate.geometry import covariance_spectrum, effective_rank, geometry, iso_score
 
 
 def cloud(count=4000, dimensions=16, seed=0):
@@ -78,14 +78,6 @@ def test_spectrum_is_the_covariance():
     assert covariance_spectrum(vectors) == pytest.approx([2 / 3, 0.5 / 3])
 
 
-def test_alignment_by_hand():
-    queries = np.array([[1, 0], [0, 2]], dtype=np.float32)
-    documents = np.array([[5, 0], [1, 0]], dtype=np.float32)
-    assert alignment(queries, documents) == pytest.approx((0 + 2) / 2)
-    assert geometry(queries).alignment is None
-    assert geometry(queries, positives=(queries, documents)).alignment == pytest.approx(1)
-
-
 def test_cloud_without_variance_is_not_a_number_rather_than_an_error():
     found = geometry(np.ones((5, 4), dtype=np.float32))
     assert found.mean_cosine == pytest.approx(1)
@@ -99,5 +91,3 @@ def test_zero_rows_are_left_out_and_too_few_refused():
         geometry(vectors[:2])
     with pytest.raises(ValueError, match="finite"):
         geometry(np.array([[np.nan, 1], [1, 2]], dtype=np.float32))
-    with pytest.raises(ValueError, match="matching"):
-        alignment(vectors, vectors[:1])

@@ -107,7 +107,7 @@ def _show_index(evaluation: Evaluation) -> None:
 
     heads = ("set", ">base, plain index", ">base", ">tuned", ">by the index", ">by tuning", ">in all", ">interval")
     rows = []
-    for row in index_rows(evaluation, "ndcg@10"):
+    for row in index_rows(evaluation):
         levels = (row.indexing.base, row.indexing.tuned, row.tuning.tuned)
         changes = (row.indexing.difference, row.tuning.difference, row.overall.difference)
         last = interval(row.overall.low, row.overall.high)

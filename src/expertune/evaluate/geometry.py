@@ -1,4 +1,4 @@
-"""Describe the cloud a model's vectors form: anisotropy, IsoScore, effective rank, alignment and uniformity.
+"""Describe the cloud a model's vectors form: anisotropy, IsoScore, effective rank and uniformity.
 
 These are descriptions, not goals: a rounder cloud often separates better, but no measure here replaces one of
 retrieval. This module does not know texts, models or judgements.
@@ -18,13 +18,12 @@ PAIRS = 100_000
 """Random pairs behind a mean over all pairs; its standard error is then below 0.001 for cosines."""
 
 
-def geometry(vectors: FloatArray, seed: int = 0, *, positives: tuple[FloatArray, FloatArray] | None = None) -> Geometry:
+def geometry(vectors: FloatArray, seed: int = 0) -> Geometry:
     """Describe vectors `[n, d]`.
 
     Args:
         vectors: At least two rows; they are scaled to unit length, rows of zero length are left out.
         seed: Seed of the sampled pairs (and of the sampled vectors beyond `MOST_VECTORS`).
-        positives: Matching questions and answers, `[m, d]` each, row by row, for `alignment`.
 
     Raises:
         ValueError: fewer than two usable rows, or values that are not finite.
@@ -46,7 +45,6 @@ def geometry(vectors: FloatArray, seed: int = 0, *, positives: tuple[FloatArray,
         effective_rank=effective_rank(spectrum),
         top_share=float(spectrum[0] / spectrum.sum()) if spectrum.any() else float("nan"),
         uniformity=float(np.log(np.mean(np.exp(-4.0 * (1.0 - cosines))))),
-        alignment=None if positives is None else alignment(*positives),
     )
 
 
@@ -82,13 +80,6 @@ def effective_rank(spectrum: NDArray[np.float64]) -> float:
         return float("nan")
     shares = positive / positive.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
-
-
-def alignment(queries: FloatArray, documents: FloatArray) -> float:
-    """Return the mean squared distance in [0, 4] of matching rows of two `[m, d]` arrays, at unit length."""
-    if queries.shape != documents.shape or not len(queries):
-        raise ValueError(f"expected matching non-empty arrays, got {queries.shape} and {documents.shape}")
-    return float(np.mean(np.sum((_unit(queries) - _unit(documents)) ** 2, axis=1)))
 
 
 def _unit(vectors: FloatArray) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from expertune import models
 from expertune.config import MODEL_FREE
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRIC, Role
+from expertune.records import Role
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import environment
@@ -112,7 +112,7 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "run": run,
         "verdict": run.evaluation.verdict,
         "confidence": f"{100 * CONFIDENCE:g}",
-        "index": index_rows(run.evaluation, METRIC),
+        "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
         "detectable": max((row.detectable for row in run.headline if row.role is Role.DOMAIN), default=None),
         "generators": generators.most_common(),

@@ -27,7 +27,6 @@ GEOMETRY = {
     "iso_score": "IsoScore",
     "effective_rank": "effective rank",
     "top_share": "share of the top dimension",
-    "alignment": "alignment",
     "uniformity": "uniformity",
 }
 """The geometry measures that are shown, in this order, and what they are called."""

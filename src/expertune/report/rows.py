@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from expertune.records import (
+    METRIC,
     Comparison,
     Dataset,
     Document,
@@ -90,21 +91,21 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """One metric on one domain set: what an index of questions + answer changed, what tuning did, and both."""
+    """nDCG@10 on one domain set: what an index of questions + answer changed, what tuning did, and both."""
 
     indexing: Comparison
     tuning: Comparison
     overall: Comparison
 
 
-def index_rows(evaluation: Evaluation, metric: str) -> tuple[IndexRow, ...]:
-    """Join the comparisons of one metric, set by set; none where answers are not expanded."""
+def index_rows(evaluation: Evaluation) -> tuple[IndexRow, ...]:
+    """Join the comparisons of the metric that decides, set by set; none where answers are not expanded."""
     tuning = {(row.dataset, row.split, row.metric): row for row in evaluation.comparisons}
     pairs = zip(evaluation.indexing, evaluation.overall, strict=True)
     return tuple(
         IndexRow(indexing, tuning[indexing.dataset, indexing.split, indexing.metric], overall)
         for indexing, overall in pairs
-        if indexing.metric == metric
+        if indexing.metric == METRIC
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRIC, METRICS, Comparison, Document, Geometry, Role
+from expertune.records import METRICS, Comparison, Document, Role
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut, points, signed
 from expertune.report.page import asset, environment, policy_hash
@@ -69,6 +69,7 @@ def _fitting_page(run: FinishedRun, context: Mapping[str, Any]) -> str:
 
 def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
     style, script = asset(PACKAGE, "report.css"), asset(PACKAGE, "report.js")
+    clouds = run.geometry or {}
     by_set = groupby(run.evaluation.comparisons, lambda row: row.name)
     return {
         "run": run,
@@ -78,11 +79,11 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",
         "comparisons": [list(rows) for _, rows in by_set],
-        "index": index_rows(run.evaluation, METRIC),
+        "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
         "samples": sample_rows(run.dataset, run.questions, run.scores, run.labels),
-        "geometry": _geometry(run.geometry or {}),
-        "clouds": [f">{cut(name)}" for name in run.geometry or {}],
+        "geometry": {title: [getattr(cloud, name) for cloud in clouds.values()] for name, title in GEOMETRY.items()},
+        "clouds": [f">{cut(name)}" for name in clouds],
         "charts": _charts(run),
         "style": style,
         "script": script,
@@ -132,9 +133,3 @@ def _charts(run: FinishedRun) -> dict[str, str]:
     if run.timings:
         svgs["stages"] = charts.stages(run.timings)
     return svgs
-
-
-def _geometry(clouds: Mapping[str, Geometry]) -> dict[str, list[float | None]]:
-    """Return each measure's values, in the order of the clouds; a measure that nobody took is left out."""
-    rows = {title: [getattr(cloud, name) for cloud in clouds.values()] for name, title in GEOMETRY.items()}
-    return {title: values for title, values in rows.items() if any(value is not None for value in values)}
