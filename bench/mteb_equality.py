@@ -60,7 +60,9 @@ def compared(base: CachedEncoder, folder: Path) -> list[dict[str, float | int | 
         theirs = {score.split: score for score in benchmarks.scores(Path(scratch), "base")}
     seconds = time.perf_counter() - started
     splits: list[JudgedSet] = [
-        judged for judged in data.load_judged(DataSection(path=str(folder)), offline=True) if judged.role is Role.DOMAIN
+        judged
+        for judged in data.Files(DataSection(path=str(folder)), offline=True).judged
+        if judged.role is Role.DOMAIN
     ]
     rows: list[dict[str, float | int | str]] = []
     for judged in splits:

@@ -101,7 +101,7 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
     sections = config.model_dump(mode="json", include={"augment", "score", "label", "train", "select"})
-    questions = fingerprint(data.fingerprint(config.data), sections.pop("augment"))
+    questions = fingerprint(data.Files(config.data).fingerprint, sections.pop("augment"))
     ours = fingerprint(questions, sections, *tuning.VERSION)
     vary = " ".join(given.vary)
     recipes = before.get("recipes", {})

@@ -143,7 +143,7 @@ class Bench:
 
     def judged(self, domain: str) -> JudgedSet:
         """Return the test questions of a domain, a fixed sample where they are many."""
-        (judged,) = (item for item in data.load_judged(self.section(domain)) if item.role is Role.DOMAIN)
+        (judged,) = (item for item in data.Files(self.section(domain)).judged if item.role is Role.DOMAIN)
         kept = np.random.default_rng(0).permutation(len(judged.queries))[:MOST_QUERIES]
         queries = tuple(judged.queries[index] for index in sorted(kept))
         return replace(judged, queries=queries, qrels={query.id: judged.qrels[query.id] for query in queries})
@@ -160,7 +160,7 @@ class Bench:
     def general(self) -> list[JudgedSet]:
         """Return the built-in general dev set, which the tool sees, and one that it never sees."""
         hidden = tuple(str(self.root / name) for name in HIDDEN_GENERAL)
-        sets = [*data.load_judged(DataSection()), *data.load_judged(DataSection(general=hidden))]
+        sets = [*data.Files(DataSection()).judged, *data.Files(DataSection(general=hidden)).judged]
         return [item for item in sets if item.role is Role.GENERAL]
 
 
@@ -168,7 +168,7 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     """Tune once as the tool does and once to the end; yield each model's name and measurements."""
     base = models.resolve(BASE)
     encoder = bench.base()
-    dataset = data.load(bench.section(tuning.domain))
+    dataset = data.Files(bench.section(tuning.domain)).train
     questions = training_questions(dataset, tuning)
     experts = load_experts([PluginSpec.model_validate(_spec(name)) for name in PANEL], offline=True)
     scores = score(dataset, questions, experts, cache=bench.store.items)

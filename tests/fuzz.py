@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_malformed import CORPUS, content
 
 from expertune import config
-from expertune.augment.filters import Draft, fault, near_copies, tidy
+from expertune.augment.filters import Draft, fault, tidy
 from expertune.config import DataSection
-from expertune.data import beir, pairs, readers
+from expertune.data import HeldOut, beir, pairs, readers
 from expertune.data.wording import likeness, normalise
 from expertune.errors import ExpertuneError
 
@@ -120,7 +120,7 @@ def _wording(data: bytes) -> None:
 def _cleaning(data: bytes) -> None:
     text, _, answer = _text(data).partition("\n\n")
     fault(Draft(tidy(text, "question"), "d", answer, "s", "question"))
-    if not near_copies([text], {normalise(text)})[0] and normalise(text):
+    if not HeldOut.of([text]).repeated_by([text])[0] and normalise(text):
         raise AssertionError("a text is no copy of itself")
 
 

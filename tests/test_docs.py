@@ -116,7 +116,7 @@ def test_rows_on_a_page_are_read(tmp_path: Path):
     ((_, rows),) = blocks(DOCS / "how-to" / "own-data.md", "json")
     (tmp_path / "qa.jsonl").write_text(rows, encoding="utf-8")
     section = DataSection(path=str(tmp_path))
-    assert len(data.held_out_questions(section)) == 1
+    assert len(data.Files(section).held_out.wording) == 1
 
 
 def test_every_page_has_a_place_in_the_navigation():

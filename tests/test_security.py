@@ -133,7 +133,7 @@ def test_offline_on_the_command_line_wins_over_the_config(options, tmp_path, mon
         asked.append(offline)
         raise DataError(f"{name} was asked for", hint="This is a test.")
 
-    monkeypatch.setattr("expertune.data.layout._hub_table", hub)
+    monkeypatch.setattr("expertune.data.loading.read_hub", hub)
     (tmp_path / "c.toml").write_text('[data]\npath = "owner/questions"\n[run]\noffline = false\n')
     done = CliRunner().invoke(app, ["load", str(tmp_path / "c.toml"), "--out", str(tmp_path / "out"), *options])
     assert "owner/questions was asked for" in done.output

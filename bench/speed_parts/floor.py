@@ -68,8 +68,8 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     from expertune.train.losses import ANCHOR_STRIDE
 
     config = configs.read(given.run / "config.toml")
-    dataset = data.load(config.data)
-    judged = data.load_judged(config.data)
+    files = data.Files(config.data)
+    dataset, judged = files.train, files.judged
     documents = [document.text for document in dataset.documents]
     asked_in_all = results["questions"]["total"]
     # Pieces of answers are cut, not written.

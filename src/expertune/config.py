@@ -125,10 +125,6 @@ class DataSection(Section):
     train_split: str = Field(
         default="", description="qrels split with labelled user questions to train on too; empty: none"
     )
-    companions: bool = Field(
-        default=True,
-        description="answers that the judgements of training splits name only together answer the same questions",
-    )
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
     id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")

@@ -111,11 +111,6 @@ class Dataset:
                 found.setdefault(document_id, []).append(question)
         return {document_id: tuple(questions) for document_id, questions in found.items()}
 
-    def without(self, copies: Sequence[bool]) -> Dataset:
-        """Return the same without the questions that are copies, by position; every document stays."""
-        kept = (question for question, copy in zip(self.questions, copies, strict=True) if not copy)
-        return replace(self, questions=tuple(kept))
-
 
 @dataclass(frozen=True, slots=True)
 class Query:

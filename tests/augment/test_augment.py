@@ -14,6 +14,7 @@ from expertune.augment.filters import Draft, clean, fault, tidy
 from expertune.augment.plan import KINDS, plan, questions_each
 from expertune.augment.stage import augment, load_generators
 from expertune.config import AugmentSection, PluginSpec
+from expertune.data import HeldOut
 from expertune.data.wording import normalise
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
 from expertune.models.cache import MemoryCache
@@ -72,7 +73,7 @@ def drafts(*texts: str, kind: str = "question", document: str = "a", answer: str
 
 
 def cleaned(items: Sequence[Draft], **values: object) -> tuple[list[str], dict[str, int]]:
-    questions, removed = clean(items, DATASET.questions, **{"held_out": (), **values})  # type: ignore[arg-type]
+    questions, removed = clean(items, DATASET.questions, **{"held_out": HeldOut(), **values})  # type: ignore[arg-type]
     return [question.text for question in questions], {rule: count for rule, count in removed.items() if count}
 
 
@@ -167,7 +168,7 @@ def test_spans_of_answers_join_and_no_held_out_question_among_them(most: Callabl
     assert {item.document_ids[0] for item in cut} == set("abcd")
     assert all(not item.labelled and not item.generator and not item.kind for item in cut)
     secret = normalise(cut[0].text)
-    again = augment(DATASET, section(per_answer=0, spans=5), [], held_out=[secret])
+    again = augment(DATASET, section(per_answer=0, spans=5), [], held_out=HeldOut.of([secret]))
     assert secret not in {normalise(item.text) for item in again.items}
     assert again.removed["held-out"] >= 1
     most(4)
@@ -256,7 +257,7 @@ def test_a_generator_without_a_usable_text_is_named(said: str) -> None:
 def test_held_out_questions_never_come_back() -> None:
     everything = augment(DATASET, section(), [Echo()])
     held_out = frozenset(normalise(question.text) for question in everything.items[1:8])
-    questions = augment(DATASET, section(), [Echo()], held_out=held_out)
+    questions = augment(DATASET, section(), [Echo()], held_out=HeldOut.of(held_out))
     assert questions.removed["held-out"] >= 7
     assert not held_out & {normalise(question.text) for question in questions.items[1:]}
 
@@ -319,7 +320,7 @@ def test_removed_counts_add_up_to_what_is_missing() -> None:
 def test_one_wording_for_two_answers_leads_to_both_and_for_three_to_none() -> None:
     item = drafts("What is the problem?")[0]
     for_two = [item, replace(item, document_id="b")]
-    questions, _ = clean(for_two, (), held_out=())
+    questions, _ = clean(for_two, (), held_out=HeldOut())
     assert [question.document_ids for question in questions] == [("a", "b")]
     texts, removed = cleaned([*for_two, replace(item, document_id="c"), *drafts("Is there more to know?")])
     assert texts == ["Is there more to know?"]
@@ -337,7 +338,7 @@ def test_near_duplicates_go_for_the_same_answer_only(monkeypatch: pytest.MonkeyP
 
 def test_nearly_a_held_out_question_is_one() -> None:
     text = "Is it possible to cancel the order that I have placed yesterday evening?"
-    held_out = {normalise(text.replace("evening", "evenings"))}
+    held_out = HeldOut.of([text.replace("evening", "evenings")])
     assert cleaned(drafts(text, "Can I cancel late?"), held_out=held_out) == (["Can I cancel late?"], {"held-out": 1})
 
 
@@ -346,7 +347,7 @@ def test_nearly_a_held_out_question_is_one() -> None:
 def test_whatever_is_written_cleaning_keeps_its_promises(written: list[tuple[str, str]], held_out: set[str]) -> None:
     items = [Draft(text, document, DOCUMENTS[0].text, "echo", "keyword") for text, document in written]
     known = {normalise(text) for text in held_out}
-    questions, removed = clean(items, DATASET.questions, held_out=known)
+    questions, removed = clean(items, DATASET.questions, held_out=HeldOut.of(known))
     kept = [normalise(question.text) for question in questions]
     assert len(set(kept)) == len(kept)
     assert not known & set(kept)

@@ -30,7 +30,7 @@ def _uncommented(text: str) -> dict[str, dict[str, object]]:
 def test_the_config_reads_back_and_finds_the_data(tmp_path):
     _qa(tmp_path / "faq")
     written = config.read(init.write(tmp_path / "faq"))
-    assert len(data.load(written.data).questions) == 3
+    assert len(data.Files(written.data).train.questions) == 3
     assert written.run.out == tmp_path / "faq" / "runs" / "faq"
     assert written.model_copy(update={"run": config.RunSection(), "data": config.DataSection()}) == config.Config()
 
@@ -77,7 +77,7 @@ def test_a_table_of_another_name_is_found_with_its_columns(tmp_path):
     written = config.read(init.write(tmp_path))
     assert written.data.path == str(tmp_path / "faq.csv")
     assert (written.data.question_column, written.data.answer_column) == ("Prompt", "Response")
-    assert len(data.load(written.data).questions) == 2
+    assert len(data.Files(written.data).train.questions) == 2
 
 
 def test_splits_and_corpus_are_named(tmp_path):

@@ -92,7 +92,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_in_reach_are_tried_and_the_lines_to_paste_are_read_again(tmp_path):
     values = {"data": {"path": str(write_shop(tmp_path / "shop"))}, "score": {"experts": ["bm25", "bge-m3"]}}
     config = from_mapping(values)
-    found = panel.recommend(config, data.load(config.data), most_seconds=60)
+    found = panel.recommend(config, data.Files(config.data).train, most_seconds=60)
     assert {item.name for item in found.experts} == {"bm25", "ngrams", "latent"}
     assert "bge-m3" in [name for name, _ in found.out_of_reach]
     assert found.questions == 10
@@ -112,7 +112,7 @@ def test_an_expert_with_options_is_written_as_a_table():
 
 def test_a_longer_run_takes_longer(tmp_path):
     config = from_mapping({"data": {"path": str(write_shop(tmp_path / "shop"))}, "augment": {"per_answer": 2}})
-    dataset = data.load(config.data)
+    dataset = data.Files(config.data).train
     longer = config.model_copy(update={"augment": config.augment.model_copy(update={"per_answer": 20})})
     assert 1 < panel._growth(config, dataset) < panel._growth(longer, dataset)
 

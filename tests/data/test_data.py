@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import pandas
@@ -71,7 +72,7 @@ def section(path: Path | str, **more: object) -> DataSection:
 
 def load_text(tmp_path: Path, content: str | bytes, name: str = "qa.jsonl", **more: object) -> data.Dataset:
     write(tmp_path, {name: content})
-    return data.load(section(tmp_path / name, **more))
+    return data.Files(section(tmp_path / name, **more)).train
 
 
 # --- what is trained on ----------------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ def test_csv_tsv_parquet_and_frame_agree_with_jsonl(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "shop.parquet")
     expected = load_text(tmp_path, lines(*rows), "shop.jsonl")
     for suffix in ("csv", "tsv", "parquet"):
-        assert data.load(section(tmp_path / f"shop.{suffix}")) == expected
+        assert data.Files(section(tmp_path / f"shop.{suffix}")).train == expected
     assert data.load_frame(frame, section("shop.csv")) == expected
 
 
@@ -147,7 +148,7 @@ def test_line_separator_inside_json_text_is_no_line_end(tmp_path: Path) -> None:
 
 
 def test_corpus_beside_qa_gives_every_document(tmp_path: Path) -> None:
-    dataset = data.load(section(write(tmp_path / "shop", BEIR)))
+    dataset = data.Files(section(write(tmp_path / "shop", BEIR))).train
     assert dataset.name == "shop"
     assert dataset.documents[1] == Document("r", f"Returns {B}")
     assert [document.id for document in dataset.documents] == ["s", "r", "c", "x"]
@@ -156,12 +157,12 @@ def test_corpus_beside_qa_gives_every_document(tmp_path: Path) -> None:
 
 def test_answers_are_found_in_the_corpus_by_their_text(tmp_path: Path) -> None:
     rows = [qa("How fast?", A.upper(), id="q0"), qa("When?", A, id="q1"), qa("Back?", B, id="s")]
-    dataset = data.load(section(write(tmp_path, {**BEIR, "qa.jsonl": lines(*rows)})))
+    dataset = data.Files(section(write(tmp_path, {**BEIR, "qa.jsonl": lines(*rows)}))).train
     assert [question.document_ids for question in dataset.questions] == [("s",), ("s",), ("r",)]
 
 
 def test_train_split_adds_labelled_questions_with_several_documents(tmp_path: Path) -> None:
-    dataset = data.load(section(write(tmp_path, BEIR), train_split="train"))
+    dataset = data.Files(section(write(tmp_path, BEIR), train_split="train")).train
     assert dataset.questions[2:] == (
         Question("days until it arrives", ("s",), Provenance.JUDGED),
         Question("refund or opening", ("r", "x"), Provenance.JUDGED),
@@ -171,97 +172,95 @@ def test_train_split_adds_labelled_questions_with_several_documents(tmp_path: Pa
 def test_answers_that_are_judged_only_together_answer_the_same_questions(tmp_path: Path) -> None:
     judged = "l1\tr\t1\nl1\tx\t1\nl2\tr\t2\nl2\tx\t1\nl2\ts\t1\nl3\ts\t1\nl3\tx\t0\n"
     write(tmp_path, {**BEIR, "qrels/train.tsv": judged, "queries.jsonl": GARBAGE})
-    asked = {question.document_ids for question in data.load(section(tmp_path)).questions}
+    asked = {question.document_ids for question in data.Files(section(tmp_path)).train.questions}
     # r is never without x; s is without r in l3, and x was judged to be no answer there.
     assert asked == {("s",), ("r", "x")}
-    alone = {question.document_ids for question in data.load(section(tmp_path, companions=False)).questions}
-    assert alone == {("s",), ("r",)}
     write(tmp_path, {"qrels/train.tsv": "l1\tr\t1\nl1\tx\t1\n"})  # one question may ask two things at once
-    assert {question.document_ids for question in data.load(section(tmp_path)).questions} == {("s",), ("r",)}
+    assert {question.document_ids for question in data.Files(section(tmp_path)).train.questions} == {("s",), ("r",)}
 
 
 def test_a_training_judgement_of_an_unknown_answer_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {**BEIR, "qrels/train.tsv": "l1\tnowhere\t1\n"})
     with pytest.raises(DataError, match=r"train.tsv:1: judges the document 'nowhere', which is not in the corpus"):
-        data.load(section(tmp_path))
+        _ = data.Files(section(tmp_path)).train
 
 
 def test_companions_never_come_from_test_judgements(tmp_path: Path) -> None:
     together = "t1\tr\t1\nt1\tx\t1\nt2\tr\t1\nt2\tx\t1\n"
     write(tmp_path, {**BEIR, "qrels/test_seen.tsv": together, "qrels/test.tsv": together})
-    assert {question.document_ids for question in data.load(section(tmp_path)).questions} == {("s",), ("r",)}
+    assert {question.document_ids for question in data.Files(section(tmp_path)).train.questions} == {("s",), ("r",)}
 
 
 def test_folder_with_a_beir_set_alone_trains_on_its_train_split(tmp_path: Path) -> None:
     write(tmp_path, {name: content for name, content in BEIR.items() if name != "qa.jsonl"})
-    dataset = data.load(section(tmp_path, train_split="train"))
+    dataset = data.Files(section(tmp_path, train_split="train")).train
     assert [question.text for question in dataset.questions] == ["days until it arrives", "refund or opening"]
     with pytest.raises(
         DataError, match=r"train_split is not set \(judgements found: test, test_seen, test_unseen, train"
     ):
-        data.load(section(tmp_path))
+        _ = data.Files(section(tmp_path)).train
 
 
 def test_empty_documents_are_dropped_unless_judged(tmp_path: Path) -> None:
     corpus = CORPUS + lines({"_id": "e", "title": " ", "text": "\u200b"})
     write(tmp_path, {**BEIR, "corpus.jsonl": corpus})
-    assert len(data.load(section(tmp_path)).documents) == 4
+    assert len(data.Files(section(tmp_path)).train.documents) == 4
     write(tmp_path, {"qrels/test_seen.tsv": "t1\te\t1\n"})
     with pytest.raises(
         DataError, match=r"test_seen.tsv:1: judges the document 'e', which is empty \(.*corpus.jsonl:5\)"
     ):
-        data.load_judged(section(tmp_path))
+        _ = data.Files(section(tmp_path)).judged
 
 
 def test_training_side_opens_no_test_file(tmp_path: Path) -> None:
     spoilt = {name: GARBAGE for name in BEIR if "test" in name} | {"queries.jsonl": GARBAGE}
     write(tmp_path, {**BEIR, **spoilt})
-    assert len(data.load(section(tmp_path)).questions) == 2
-    before = data.fingerprint(section(tmp_path))
+    assert len(data.Files(section(tmp_path)).train.questions) == 2
+    before = data.Files(section(tmp_path)).fingerprint
     for name in spoilt:
         (tmp_path / name).unlink()
-    assert data.fingerprint(section(tmp_path)) == before
+    assert data.Files(section(tmp_path)).fingerprint == before
     with pytest.raises(DataError, match=r"no such file"):
-        data.load_judged(section(tmp_path, test_splits=("train",)))
+        _ = data.Files(section(tmp_path, test_splits=("train",))).judged
 
 
 def test_train_split_opens_no_test_judgements(tmp_path: Path) -> None:
     write(tmp_path, {**BEIR, **{name: GARBAGE for name in BEIR if "test" in name}})
-    assert len(data.load(section(tmp_path, train_split="train")).questions) == 4
+    assert len(data.Files(section(tmp_path, train_split="train")).train.questions) == 4
     with pytest.raises(DataError, match=r"test.tsv:1: is not UTF-8"):
-        data.load_judged(section(tmp_path))
+        _ = data.Files(section(tmp_path)).judged
 
 
 # --- what is judged --------------------------------------------------------------------------------------------
 
 
 def test_finer_splits_replace_the_coarse_one(tmp_path: Path) -> None:
-    seen, unseen, general = data.load_judged(section(write(tmp_path / "shop", BEIR)))
+    seen, unseen, general = data.Files(section(write(tmp_path / "shop", BEIR))).judged
     assert (seen.name, unseen.name, general.name) == ("shop/test_seen", "shop/test_unseen", "general-dev/test")
     assert (seen.role, unseen.role, general.role) == (Role.DOMAIN, Role.DOMAIN, Role.GENERAL)
     assert [query.id for query in seen.queries] == ["t1", "t2"]
     assert seen.qrels == {"t1": {"s": 1}, "t2": {"r": 1}}
-    assert seen.documents == data.load(section(tmp_path / "shop")).documents
+    assert seen.documents == data.Files(section(tmp_path / "shop")).train.documents
 
 
 def test_coarse_split_stays_where_finer_ones_lack_a_query(tmp_path: Path) -> None:
     write(tmp_path, BEIR)
     (tmp_path / "qrels/test_unseen.tsv").unlink()
-    assert [judged.split for judged in data.load_judged(section(tmp_path))] == ["test", "test_seen", "test"]
+    assert [judged.split for judged in data.Files(section(tmp_path)).judged] == ["test", "test_seen", "test"]
 
 
 def test_chosen_splits_are_taken_in_order_and_may_be_rows(tmp_path: Path) -> None:
     wanted = section(write(tmp_path, BEIR), test_splits=("test", "heldout"))
-    judged = data.load_judged(wanted)[:2]
+    judged = data.Files(wanted).judged[:2]
     assert [item.split for item in judged] == ["test", "heldout"]
     assert [query.text for query in judged[1].queries] == ["Cards?"]
     with pytest.raises(DataError, match=r"no split 'dev' \(found: test, test_seen, test_unseen, train, heldout\)"):
-        data.load_judged(section(tmp_path, test_splits=("dev",)))
+        _ = data.Files(section(tmp_path, test_splits=("dev",))).judged
 
 
 def test_chosen_splits_keep_the_coarse_one(tmp_path: Path) -> None:
     chosen = ("test", "test_seen", "test_unseen")
-    judged = data.load_judged(section(write(tmp_path, BEIR), test_splits=chosen))
+    judged = data.Files(section(write(tmp_path, BEIR), test_splits=chosen)).judged
     assert tuple(item.split for item in judged[:-1]) == chosen
 
 
@@ -269,20 +268,20 @@ def test_split_that_is_trained_on_is_not_judged_whatever_its_name(tmp_path: Path
     write(tmp_path, BEIR)
     (tmp_path / "qrels/test.tsv").unlink()
     wanted = section(tmp_path, train_split="test_seen")
-    assert [item.split for item in data.load_judged(wanted)[:-1]] == ["test_unseen"]
-    assert data.held_out_questions(wanted) == {"visa", "cards"}
+    assert [item.split for item in data.Files(wanted).judged[:-1]] == ["test_unseen"]
+    assert data.Files(wanted).held_out.wording.keys() == {"visa", "cards"}
 
 
 def test_held_out_rows_are_judged_where_there_are_no_judgements(tmp_path: Path) -> None:
     content = GOOD + lines(qa("Visa?", C, id="c", split="test"), qa("Tune?", C, id="c", split="validation"))
     write(tmp_path, {"shop.jsonl": content})
     wanted = section(tmp_path / "shop.jsonl")
-    held_out, test, _ = data.load_judged(wanted)
+    held_out, test, _ = data.Files(wanted).judged
     assert (held_out.name, test.name) == ("shop/heldout", "shop/test")
     assert [query.text for query in held_out.queries] == ["Cards?"]
     assert list(held_out.qrels.values()) == [{"c": 1}]
     assert [document.id for document in held_out.documents] == ["s", "r", "c"]
-    assert data.held_out_questions(wanted) == {"cards", "visa", "tune"}
+    assert data.Files(wanted).held_out.wording.keys() == {"cards", "visa", "tune"}
 
 
 def test_queries_without_a_relevant_document_are_left_out(tmp_path: Path) -> None:
@@ -290,7 +289,7 @@ def test_queries_without_a_relevant_document_are_left_out(tmp_path: Path) -> Non
         tmp_path,
         {**BEIR, "qrels/test_seen.tsv": "query-id\tcorpus-id\tscore\nt1\ts\t0\nt1\tr\t-1\nt2\tr\t2\nt2\ts\t0\n"},
     )
-    judged = data.load_judged(section(tmp_path))[0]
+    judged = data.Files(section(tmp_path)).judged[0]
     assert judged.split == "test_seen"
     assert judged.qrels == {"t2": {"r": 2, "s": 0}}
     assert [query.id for query in judged.queries] == ["t2"]
@@ -298,7 +297,7 @@ def test_queries_without_a_relevant_document_are_left_out(tmp_path: Path) -> Non
 
 def test_four_columns_of_trec_and_blanks_as_separator(tmp_path: Path) -> None:
     write(tmp_path, {**BEIR, "qrels/test_seen.tsv": "t1 0 s 1\n\nt2 0 r 3\r\n"})
-    assert data.load_judged(section(tmp_path))[0].qrels == {"t1": {"s": 1}, "t2": {"r": 3}}
+    assert data.Files(section(tmp_path)).judged[0].qrels == {"t1": {"s": 1}, "t2": {"r": 3}}
 
 
 def test_general_folders_replace_the_built_in_set(tmp_path: Path) -> None:
@@ -306,7 +305,7 @@ def test_general_folders_replace_the_built_in_set(tmp_path: Path) -> None:
     write(tmp_path / "one", {**parts, "qrels/test.tsv": "t1\ts\t1\n", "qrels/test_hard.tsv": "t2\tr\t1\n"})
     write(tmp_path / "two", {**parts, "qrels/testing.tsv": "t3\tc\t1\n", "qrels/train.tsv": GARBAGE})
     general = (str(tmp_path / "one"), str(tmp_path / "two"))
-    judged = data.load_judged(DataSection(general=general))
+    judged = data.Files(DataSection(general=general)).judged
     assert [(item.name, item.role) for item in judged] == [
         ("one/test", Role.GENERAL),
         ("two/testing", Role.GENERAL),
@@ -317,7 +316,7 @@ def test_general_dev_set_and_reference_sentences_come_with_the_package() -> None
     general = data.load_general_dev_set()
     assert (general.name, general.role) == ("general-dev/validation", Role.GENERAL)
     assert len(general.queries) >= 100
-    (shown,) = data.load_judged(DataSection())
+    (shown,) = data.Files(DataSection()).judged
     assert not {query.text for query in general.queries} & {query.text for query in shown.queries}
     texts = data.reference_sentences()
     assert len(texts) >= 100
@@ -337,16 +336,19 @@ def test_reference_sentences_of_a_file(tmp_path: Path) -> None:
 def test_held_out_questions_are_those_of_tests_and_of_held_out_rows(tmp_path: Path) -> None:
     write(tmp_path, BEIR)
     everything = {"delivery time", "send back", "visa", "cards"}
-    assert data.held_out_questions(section(tmp_path)) == everything
-    assert data.held_out_questions(section(tmp_path, test_splits=("test_seen",), train_split="train")) == everything
-    assert data.held_out_questions(DataSection()) == frozenset()
+    assert data.Files(section(tmp_path)).held_out.wording.keys() == everything
+    assert (
+        data.Files(section(tmp_path, test_splits=("test_seen",), train_split="train")).held_out.wording.keys()
+        == everything
+    )
+    assert data.Files(DataSection()).held_out.wording.keys() == frozenset()
 
 
 def test_training_question_in_a_test_is_refused_with_both_places(tmp_path: Path) -> None:
     write(tmp_path, {**BEIR, "qa.jsonl": GOOD + lines(qa("Visa!", C, id="c"))})
-    assert len(data.load(section(tmp_path)).questions) == 3  # load does not look into the tests
+    assert len(data.Files(section(tmp_path)).train.questions) == 3  # load does not look into the tests
     with pytest.raises(DataError) as caught:
-        data.held_out_questions(section(tmp_path))
+        _ = data.Files(section(tmp_path)).held_out.wording.keys()
     assert caught.value.place == f"{tmp_path / 'qa.jsonl'}:4"
     assert f"'Visa!' also stands in {tmp_path / 'queries.jsonl'}:3" in caught.value.message
     assert "Remove the question" in caught.value.hint
@@ -354,9 +356,9 @@ def test_training_question_in_a_test_is_refused_with_both_places(tmp_path: Path)
 
 def test_labelled_question_in_a_test_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {**BEIR, "qrels/test_unseen.tsv": "l1\tc\t1\n"})
-    assert "days until it arrives" in data.held_out_questions(section(tmp_path))
+    assert "days until it arrives" in data.Files(section(tmp_path)).held_out.wording
     with pytest.raises(DataError, match=r"queries.jsonl:4: trains on a held-out question: 'days until it arrives'"):
-        data.held_out_questions(section(tmp_path, train_split="train"))
+        _ = data.Files(section(tmp_path, train_split="train")).held_out
 
 
 def test_question_both_trained_on_and_held_out_is_refused_at_once(tmp_path: Path) -> None:
@@ -439,20 +441,22 @@ def test_fingerprints_follow_exactly_their_files(
     tmp_path: Path, name: str, train_split: str, training: bool, judged: bool
 ) -> None:
     wanted = section(write(tmp_path / "shop", BEIR), train_split=train_split)
-    before = data.fingerprint(wanted), data.judged_fingerprint(wanted)
+    before = data.Files(wanted).fingerprint, data.Files(wanted).judged_fingerprint
     moved = section(write(tmp_path / "elsewhere" / "shop", BEIR), train_split=train_split)
-    assert (data.fingerprint(moved), data.judged_fingerprint(moved)) == before
+    assert (data.Files(moved).fingerprint, data.Files(moved).judged_fingerprint) == before
     path = tmp_path / "shop" / name
     path.write_bytes(path.read_bytes() + b"\n")
-    after = data.fingerprint(wanted), data.judged_fingerprint(wanted)
+    after = data.Files(wanted).fingerprint, data.Files(wanted).judged_fingerprint
     assert (after[0] != before[0], after[1] != before[1]) == (training, judged)
 
 
 def test_fingerprint_knows_the_columns_and_splits(tmp_path: Path) -> None:
     plain = section(write(tmp_path, BEIR))
     others = [{"question_column": "q"}, {"answer_column": "a"}, {"id_column": "n"}, {"train_split": "train"}]
-    assert len({data.fingerprint(section(tmp_path, **other)) for other in [{}, *others]}) == 5
-    assert data.judged_fingerprint(section(tmp_path, test_splits=("test",))) != data.judged_fingerprint(plain)
+    assert len({data.Files(section(tmp_path, **other)).fingerprint for other in [{}, *others]}) == 5
+    assert (
+        data.Files(section(tmp_path, test_splits=("test",))).judged_fingerprint != data.Files(plain).judged_fingerprint
+    )
 
 
 # --- malformed input -------------------------------------------------------------------------------------------
@@ -621,9 +625,9 @@ def test_malformed_folder(
 ) -> None:
     changed = {**BEIR, **files}
     write(tmp_path, {name: content for name, content in changed.items() if content is not None})
-    read: Callable[[DataSection], object] = data.load_judged if more == TEST else data.load
+    side = attrgetter("judged" if more == TEST else "train")
     with pytest.raises(DataError, match=expected) as caught:
-        read(section(tmp_path, **more))
+        side(data.Files(section(tmp_path, **more)))
     assert caught.value.place
     assert caught.value.hint.endswith(".")
 
@@ -672,27 +676,27 @@ def test_malformed_frame(frame: pandas.DataFrame, expected: str) -> None:
 )
 def test_missing_data(path: str, expected: str) -> None:
     with pytest.raises(DataError, match=f"(?s){expected}"):
-        data.load(DataSection(path=path))
+        _ = data.Files(DataSection(path=path)).train
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a folder opens with another error there")
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "qa.jsonl").mkdir()
     with pytest.raises(DataError, match=r"qa\.jsonl: cannot be read \(is a directory\)"):
-        data.load(section(tmp_path))
+        _ = data.Files(section(tmp_path)).train
 
 
 def test_general_folder_that_is_missing_twice_or_without_one_test(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.general: .*nowhere: no such folder"):
-        data.load_judged(DataSection(general=(str(tmp_path / "nowhere"),)))
+        _ = data.Files(DataSection(general=(str(tmp_path / "nowhere"),))).judged
     parts = {name: BEIR[name] for name in ("corpus.jsonl", "queries.jsonl", "qrels/test_seen.tsv")}
     one = write(tmp_path / "one", parts)
     again = write(tmp_path / "again" / "one", parts)
     with pytest.raises(DataError, match=r"two judged sets are called one/test_seen"):
-        data.load_judged(DataSection(general=(str(one), str(again))))
+        _ = data.Files(DataSection(general=(str(one), str(again)))).judged
     write(one, {"qrels/test_unseen.tsv": "t3\tc\t1\n"})
     with pytest.raises(DataError, match=r"one: needs one test split \(found: test_seen, test_unseen\)"):
-        data.load_judged(DataSection(general=(str(one),)))
+        _ = data.Files(DataSection(general=(str(one),))).judged
 
 
 def test_train_split_needs_a_folder(tmp_path: Path) -> None:
@@ -707,12 +711,12 @@ def test_hub_data_set_takes_its_splits(monkeypatch: pytest.MonkeyPatch) -> None:
         "test": datasets.Dataset.from_list([qa("Cards?", C)]),
     }
     monkeypatch.setattr(datasets, "load_dataset", lambda name: datasets.DatasetDict(parts))
-    dataset = data.load(DataSection(path="some/faq"), offline=False)
+    dataset = data.Files(DataSection(path="some/faq"), offline=False).train
     assert dataset.name == "faq"
     assert [question.text for question in dataset.questions] == ["How fast?", "Back?"]
-    judged = data.load_judged(DataSection(path="some/faq"), offline=False)[0]
+    judged = data.Files(DataSection(path="some/faq"), offline=False).judged[0]
     assert (judged.name, [query.text for query in judged.queries]) == ("faq/test", ["Cards?"])
-    assert data.fingerprint(DataSection(path="some/faq")) != data.fingerprint(DataSection(path="other/faq"))
+    assert data.Files(DataSection(path="some/faq")).fingerprint != data.Files(DataSection(path="other/faq")).fingerprint
 
 
 def test_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -723,7 +727,7 @@ def test_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(DataError, match=r"some/faq: cannot be had from the datasets hub \(no route\)"):
-        data.load(DataSection(path="some/faq"), offline=False)
+        _ = data.Files(DataSection(path="some/faq"), offline=False).train
 
 
 # --- real sets -------------------------------------------------------------------------------------------------
@@ -754,14 +758,14 @@ GENERAL = {
 def test_real_domain_set(name: str) -> None:
     documents, canonical, with_labelled, tests, held_out_rows = DOMAIN[name]
     wanted = section(SHARED / name)
-    dataset = data.load(wanted)
+    dataset = data.Files(wanted).train
     assert (dataset.name, len(dataset.documents), len(dataset.questions)) == (name, documents, canonical)
-    assert len(data.load(section(SHARED / name, train_split="train")).questions) == with_labelled
-    judged = data.load_judged(wanted)[:-1]
+    assert len(data.Files(section(SHARED / name, train_split="train")).train.questions) == with_labelled
+    judged = data.Files(wanted).judged[:-1]
     found = {item.split: (len(item.queries), sum(len(grades) for grades in item.qrels.values())) for item in judged}
     assert found == tests
-    held_out = data.held_out_questions(section(SHARED / name, train_split="train"))
-    assert held_out == data.held_out_questions(wanted)
+    held_out = data.Files(section(SHARED / name, train_split="train")).held_out.wording.keys()
+    assert held_out == data.Files(wanted).held_out.wording.keys()
     assert len(held_out) == sum(queries for queries, _ in tests.values()) + held_out_rows
     assert held_out.isdisjoint(data.normalise(question.text) for question in dataset.questions)
 
@@ -769,14 +773,14 @@ def test_real_domain_set(name: str) -> None:
 @needs_shared
 @pytest.mark.parametrize("name", GENERAL)
 def test_real_general_set(name: str) -> None:
-    (judged,) = data.load_judged(DataSection(general=(str(SHARED / name),)))
+    (judged,) = data.Files(DataSection(general=(str(SHARED / name),))).judged
     counts = (len(judged.documents), len(judged.queries), sum(len(grades) for grades in judged.qrels.values()))
     assert counts == GENERAL[name]
 
 
 @needs_shared
 def test_shared_answers_of_a_real_set_share_documents() -> None:
-    dataset = data.load(section(SHARED / "ecommerce_faq79"))
+    dataset = data.Files(section(SHARED / "ecommerce_faq79")).train
     assert all(document.id.startswith("f") for document in dataset.documents)
     assert dataset.labelled_ids < {document.id for document in dataset.documents}
 
@@ -784,16 +788,20 @@ def test_shared_answers_of_a_real_set_share_documents() -> None:
 @needs_shared
 def test_real_leak_is_found() -> None:
     with pytest.raises(DataError, match=r"queries\.jsonl:\d+: trains on a held-out question: 'Obesity decreases"):
-        data.held_out_questions(section(SHARED / "scifact", train_split="train"))
+        _ = data.Files(section(SHARED / "scifact", train_split="train")).held_out.wording.keys()
 
 
 def test_example_shop_loads() -> None:
     wanted = section(SHOP)
-    dataset = data.load(wanted)
-    assert [judged.name for judged in data.load_judged(wanted)] == [
+    dataset = data.Files(wanted).train
+    assert [judged.name for judged in data.Files(wanted).judged] == [
         "shop/test_seen",
         "shop/test_unseen",
         "general-dev/test",
     ]
     assert dataset.labelled_ids <= {document.id for document in dataset.documents}
-    assert data.held_out_questions(wanted).isdisjoint(data.normalise(question.text) for question in dataset.questions)
+    assert (
+        data.Files(wanted)
+        .held_out.wording.keys()
+        .isdisjoint(data.normalise(question.text) for question in dataset.questions)
+    )

@@ -15,11 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expertune import config, data
-from expertune.augment.filters import apart, near_copies
 from expertune.augment.stage import augment
 from expertune.config import AugmentSection, DataSection
-from expertune.data import leakage
-from expertune.data.wording import normalise
+from expertune.data import HeldOut, leakage
 from expertune.errors import DataError
 from expertune.models.plugins import Generator, Request
 from expertune.pipeline.run import Run, Stage
@@ -120,7 +118,7 @@ def test_a_leak_among_generated_questions_is_caught_and_counted(kind, question):
     dataset = Dataset("shop", documents, tuple(Question(text, ("d0",)) for text in OTHERS[:2]))
     section = AugmentSection(generators=("template",), per_answer=1, spans=0)
     planted = Planted([KINDS[kind](question), OTHERS[2]])
-    made = augment(dataset, section, [planted], held_out={normalise(question)})
+    made = augment(dataset, section, [planted], held_out=HeldOut.of([question]))
     assert [item.text for item in made.items] == OTHERS
     assert sum(made.removed.values()) == 1
 
@@ -133,20 +131,19 @@ words = st.sampled_from(WORDS.split(" "))
 @given(st.lists(words, min_size=4, max_size=9, unique=True), st.sampled_from(sorted(KINDS)))
 def test_any_question_is_found_again_in_every_disguise(chosen, kind):
     question = f"{' '.join(chosen).capitalize()}?"
-    assert near_copies([KINDS[kind](question)], {normalise(question)}) == [True]
+    assert HeldOut.of([question]).repeated_by([KINDS[kind](question)]) == (True,)
 
 
 def test_other_questions_are_no_copies():
-    held_out = {normalise(text) for text in QUESTIONS}
     different = [*OTHERS, "How do I change the colour of my order?", "Where can I pay the invoice?", "Order?"]
-    assert near_copies(different, held_out) == [False] * len(different)
-    assert near_copies(different, set()) == [False] * len(different)
-    assert near_copies([], held_out) == []
+    assert HeldOut.of(QUESTIONS).repeated_by(different) == (False,) * len(different)
+    assert HeldOut().repeated_by(different) == (False,) * len(different)
+    assert HeldOut.of(QUESTIONS).repeated_by([]) == ()
 
 
 def test_without_held_out_questions_nothing_is_left_out():
     dataset = Dataset("shop", (Document("d0", "text"),), tuple(Question(text, ("d0",)) for text in OTHERS))
-    assert apart(dataset, frozenset()) == dataset
+    assert HeldOut().apart(dataset) == dataset
 
 
 def test_copies_are_told_and_too_few_questions_refused(tmp_path, caplog):
@@ -169,10 +166,10 @@ def test_the_training_side_is_read_with_every_test_file_gone(tmp_path):
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "test.tsv").write_text("t\td1\t1\n")
     section = DataSection(path=str(tmp_path))
-    before = data.load(section), data.fingerprint(section)
+    before = data.Files(section).train, data.Files(section).fingerprint
     (tmp_path / "queries.jsonl").unlink()
     (tmp_path / "qrels" / "test.tsv").unlink()
-    assert (data.load(section), data.fingerprint(section)) == before
+    assert (data.Files(section).train, data.Files(section).fingerprint) == before
 
 
 def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_model, monkeypatch):
@@ -204,7 +201,7 @@ def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_mod
     assert result.model is not None
     assert {candidate.factor for candidate in result.model.selection.candidates} == set(wanted.select.factors)
     with pytest.raises(DataError, match="cannot be read"):
-        data.load_judged(wanted.data)
+        _ = data.Files(wanted.data).judged
 
 
 # --- by meaning -------------------------------------------------------------------------------------------------------
@@ -241,7 +238,7 @@ DIFFERENT = [
 @pytest.mark.parametrize("kind", MEANINGS)
 def test_the_words_alone_do_not_give_these_away(kind):
     held_out, copy = MEANINGS[kind]
-    assert near_copies([copy], {normalise(held_out)}) == [False]
+    assert HeldOut.of([held_out]).repeated_by([copy]) == (False,)
 
 
 @pytest.mark.models
@@ -270,11 +267,10 @@ def test_questions_that_only_look_alike_mean_something_else():
 
     expert = sentence_encoder("all-minilm-l6-v2")
     for held_out, other in DIFFERENT:
-        found = leakage.repeats(
+        found = HeldOut.of([held_out]).meant_by(
             [other],
-            [held_out],
             lambda texts: unit_rows(expert.embed(list(texts), is_query=True)),
-            unrelated=data.reference_sentences(),
+            reference=data.reference_sentences(),
         )
         assert found == (False,)
 
@@ -301,11 +297,14 @@ def test_copies_by_meaning_by_hand():
         return np.array([[at[text], np.sqrt(1 - at[text] ** 2)] for text in texts], np.float32)
 
     texts = ["far", "copy", "near", "held", "other way"]
-    found = leakage.repeats(texts, ["held"], encode, unrelated=["unrelated"])
+    found = HeldOut.of(["held"]).meant_by(texts, encode, reference=["unrelated"])
     assert found == (False, True, False, True, False)
-    assert leakage.repeats(["far"] * 600 + ["copy"], ["held"], encode, unrelated=["unrelated"])[-2:] == (False, True)
-    assert leakage.repeats(texts, [], encode, unrelated=["unrelated"]) == (False,) * 5
-    assert leakage.repeats([], ["held"], encode, unrelated=["unrelated"]) == ()
+    assert HeldOut.of(["held"]).meant_by(["far"] * 600 + ["copy"], encode, reference=["unrelated"])[-2:] == (
+        False,
+        True,
+    )
+    assert HeldOut().meant_by(texts, encode, reference=["unrelated"]) == (False,) * 5
+    assert HeldOut.of(["held"]).meant_by([], encode, reference=["unrelated"]) == ()
 
 
 def test_what_goes_by_meaning_is_counted_and_answers_stay():
@@ -315,7 +314,7 @@ def test_what_goes_by_meaning_is_counted_and_answers_stay():
         Question("b", ("d1",)),
         Question("c", ("d1",), Provenance.SYNTHETIC, "small", "short"),
     )
-    left = Dataset("shop", documents, items).without((False, True, False))
+    left = leakage.without(Dataset("shop", documents, items), (False, True, False))
     assert left == Dataset("shop", documents, (items[0], items[2]))
     counted = leakage.counted_out(Questions(items, {"empty": 2}), (False, True, True))
     assert counted == Questions(items[:1], {"empty": 2, leakage.RULE: 2})
@@ -331,7 +330,7 @@ ENDS = [
 def test_questions_that_the_base_cannot_tell_apart_never_reach_the_experts(tiny_model, tmp_path):
     """The tiny model reads 64 tokens; what comes later is another text to the words, and the same one to the base."""
     written = [SAME + end * 20 for end in ENDS]
-    assert near_copies([written[0]], {normalise(written[1])}) == [False]
+    assert HeldOut.of([written[1]]).repeated_by([written[0]]) == (False,)
     rows = [{"question": text, "answer": f"Answer number {number}"} for number, text in enumerate(OTHERS)]
     rows.append({"question": written[0], "answer": "Another answer"})
     rows.append({"question": written[1], "answer": "Another answer", "split": "heldout"})

@@ -21,9 +21,9 @@ from expertune.errors import ConfigError, DataError
 
 CORPUS = Path(__file__).parents[1] / "malformed"
 READ: dict[str, Callable[[DataSection], object]] = {
-    "load": data.load,
-    "judged": data.load_judged,
-    "held_out": data.held_out_questions,
+    "load": lambda section: data.Files(section).train,
+    "judged": lambda section: data.Files(section).judged,
+    "held_out": lambda section: data.Files(section).held_out,
 }
 # What a library says in brackets is its own and changes with its version; the keys a section knows grow with it.
 _BORROWED = re.compile(

@@ -88,7 +88,6 @@ ELSEWHERE = {
     "data.general": "test_data.py::test_general_folders_replace_the_built_in_set",
     "data.test_splits": "test_data.py::test_chosen_splits_are_taken_in_order_and_may_be_rows",
     "data.train_split": "test_data.py::test_train_split_adds_labelled_questions_with_several_documents",
-    "data.companions": "test_data.py::test_answers_that_are_judged_only_together_answer_the_same_questions",
     "data.question_column": "test_data.py::test_other_column_names",
     "data.answer_column": "test_data.py::test_other_column_names",
     "data.id_column": "test_data.py::test_other_column_names",

@@ -48,7 +48,6 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.general": (["general"], Stage.EVALUATE),
     "data.test_splits": (["dev_b"], Stage.AUGMENT),
     "data.train_split": ("more", Stage.AUGMENT),
-    "data.companions": (False, Stage.AUGMENT),
     "data.question_column": ("asked", Stage.AUGMENT),
     "data.answer_column": ("answered", Stage.AUGMENT),
     "data.id_column": ("number", Stage.AUGMENT),

@@ -9,10 +9,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from expertune.data.wording import likeness, normalise, visible
-from expertune.records import Dataset, Provenance, Question
+from expertune.data.leakage import HeldOut
+from expertune.data.wording import normalise, trigrams, visible
+from expertune.records import Provenance, Question
 
 _PREAMBLE = re.compile(
     r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^:\n]{0,80}[:!]\s*"
@@ -58,11 +58,6 @@ _COPYING_KINDS = frozenset({"keyword", ""})
 _GENERIC = 3
 NEAR_DUPLICATE = 0.95
 """Cosine of character trigrams, in [0, 1], above which two questions for one answer are one."""
-HELD_OUT_SIMILARITY = 0.9
-"""Cosine of character trigrams above which a text is a held-out question again: one typing error, one word more."""
-
-_HASHES = 2**18
-_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +107,14 @@ def clean(
     drafts: Iterable[Draft],
     labelled: Sequence[Question],
     *,
-    held_out: Collection[str],
+    held_out: HeldOut,
 ) -> tuple[tuple[Question, ...], dict[str, int]]:
     """Return the questions that may be trained on, in order of the drafts, and how many each rule removed.
 
     Args:
         drafts: Raw texts.
         labelled: The labelled questions; a draft that only repeats one is removed.
-        held_out: Normalised texts of held-out questions: nothing equal or nearly equal to one is kept.
+        held_out: Nothing that nearly repeats one of these is kept.
     """
     removed: Counter[str] = Counter()
     kept: list[Draft] = []
@@ -130,8 +125,8 @@ def clean(
             removed[rule] += 1
         else:
             kept.append(draft)
-    kept = _without_held_out(kept, held_out, removed)
-    questions = _merge(kept, {normalise(question.text) for question in labelled}, removed)
+    apart, removed["held-out"] = held_out.drop(kept)
+    questions = _merge(apart, {normalise(question.text) for question in labelled}, removed)
     return _without_near_duplicates(questions, labelled, removed), dict(removed)
 
 
@@ -162,33 +157,6 @@ def _runs(words: Sequence[str], length: int) -> set[tuple[str, ...]]:
 
 
 # --- rules that compare texts -----------------------------------------------------------------------------------------
-
-
-def near_copies(texts: Sequence[str], held_out: Collection[str]) -> list[bool]:
-    """Tell which texts are a held-out question again, or nearly.
-
-    The same words in any order, with or without spaces and accents, in look-alike letters, or with a typing error.
-    """
-    if not texts or not held_out:
-        return [False] * len(texts)
-    known = sorted({likeness(text) for text in held_out})
-    unspaced = {text.replace(" ", "") for text in known}
-    looks = [likeness(text) for text in texts]
-    return [
-        look.replace(" ", "") in unspaced or similarity > HELD_OUT_SIMILARITY
-        for look, similarity in zip(looks, _most_similar(looks, known), strict=True)
-    ]
-
-
-def apart(dataset: Dataset, held_out: Collection[str]) -> Dataset:
-    """Return the data set without training questions that nearly repeat a held-out one."""
-    return dataset.without(near_copies([question.text for question in dataset.questions], held_out))
-
-
-def _without_held_out(drafts: Sequence[Draft], held_out: Collection[str], removed: Counter[str]) -> list[Draft]:
-    copies = near_copies([draft.text for draft in drafts], held_out)
-    removed["held-out"] += sum(copies)
-    return [draft for draft, copy in zip(drafts, copies, strict=True) if not copy]
 
 
 def _merge(drafts: Sequence[Draft], labelled: Collection[str], removed: Counter[str]) -> list[Question]:
@@ -227,7 +195,7 @@ def _without_near_duplicates(
     for indices in by_answer.values():
         if indices[-1] < len(labelled):
             continue
-        vectors = _trigrams([normalise(everything[index].text) for index in indices])
+        vectors = trigrams([normalise(everything[index].text) for index in indices])
         similar = (vectors @ vectors.T).toarray() > NEAR_DUPLICATE
         for row, index in enumerate(indices):
             earlier = (column for column in range(row) if indices[column] not in dropped)
@@ -235,25 +203,6 @@ def _without_near_duplicates(
                 dropped.add(index)
     removed["near duplicate"] += len(dropped)
     return tuple(question for index, question in enumerate(questions, len(labelled)) if index not in dropped)
-
-
-def _most_similar(texts: Sequence[str], others: Sequence[str]) -> list[float]:
-    """Return for every text the largest cosine of character trigrams to any of the others, in [0, 1]."""
-    right = _trigrams(others).T
-    nearest: list[float] = []
-    for start in range(0, len(texts), _BLOCK):
-        block = _trigrams(texts[start : start + _BLOCK]) @ right
-        nearest.extend(float(value) for value in block.max(axis=1).toarray().ravel())
-    return nearest
-
-
-def _trigrams(texts: Sequence[str]) -> Any:
-    """Return sparse unit rows `[len(texts), hashes]` of character trigram counts."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    return HashingVectorizer(
-        analyzer="char_wb", ngram_range=(3, 3), n_features=_HASHES, alternate_sign=False, norm="l2"
-    ).transform(texts)
 
 
 def tally(*counts: Mapping[str, int]) -> dict[str, int]:

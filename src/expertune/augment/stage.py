@@ -5,7 +5,7 @@ Spans of the answers cost nothing and ask about all of the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from expertune import models
@@ -14,6 +14,7 @@ from expertune.augment.plan import Planned, plan, spans_each
 from expertune.augment.spans import spans
 from expertune.augment.writing import write
 from expertune.config import AugmentSection, PluginSpec
+from expertune.data.leakage import HeldOut
 from expertune.errors import PluginError
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.plugins import Generator
@@ -29,7 +30,7 @@ def augment(
     section: AugmentSection,
     generators: Sequence[Generator],
     *,
-    held_out: Collection[str] = (),
+    held_out: HeldOut | None = None,
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
     seed: int = 0,
@@ -40,7 +41,7 @@ def augment(
         dataset: Questions are written for its documents.
         section: How many, by whom.
         generators: Those of `section.generators`, in order, or none; names must differ.
-        held_out: Normalised texts (`wording.normalise`) of held-out questions.
+        held_out: Questions that none may nearly repeat; default: none.
         cache: Where raw texts are kept, batch by batch.
         report: Told after every batch.
         seed: Of sampling.
@@ -69,7 +70,9 @@ def augment(
         _check_usable(generator, list(drafts.values()))
         by_position |= drafts
     written = [by_position[index] for index in sorted(by_position)]
-    questions, removed = clean([*written, *_spans(dataset, section, seed)], dataset.questions, held_out=held_out)
+    questions, removed = clean(
+        [*written, *_spans(dataset, section, seed)], dataset.questions, held_out=held_out or HeldOut()
+    )
     together = _interchangeable(dataset)
     leading = (replace(item, document_ids=together.get(item.document_ids[0], item.document_ids)) for item in questions)
     late = {"over budget": len(planned) - len(written)}

@@ -18,19 +18,6 @@ from expertune.errors import ConfigError, DataError
 
 NAME = "expertune.toml"
 
-SHOWN: dict[str, tuple[str, ...]] = {
-    "run": ("threads", "offline"),
-    "data": ("test_splits", "train_split", "companions", "question_column", "answer_column", "id_column", "expand"),
-    "augment": ("generators", "per_answer", "spans", "budget_seconds"),
-    "score": ("experts",),
-    "label": ("strategy", "calibration", "hard_mix", "known_mix", "round_trip"),
-    "train": ("base", "mode", "steps", "batch_size", "learning_rate", "lora_rank", "anchor_weight"),
-    "select": ("factors", "prior", "validation", "general_tolerance"),
-    "evaluate": ("general_tolerance",),
-    "cluster": ("engine", "address", "workers"),
-}
-"""The keys that a first config shows; all others keep their defaults."""
-
 _WIDTH = 100
 
 
@@ -93,7 +80,7 @@ def look(folder: Path) -> Found:
     return Found(
         path=path,
         name=folder.resolve().name,
-        corpus=data.beir is not None and data.corpus_path.exists(),
+        corpus=data.corpus is not None,
         splits=data.splits,
         columns=_columns(data.qa) if data.qa else {},
     )
@@ -106,34 +93,22 @@ def text(found: Found) -> str:
         "# Two signs (##) say what a key means; one sign (#) shows its default: remove it to set the key yourself.",
         "# Paths are relative to this file.",
     ]
-    for name, keys in SHOWN.items():
-        kind = Config.model_fields[name].annotation
+    values = {"run": {"out": f"runs/{found.name}"}, "data": {"path": found.path, **found.columns}}
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
         assert isinstance(kind, type)
         assert issubclass(kind, Section)
         lines += ["", *_comment((kind.__doc__ or "").strip().splitlines()[0]), f"[{name}]"]
-        if name == "run":
-            lines += [*_described(kind, "out"), f"out = {_toml(f'runs/{found.name}')}"]
-        if name == "data":
-            lines += _data_lines(found, kind)
-        for key in keys:
-            lines += _described(kind, key)
-            default = kind.model_fields[key].default
-            chosen = found.columns.get(key) if name == "data" else None
-            lines += [f"{key} = {_toml(chosen)}"] if chosen else _default(key, _toml(default))
+        for key in kind.model_fields:
+            lines += _key(kind, key, values.get(name, {}).get(key))
+            lines += _comment(_found(found)) if (name, key) == ("data", "path") else []
     return "\n".join(lines) + "\n"
 
 
-def _data_lines(found: Found, kind: type[Section]) -> list[str]:
+def _found(found: Found) -> str:
     tests = [split for split in found.splits if split.startswith("test")]
     held_out = f"held-out splits: {', '.join(tests)}" if tests else "no held-out splits in qrels"
-    corpus = "further answers in corpus.jsonl" if found.corpus else "no corpus.jsonl"
-    return [
-        *_described(kind, "path"),
-        *_comment(f"found: {corpus}; {held_out}"),
-        f"path = {_toml(found.path)}",
-        *_described(kind, "general"),
-        "# general = []",
-    ]
+    return f"found: {'further answers in corpus.jsonl' if found.corpus else 'no corpus.jsonl'}; {held_out}"
 
 
 def _columns(file: Path) -> dict[str, str]:
@@ -154,10 +129,15 @@ def _columns(file: Path) -> dict[str, str]:
     return chosen
 
 
-def _described(kind: type[Section], key: str) -> list[str]:
+def _key(kind: type[Section], key: str, value: str | None) -> list[str]:
+    """Return what a key means, and its value, or its default as a comment; nothing where there is neither."""
     field = kind.model_fields[key]
+    if value is None and field.default is None:
+        return []
     lines = _comment(field.description or key)
-    return lines + (_comment(f"one of: {', '.join(choices)}") if (choices := _choices(field.annotation)) else [])
+    if choices := _choices(field.annotation):
+        lines += _comment(f"one of: {', '.join(choices)}")
+    return [*lines, f"{key} = {_toml(value)}"] if value else [*lines, *_default(key, _toml(field.default))]
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expertune.data.readers import Problems, Row, id_field, read_jsonl, read_lines, require, text_field
+from expertune.data.readers import read_jsonl, read_lines
+from expertune.data.rows import Problems, Row, id_field, require, text_field
 from expertune.data.wording import visible
 from expertune.errors import DataError
-from expertune.records import Document, Query
+from expertune.records import Document, JudgedSet, Query, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,27 @@ def relevant(
         grades.setdefault(judgement.query_id, {})[judgement.document_id] = judgement.grade
     problems.check()
     return {query: found for query, found in grades.items() if max(found.values()) >= 1}
+
+
+def judged_set(
+    name: str,
+    role: Role,
+    path: Path,
+    judgements: Iterable[Judgement],
+    queries: Mapping[str, PlacedQuery],
+    corpus: Corpus,
+) -> JudgedSet:
+    """Return the judged set of the qrels file `path`, with the queries that have a relevant document.
+
+    Raises:
+        DataError: as `relevant`, or no query has a relevant document.
+    """
+    grades = relevant(judgements, queries, corpus)
+    if not grades:
+        hint = "Give relevant documents a grade of 1 or more."
+        raise DataError("calls no document relevant", place=str(path), hint=hint)
+    chosen = tuple(queries[query_id].query for query_id in grades)
+    return JudgedSet(name, path.stem, role, tuple(corpus.documents.values()), chosen, grades)
 
 
 def answers(grades: Mapping[str, int]) -> tuple[str, ...]:

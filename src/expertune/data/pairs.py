@@ -8,7 +8,7 @@ from itertools import count
 
 from expertune.config import DataSection
 from expertune.data.beir import Corpus
-from expertune.data.readers import Problems, Table, id_field, require, text_field
+from expertune.data.rows import Problems, Table, id_field, require, text_field
 from expertune.data.wording import normalise
 from expertune.records import Document, Provenance
 
@@ -25,7 +25,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LabelledQuestion:
     """A question, where it stands and the documents it leads to."""
 
     place: str
@@ -42,17 +42,17 @@ class Side:
     name: str
     place: str
     corpus: Corpus
-    asked: tuple[Asked, ...]
+    questions: tuple[LabelledQuestion, ...]
 
     @property
-    def trained(self) -> dict[str, Asked]:
+    def trained(self) -> dict[str, LabelledQuestion]:
         """Questions that may be trained on, by normalised text."""
-        return merge(asked for asked in self.asked if not asked.split)
+        return merge(item for item in self.questions if not item.split)
 
     @property
-    def held_out(self) -> dict[str, Asked]:
+    def held_out(self) -> dict[str, LabelledQuestion]:
         """Questions of held-out rows, by normalised text."""
-        return merge(asked for asked in self.asked if asked.split)
+        return merge(item for item in self.questions if item.split)
 
 
 def read_pairs(table: Table, section: DataSection) -> list[Pair]:
@@ -81,7 +81,7 @@ def read_pairs(table: Table, section: DataSection) -> list[Pair]:
     return pairs
 
 
-def pair_up(pairs: Sequence[Pair], corpus: Corpus | None) -> tuple[Corpus, tuple[Asked, ...]]:
+def pair_up(pairs: Sequence[Pair], corpus: Corpus | None) -> tuple[Corpus, tuple[LabelledQuestion, ...]]:
     """Give every pair its document: one of the corpus, or without one a document made of its answer.
 
     Raises:
@@ -91,8 +91,8 @@ def pair_up(pairs: Sequence[Pair], corpus: Corpus | None) -> tuple[Corpus, tuple
         corpus, ids = _own_corpus(pairs)
     else:
         ids = _linked(pairs, corpus)
-    asked = (Asked(pair.place, pair.question, (own,), pair.split) for pair, own in zip(pairs, ids, strict=True))
-    return corpus, tuple(asked)
+    rows = zip(pairs, ids, strict=True)
+    return corpus, tuple(LabelledQuestion(pair.place, pair.question, (own,), pair.split) for pair, own in rows)
 
 
 def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
@@ -147,21 +147,21 @@ def _linked(pairs: Sequence[Pair], corpus: Corpus) -> list[str]:
     return ids
 
 
-def merge(every: Iterable[Asked]) -> dict[str, Asked]:
+def merge(questions: Iterable[LabelledQuestion]) -> dict[str, LabelledQuestion]:
     """Join questions of the same words: the first wording stays, and leads to the documents of all."""
-    merged: dict[str, Asked] = {}
-    for asked in every:
-        first = merged.setdefault(normalise(asked.text), asked)
-        ids = tuple(dict.fromkeys((*first.document_ids, *asked.document_ids)))
-        merged[normalise(asked.text)] = replace(first, document_ids=ids)
+    merged: dict[str, LabelledQuestion] = {}
+    for item in questions:
+        first = merged.setdefault(normalise(item.text), item)
+        ids = tuple(dict.fromkeys((*first.document_ids, *item.document_ids)))
+        merged[normalise(item.text)] = replace(first, document_ids=ids)
     return merged
 
 
-def refuse_leaks(trained: Mapping[str, Asked], held_out: Mapping[str, str]) -> None:
+def refuse_leaks(trained: Mapping[str, LabelledQuestion], held_out: Mapping[str, str]) -> None:
     """Raise DataError where a question to train on is also held out; `held_out` maps normalised text to place."""
     problems = Problems()
-    for key, asked in trained.items():
+    for key, item in trained.items():
         if key in held_out:
-            message = f"trains on a held-out question: '{asked.text}' also stands in {held_out[key]}"
-            problems.add(asked.place, message, "Remove the question from the training rows or from the held-out ones.")
+            message = f"trains on a held-out question: '{item.text}' also stands in {held_out[key]}"
+            problems.add(item.place, message, "Remove the question from the training rows or from the held-out ones.")
     problems.check()

@@ -1,4 +1,4 @@
-"""Read text files and tables into rows that know their place. Knows no question, no split and no judgement.
+"""Read files, data frames and hub data sets into rows that know their place. Knows no question and no judgement.
 
 Every reader collects what is wrong with its source and reports it at once, each problem with file and line.
 """
@@ -8,65 +8,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isnan
-from numbers import Integral
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from expertune.data.wording import visible
+from expertune.data.rows import Problems, Row, Table, kind_of
 from expertune.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MOST_SHOWN = 10
 # The standard library stops at 131,072 characters; a cell may be as long as a text of JSON.
 _LONGEST_CELL = 2**31 - 1
-_UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record of a table; `place` is `file:line`, or `file:row n` where a source has no lines."""
-
-    place: str
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The records of one source and every column that occurs in it."""
-
-    place: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-class Problems:
-    """What is wrong with one source, collected so that a user sees it all at once (up to ten)."""
-
-    def __init__(self) -> None:
-        self._found: list[tuple[str, str]] = []
-        self._hints: dict[str, None] = {}
-
-    def add(self, place: str, message: str, hint: str) -> None:
-        """Note one problem: what was found and expected, and what to do."""
-        self._found.append((place, message))
-        if len(self._found) <= MOST_SHOWN:
-            self._hints[hint] = None
-
-    def check(self) -> None:
-        """Raise DataError if anything was noted."""
-        if not self._found:
-            return
-        (place, first), *others = self._found[:MOST_SHOWN]
-        lines = [first, *(f"{where}: {what}" for where, what in others)]
-        if len(self._found) > MOST_SHOWN:
-            lines.append(f"... and {len(self._found) - MOST_SHOWN} more")
-        raise DataError("\n".join(lines), place=place, hint=" ".join(self._hints))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -112,15 +65,6 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def _table(place: str, rows: Sequence[Row], columns: Sequence[str] = ()) -> Table:
-    if not rows:
-        raise DataError("has no rows", place=place, hint="Add at least one record.")
-    names = dict.fromkeys(columns)
-    for row in rows:
-        names.update(dict.fromkeys(row.values))
-    return Table(place, tuple(names), tuple(rows))
-
-
 def read_jsonl(path: Path) -> Table:
     """Read one JSON object a line; blank lines do not count."""
     problems, rows = Problems(), []
@@ -136,9 +80,9 @@ def read_jsonl(path: Path) -> Table:
             if isinstance(values, dict):
                 rows.append(Row(place, values))
             else:
-                problems.add(place, f"is a JSON {_kind(values)}, expected an object", hint)
+                problems.add(place, f"is a JSON {kind_of(values)}, expected an object", hint)
     problems.check()
-    return _table(str(path), rows)
+    return Table.of(str(path), rows)
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Table:
@@ -165,7 +109,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Table:
         message = f"is not a table with properly quoted cells ({error})"
         problems.add(f"{path}:{reader.line_num}", message, 'Put the cell in quotes and write each " in it as "".')
     problems.check()
-    return _table(str(path), rows, header)
+    return Table.of(str(path), rows, header)
 
 
 def read_tsv(path: Path) -> Table:
@@ -194,7 +138,31 @@ def frame_table(frame: DataFrame, place: str) -> Table:
     names = [str(name) for name in frame.columns]
     records = enumerate(frame.itertuples(index=False, name=None), start=1)
     rows = [Row(f"{place}:row {number}", dict(zip(names, record, strict=True))) for number, record in records]
-    return _table(place, rows, names)
+    return Table.of(place, rows, names)
+
+
+def read_hub(name: str, *, offline: bool) -> Table:
+    """Download a data set of the hub; where it has no column `split`, the names of its splits serve."""
+    if offline:
+        message = (
+            "no such file or folder; as an id of the datasets hub it would need a connection, but the run is offline"
+        )
+        raise DataError(message, place=name, hint="Correct data.path, or set run.offline = false.")
+    import datasets
+
+    try:
+        frames = {split: part.to_pandas() for split, part in datasets.load_dataset(name).items()}
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        hint = "Check the id and the connection."
+        raise DataError(f"cannot be had from the datasets hub ({reason})", place=name, hint=hint) from None
+    columns: dict[str, None] = {}
+    rows: list[Row] = []
+    for split, frame in frames.items():
+        part = frame_table(frame, f"{name}[{split}]")
+        columns.update(dict.fromkeys(part.columns))
+        rows += [Row(row.place, {"split": split, **row.values}) for row in part.rows]
+    return Table(name, tuple(columns), tuple(rows))
 
 
 READERS: Mapping[str, Callable[[Path], Table]] = {
@@ -203,50 +171,3 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
     ".parquet": read_parquet,
     ".tsv": read_tsv,
 }
-
-
-def require(table: Table, columns: Sequence[str], hint: str) -> None:
-    """Raise DataError if a column occurs in no row at all; the columns found are listed."""
-    for column in columns:
-        if column not in table.columns:
-            found = ", ".join(name for name in table.columns if name) or "none"
-            raise DataError(f"has no column '{column}' (found: {found})", place=table.place, hint=hint)
-
-
-def _kind(value: object) -> str:
-    names = {bool: "true/false value", int: "number", float: "number", dict: "mapping", str: "text"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
-
-
-def _missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None, NaN or pandas.NA (known by name, so as not to load pandas)."""
-    return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
-
-
-def text_field(row: Row, column: str, problems: Problems, *, required: bool = True) -> str:
-    """Return a cell's text without outer white space; note a problem where it is no text or shows nothing."""
-    value = row.values.get(column)
-    hint = f"Fill in '{column}' or remove the row."
-    if _missing(value):
-        if required:
-            problems.add(row.place, f"'{column}' is empty" if column in row.values else f"has no '{column}'", hint)
-        return ""
-    if not isinstance(value, str):
-        message = f"'{column}' is a {_kind(value)}, expected text"
-        problems.add(row.place, message, f"Write '{column}' as text.")
-        return ""
-    if _UNTEXTUAL.search(value):
-        message = f"'{column}' holds a character that no text may hold (NUL or half of a surrogate pair)"
-        problems.add(row.place, message, "Remove the character.")
-        return ""
-    if required and not visible(value):
-        problems.add(row.place, f"'{column}' is empty", hint)
-    return value.strip()
-
-
-def id_field(row: Row, column: str, problems: Problems) -> str:
-    """Return an id as text; whole numbers are ids too. Empty where there is none."""
-    value = row.values.get(column)
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return str(value)
-    return text_field(row, column, problems, required=False)

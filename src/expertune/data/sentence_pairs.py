@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from expertune.data.readers import Problems, Row, Table, read_jsonl, read_lines, require, text_field
+from expertune.data.readers import read_jsonl, read_lines
+from expertune.data.rows import Problems, Row, Table, require, text_field
 from expertune.errors import DataError
 from expertune.records import ScoredPairs
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 
 class _Cleaning(dict[int, str | None]):
@@ -58,3 +60,15 @@ def likeness(text: str) -> str:
     latin = normalise(text).translate(_LOOK_ALIKES)
     plain = (character for character in unicodedata.normalize("NFD", latin) if ord(character) not in _ACCENTS)
     return unicodedata.normalize("NFC", "".join(plain))
+
+
+_HASHES = 2**18
+
+
+def trigrams(texts: Sequence[str]) -> Any:
+    """Return sparse unit rows `[len(texts), hashes]` of character trigram counts; a product of two is a cosine."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 3), n_features=_HASHES, alternate_sign=False, norm="l2"
+    ).transform(texts)

@@ -133,12 +133,12 @@ def _scores(result: TaskResult, model: str) -> list[BenchmarkScore]:
 
 def _find_one(name: str, *, offline: bool) -> list[Benchmark]:
     if where(name, offline=offline) == "folder":
-        section = DataSection(path=name)
-        splits = [judged for judged in data.load_judged(section, offline=offline) if judged.role is Role.DOMAIN]
+        files = data.Files(DataSection(path=name), offline)
+        splits = [judged for judged in files.judged if judged.role is Role.DOMAIN]
         if not splits:
             hint = "Put judgements into qrels/test.tsv."
             raise DataError("has no test judgements", place=f"{PLACE}: {name}", hint=hint)
-        fingerprint = data.judged_fingerprint(section)
+        fingerprint = files.judged_fingerprint
         return [Benchmark(splits[0].dataset, fingerprint, folder_task(splits, fingerprint))]
     import mteb
 

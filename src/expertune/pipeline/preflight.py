@@ -114,22 +114,22 @@ def _readable(values: Mapping[str, Any]) -> Config:
 def _data(
     section: DataSection, problems: list[ExpertuneError], *, offline: bool
 ) -> tuple[Dataset | None, tuple[JudgedSet, ...]]:
-    dataset: Dataset | None = None
-    judged: tuple[JudgedSet, ...] = ()
-    found: dict[str, ExpertuneError] = {}
-    try:
-        dataset = data.load(section, offline=offline)
-    except ExpertuneError as error:
-        found.setdefault(str(error), error)
-    try:
-        judged = data.load_judged(section, offline=offline)
-    except ExpertuneError as error:
-        found.setdefault(str(error), error)
-    try:
-        data.held_out_questions(section, offline=offline)
-    except ExpertuneError as error:
-        found.setdefault(str(error), error)
-    problems.extend(found.values())
+    """Return what can be read of either side; what is wrong goes to `problems`, each fault once."""
+    files = data.Files(section, offline)
+    faults: dict[str, ExpertuneError] = {}
+
+    def readable(name: str) -> bool:
+        try:
+            getattr(files, name)
+        except ExpertuneError as error:
+            faults.setdefault(str(error), error)
+            return False
+        return True
+
+    dataset = files.train if readable("train") else None
+    judged = files.judged if readable("judged") else ()
+    readable("held_out")
+    problems.extend(faults.values())
     return dataset, judged
 
 

@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from expertune import config, data, models
-from expertune.augment import filters
 from expertune.config import Config, PluginSpec, keeps_documents
-from expertune.data import expansion, leakage
+from expertune.data import HeldOut, expansion, leakage
 from expertune.data.expansion import Expansion
-from expertune.data.wording import normalise
-from expertune.errors import DataError, StoreError
+from expertune.errors import StoreError
 from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
 from expertune.pipeline import artefacts, preflight
@@ -149,16 +147,16 @@ class Run:
 
     def _stages(self) -> Iterator[tuple[Stage, RunResult]]:
         """Yield after each stage what has been made so far; the next stage begins when the next item is asked for."""
-        dataset, judged, held_out = self._load()
+        loaded, dataset = self._load()
+        judged, held_out = loaded.judged, loaded.held_out
         result = RunResult(self.config.run.out, dataset.value, judged, ())
         yield Stage.LOAD, result
 
         # All that is missing is told now, not after the minutes that the stages before it take.
         preflight.require_models(self.config)
         ray.require(self.config.cluster)
-        held_out_texts = _held_out_texts(judged, held_out)
-        dataset = self._apart_by_meaning(dataset, held_out_texts)
-        questions = self._counted_out(self._augment(dataset, held_out), held_out_texts)
+        dataset = self._apart_by_meaning(dataset, held_out)
+        questions = self._counted_out(self._augment(dataset, held_out), held_out)
         result = replace(result, dataset=dataset.value, questions=questions.value)
         yield Stage.AUGMENT, result
 
@@ -180,7 +178,7 @@ class Run:
         diagnostics = self._diagnostics(
             dataset.value, questions.value, scores.value, labels.value, agreement, model.key
         )
-        evaluation = self._evaluate(dataset.value, judged, model, encoders, diagnostics)
+        evaluation = self._evaluate(dataset.value, loaded, model, encoders, diagnostics)
         result = replace(result, evaluation=evaluation.value)
         yield Stage.EVALUATE, result
 
@@ -208,18 +206,17 @@ class Run:
 
     # --- one method a stage: its key, its inputs, its record ------------------------------------------------------
 
-    def _load(self) -> tuple[Kept[Dataset], tuple[JudgedSet, ...], frozenset[str]]:
-        section, offline = self.config.data, self.config.run.offline
+    def _load(self) -> tuple[data.Loaded, Kept[Dataset]]:
+        """Read everything; the data set comes without questions that nearly repeat a held-out one."""
         started = time.perf_counter()
-        dataset = data.load(section, offline=offline)
-        judged = data.load_judged(section, offline=offline)
-        held_out = data.held_out_questions(section, offline=offline)
-        dataset = _apart(dataset, held_out)
-        key = self._keeper.key(Stage.LOAD, data.fingerprint(section), sorted(held_out), filters.HELD_OUT_SIMILARITY)
+        loaded = data.load(self.config.data, offline=self.config.run.offline)
+        dataset = loaded.held_out.apart(loaded.train)
+        held_out = sorted(loaded.held_out.wording)
+        key = self._keeper.key(Stage.LOAD, loaded.fingerprint, held_out, leakage.WORD_SIMILARITY)
         self._keeper.done(Stage.LOAD, started, dataset)
-        return Kept(dataset, key), judged, held_out
+        return loaded, Kept(dataset, key)
 
-    def _augment(self, dataset: Kept[Dataset], held_out: frozenset[str]) -> Kept[Questions]:
+    def _augment(self, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[Questions]:
         from expertune.augment.stage import augment, load_generators
 
         section, seed = self.config.augment, self.config.run.seed
@@ -242,31 +239,30 @@ class Run:
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
 
-    def _apart_by_meaning(self, dataset: Kept[Dataset], held_out: Sequence[str]) -> Kept[Dataset]:
-        """Leave out the user's own questions that mean the same as a held-out one, and say so."""
+    def _apart_by_meaning(self, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[Dataset]:
+        """Leave out labelled questions that mean the same as a held-out one, and say so."""
         copies = self._repeats([question.text for question in dataset.value.questions], held_out)
         if not any(copies):
             return dataset
-        kept = _enough(dataset.value.without(copies), sum(copies), "mean nearly the same as a held-out one")
-        return Kept(kept, self._keeper.key("leaks", dataset.key, copies))
+        return Kept(leakage.without(dataset.value, copies), self._keeper.key("leaks", dataset.key, copies))
 
-    def _counted_out(self, questions: Kept[Questions], held_out: Sequence[str]) -> Kept[Questions]:
-        """Leave out generated questions that mean the same as a held-out one; they are counted like other rules'."""
+    def _counted_out(self, questions: Kept[Questions], held_out: HeldOut) -> Kept[Questions]:
+        """Leave out synthetic questions that mean the same as a held-out one; they are counted like other rules'."""
         copies = self._repeats([question.text for question in questions.value.items], held_out)
         # The key changes only where something goes: another base does not have everything scored again.
         if not any(copies):
             return questions
         return Kept(leakage.counted_out(questions.value, copies), self._keeper.key("leaks", questions.key, copies))
 
-    def _repeats(self, texts: Sequence[str], held_out: Sequence[str]) -> tuple[bool, ...]:
+    def _repeats(self, texts: Sequence[str], held_out: HeldOut) -> tuple[bool, ...]:
         """Tell which texts the base model can hardly tell from a held-out question; kept like an artefact."""
-        if not held_out:
+        if not held_out.wording:
             return (False,) * len(texts)
-        base = self._base_expert
-        key = self._keeper.key("leaks", base.fingerprint, leakage.SIMILARITY, texts, held_out)
+        settings = (self._base_expert.fingerprint, leakage.MEANING_SIMILARITY)
+        key = self._keeper.key("leaks", *settings, texts, held_out.texts)
 
         def make() -> tuple[bool, ...]:
-            return leakage.repeats(texts, held_out, self._base.encode_queries, unrelated=data.reference_sentences())
+            return held_out.meant_by(texts, self._base.encode_queries, reference=data.reference_sentences())
 
         return self._keeper.aside("leaks", key, tuple[bool, ...], make)
 
@@ -376,7 +372,7 @@ class Run:
     def _evaluate(
         self,
         dataset: Dataset,
-        judged: Sequence[JudgedSet],
+        loaded: data.Loaded,
         model: Kept[TunedModel],
         encoders: Mapping[str, CachedEncoder],
         diagnostics: PanelDiagnostics,
@@ -384,12 +380,13 @@ class Run:
         from expertune.evaluate.stage import evaluate
 
         seed, tolerance = self.config.run.seed, self.config.evaluate.general_tolerance
-        judged_key = data.judged_fingerprint(self.config.data)
-        key = self._keeper.key(Stage.EVALUATE, model.key, seed, tolerance, judged_key, asdict(diagnostics))
+        key = self._keeper.key(
+            Stage.EVALUATE, model.key, seed, tolerance, loaded.judged_fingerprint, asdict(diagnostics)
+        )
 
         def make() -> Evaluation:
-            plain = [item for item in judged if item.role is Role.DOMAIN] if self.config.data.expand else []
-            sets = [self._expansion(dataset).judged(item) for item in judged]
+            plain = [item for item in loaded.judged if item.role is Role.DOMAIN] if self.config.data.expand else []
+            sets = [self._expansion(dataset).judged(item) for item in loaded.judged]
             return evaluate(encoders, sets, self.report, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain)
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
@@ -534,32 +531,6 @@ class Run:
         section, threads = self.config.run, self.config.run.threads or 1
         makers = [partial(_made_elsewhere, load, spec, threads, section.offline) for spec in specs]
         return ray.spread(made, makers, self.config.cluster, threads=threads)
-
-
-def _apart(dataset: Dataset, held_out: frozenset[str]) -> Dataset:
-    """Leave out training questions that nearly repeat a held-out one, and say so."""
-    kept = filters.apart(dataset, held_out)
-    return _enough(kept, len(dataset.questions) - len(kept.questions), "nearly repeat a held-out one")
-
-
-def _enough(kept: Dataset, copies: int, why: str) -> Dataset:
-    """Return what is kept, and say how many went and why.
-
-    Raises:
-        DataError: fewer than two are left.
-    """
-    if copies:
-        logger.warning("%d training question(s) %s: they are left out", copies, why)
-    if len(kept.questions) < 2:
-        message = f"{copies} of {copies + len(kept.questions)} training questions {why}, 2 must not"
-        raise DataError(message, place=kept.name, hint="Hold out other questions, or add question-answer pairs.")
-    return kept
-
-
-def _held_out_texts(judged: Sequence[JudgedSet], held_out: frozenset[str]) -> tuple[str, ...]:
-    """Return the held-out questions as people wrote them, or as they were normalised where no chosen set has them."""
-    written = {normalise(query.text): query.text for item in judged for query in item.queries}
-    return tuple(written.get(text, text) for text in sorted(held_out))
 
 
 def _size(made: object) -> str:

@@ -136,7 +136,7 @@ def _model_folder(subject: Path) -> Path:
 def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[JudgedSet, ...]:
     if section is None:
         return (data.load_general_dev_set(),)
-    sets = data.load_judged(section, offline=offline)
+    sets = data.Files(section, offline=offline).judged
     return tuple(judged for judged in sets if judged.role is Role.DOMAIN) or sets
 
 

@@ -19,12 +19,12 @@ def panel(
 ) -> None:
     """Try every expert in reach on your own questions and recommend a panel for a time."""
     from expertune.commands.panel.recommend import recommend
-    from expertune.data import load
+    from expertune.data import Files
     from expertune.report.formats import decimals, duration, points
 
     settings = options.read_config(config, assignments, data=data)
     machine.prepare_machine(settings)
-    dataset = load(settings.data, offline=settings.run.offline)
+    dataset = Files(settings.data, settings.run.offline).train
     with terminal.watching() as report:
         panel = recommend(settings, dataset, most_seconds=seconds, report=report)
     typer.echo(f"{dataset.name}: {panel.questions} labelled questions, {len(dataset.documents)} answers")

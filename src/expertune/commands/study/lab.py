@@ -199,7 +199,7 @@ class Lab:
             section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
             tuning.held_texts(questions.items, sentences, section),
             source.fingerprint,
-            data.judged_fingerprint(self.config.data),
+            data.Files(self.config.data).judged_fingerprint,
         )
 
         def make(folder: Path) -> None:
