@@ -67,5 +67,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names."""
-    return sorted({*globals(), *__all__})
+    """List the public names, and nothing that this file needs for itself."""
+    return sorted(__all__)
