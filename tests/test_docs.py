@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -117,6 +118,20 @@ def test_rows_on_a_page_are_read(tmp_path: Path):
     (tmp_path / "qa.jsonl").write_text(rows, encoding="utf-8")
     section = DataSection(path=str(tmp_path))
     assert len(data.Files(section).held_out.wording) == 1
+
+
+def test_the_page_of_the_config_is_what_its_fields_say():
+    from expertune.config import GONE, known_keys
+
+    spec = importlib.util.spec_from_file_location("config_page", DOCS / "_config.py")
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    written = (DOCS / "config.md").read_text(encoding="utf-8")
+    assert written == generator.page(), "write it again with: python docs/_config.py"
+    assert all(f"| `{key}` |" in written for key in known_keys())
+    # An effect is of a key that there is, or that an earlier one became.
+    told = {*known_keys(), *" ".join(GONE.values()).split()}
+    assert {*generator.MEASURED, *generator.NOTED} <= told
 
 
 def test_every_page_has_a_place_in_the_navigation():
