@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 from test_malformed import CORPUS, content
 
@@ -119,7 +120,7 @@ def _wording(data: bytes) -> None:
 
 def _cleaning(data: bytes) -> None:
     text, _, answer = _text(data).partition("\n\n")
-    fault(Draft(tidy(text, "question"), "d", answer, "s", "question"))
+    fault(Draft(tidy(text), "d", answer, "s", "question"))
     if not HeldOut.of([text]).repeated_by([text])[0] and normalise(text):
         raise AssertionError("a text is no copy of itself")
 

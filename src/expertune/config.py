@@ -129,7 +129,9 @@ class DataSection(Section):
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
     id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
     expand: int = Field(
-        default=0, ge=0, description="own questions that an answer is scored and indexed with, at most; 0: it alone"
+        default=0,
+        ge=0,
+        description="labelled questions that an answer is scored and indexed with, at most; 0: it alone",
     )
 
 

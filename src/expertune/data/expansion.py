@@ -1,4 +1,4 @@
-"""What an index holds of an answer where `data.expand` is set: its own questions, then the answer. Knows no model.
+"""What an index holds of an answer where `data.expand` is set: its labelled questions, then the answer. Knows no model.
 
 Only questions that may be trained on get in. One of them that is put to a test would find its own words, so there the
 answers it stands before count as they are: when experts are weighed by it, and when it helps to choose the
@@ -24,20 +24,20 @@ class Expansion:
 
     @classmethod
     def of(cls, questions: Iterable[Question], most: int) -> Expansion:
-        """Let the first own questions of each answer stand before it, `most` of them at most, in their order.
+        """Let the first labelled questions of each answer stand before it, `most` of them at most, in their order.
 
-        Generated questions never do: they are guesses.
+        Synthetic questions never do: they are guesses.
         """
-        own: dict[str, tuple[str, ...]] = {}
+        first: dict[str, tuple[str, ...]] = {}
         for question in questions:
             for document_id in question.document_ids if question.labelled else ():
-                own[document_id] = (*own.get(document_id, ()), question.text)[:most]
-        return cls({document_id: texts for document_id, texts in own.items() if texts})
+                first[document_id] = (*first.get(document_id, ()), question.text)[:most]
+        return cls({document_id: texts for document_id, texts in first.items() if texts})
 
     def knowing(self, questions: Iterable[Question]) -> Expansion:
         """Return the same without the questions that are not among these; no other one takes their place."""
-        known = {question.text for question in questions if question.labelled}
-        left = {key: tuple(text for text in texts if text in known) for key, texts in self.questions.items()}
+        labelled = {question.text for question in questions if question.labelled}
+        left = {key: tuple(text for text in texts if text in labelled) for key, texts in self.questions.items()}
         return Expansion({key: texts for key, texts in left.items() if texts})
 
     def documents(self, plain: Sequence[Document]) -> tuple[Document, ...]:
@@ -54,20 +54,20 @@ class Expansion:
         return replace(plain, documents=self.documents(plain.documents)) if plain.role is Role.DOMAIN else plain
 
 
-def joined(plain: Scores, expanded: Scores, known: NDArray[np.bool_]) -> Scores:
-    """Return the scores of the expanded answers, but for the user's own questions those of the plain ones.
+def joined(plain: Scores, expanded: Scores, labelled: NDArray[np.bool_]) -> Scores:
+    """Return the scores of the expanded answers, but for labelled questions those of the plain ones.
 
     `plain` of the result are the plain scores of every pair.
 
     Args:
         plain: `[Q, D, K]`, or `[Q, C, K]` of candidates, of the answers as they are.
         expanded: The same of the expanded answers; its candidates may be others.
-        known: `[Q]`, True for the user's own questions.
+        labelled: `[Q]`, True for labelled questions.
     """
     values, columns = np.array(expanded.values), expanded.columns
-    values[known] = plain.values[known]
+    values[labelled] = plain.values[labelled]
     if columns is not None and plain.columns is not None:
-        columns = np.where(known[:, None], plain.columns, columns)
+        columns = np.where(labelled[:, None], plain.columns, columns)
     seconds = tuple(sum(pair) for pair in zip(plain.seconds, expanded.seconds, strict=True))
     unexpanded = np.array(_of_columns(plain, columns))
     return replace(expanded, values=values, seconds=seconds, columns=columns, plain=unexpanded)
