@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from conftest import WORDS
 from expertune.commands import cli
-from expertune.commands.export import forms, graphs, plain
+from expertune.commands.export import forms, graphs
 from expertune.commands.export.agreement import agreement
 from expertune.commands.export.forms import Form
 from expertune.errors import ConfigError, DataError, ExportError
@@ -227,7 +227,7 @@ def test_a_missing_library_is_named_with_its_extra(folders, tmp_path, monkeypatc
 
 
 def test_an_exact_form_that_ranks_otherwise_is_refused_and_leaves_nothing(folders, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(plain, "write", lambda sides, folder: sentence_encoder(str(tiny_model)))
+    monkeypatch.setattr(forms, "_write_query_encoder", lambda sides, folder: sentence_encoder(str(tiny_model)))
     with pytest.raises(ExportError, match="ranks otherwise"):
         forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from expertune import models
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
 from expertune.errors import ConfigError
-from expertune.models.embed import unit_rows
+from expertune.models.encoder import ModelInMemory
 from expertune.models.plugins import EmbeddingExpert
-from expertune.records import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,7 +64,8 @@ def write(sides: TunedSides, folder: Path, rank: int) -> EmbeddingExpert:
     # Judged as a user meets it: read from the files, laid over an untouched base.
     fresh = copy.deepcopy(sides.base)
     fresh[0].model = PeftModel.from_pretrained(fresh[0].model, str(folder))
-    return _Adapted(fresh, sides.query_prompt)
+    fresh.prompts = {**(fresh.prompts or {}), "query": sides.query_prompt}
+    return ModelInMemory("base and adapter", fresh)
 
 
 def _changes(base: nn.Module, tuned: nn.Module) -> _Changes:
@@ -125,18 +122,3 @@ def _factors(difference: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     first[:, :kept] = left[:, :kept] * root
     second[:kept] = root[:, None] * right[:kept]
     return first, second
-
-
-class _Adapted(EmbeddingExpert):
-    """A base with an adapter laid over it, in memory."""
-
-    def __init__(self, model: Any, query_prompt: str) -> None:
-        self.name = self.fingerprint = "base and adapter"
-        self._model = model
-        self._prompt = query_prompt
-
-    def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
-        encode = self._model.encode_query if is_query else self._model.encode_document
-        prompt = self._prompt if is_query else None
-        return unit_rows(np.asarray(encode(list(texts), prompt=prompt, show_progress_bar=False), dtype=np.float32))

@@ -14,8 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from expertune import config, data
-from expertune.commands.export import adapter, graphs, plain
+from expertune.commands.export import adapter, graphs
 from expertune.commands.export.agreement import RankAgreement, agreement
+from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
 from expertune.errors import ConfigError, DataError, ExportError
 from expertune.models import trust
@@ -51,7 +52,7 @@ LEAST_OVERLAP = 0.995
 
 _EXACT = frozenset({Form.QUERY_ENCODER, Form.ONNX, Form.OPENVINO})
 _WRITERS: dict[Form, Callable[[TunedSides, Path, int], EmbeddingExpert]] = {
-    Form.QUERY_ENCODER: lambda sides, folder, _: plain.write(sides, folder),
+    Form.QUERY_ENCODER: lambda sides, folder, _: _write_query_encoder(sides, folder),
     Form.ADAPTER: adapter.write,
     Form.ONNX: lambda sides, folder, _: graphs.write_onnx(sides, folder),
     Form.INT8: lambda sides, folder, _: graphs.write_int8(sides, folder),
@@ -120,6 +121,13 @@ def export(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Exported(out, form, agreements, size)
+
+
+def _write_query_encoder(sides: TunedSides, folder: Path) -> EmbeddingExpert:
+    """Write the question side as a plain model and return what embeds with it."""
+    sides.queries.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    write_notes(folder, Form.QUERY_ENCODER, sides)
+    return sentence_encoder(str(folder))
 
 
 def _model_folder(subject: Path) -> Path:
