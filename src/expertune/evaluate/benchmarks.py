@@ -7,6 +7,7 @@ may encode questions and documents differently. This module computes no metric a
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,12 @@ def find(names: Sequence[str], *, offline: bool) -> tuple[Benchmark, ...]:
     Raises:
         DataError: mteb is not installed, a name is neither a folder nor known, or official data would need a hub.
     """
-    found = [item for name in names for item in _find_one(name, offline=offline)]
-    for item in found:
-        if [other.task.metadata.name for other in found].count(item.task.metadata.name) > 1:
-            message = f"the task {item.task.metadata.name} is named twice"
-            raise DataError(message, place=PLACE, hint="Name each task, folder or benchmark once.")
-    return tuple(found)
+    benchmarks = tuple(item for name in names for item in _find_one(name, offline=offline))
+    for task, times in Counter(item.task.metadata.name for item in benchmarks).items():
+        if times > 1:
+            hint = "Name each task, folder or benchmark once."
+            raise DataError(f"the task {task} is named twice", place=PLACE, hint=hint)
+    return benchmarks
 
 
 def where(name: str, *, offline: bool) -> str:
@@ -142,11 +143,11 @@ def _find_one(name: str, *, offline: bool) -> list[Benchmark]:
         return [Benchmark(splits[0].dataset, fingerprint, folder_task(splits, fingerprint))]
     import mteb
 
-    known = [benchmark.name for benchmark in mteb.get_benchmarks()]
+    official = [benchmark.name for benchmark in mteb.get_benchmarks()]
     try:
         tasks = (
             [task for task in mteb.get_benchmark(name).tasks if task.metadata.type == "Retrieval"]
-            if name in known
+            if name in official
             else [mteb.get_task(name)]
         )
     except KeyError as error:

@@ -77,11 +77,11 @@ def rank(encoder: Encoder, judged: JudgedSet, *, depth: int = 100) -> Ranking:
         best = _best(similarity, turn, depth)
         documents[query_id] = tuple(judged.documents[index].id for index in best)
         scores[row] = similarity[best]
-        wanted = [column[document_id] for document_id in relevant[query_id] if document_id in column]
-        if wanted:
-            first[row] = _first_rank(similarity, turn, wanted)
-    found = tuple(documents.get(query_id, ()) for query_id in relevant)
-    return Ranking(tuple(relevant), found, scores, tuple(first))
+        columns = [column[document_id] for document_id in relevant[query_id] if document_id in column]
+        if columns:
+            first[row] = _first_rank(similarity, turn, columns)
+    ranked = tuple(documents.get(query_id, ()) for query_id in relevant)
+    return Ranking(tuple(relevant), ranked, scores, tuple(first))
 
 
 def judged_queries(judged: JudgedSet) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
@@ -111,10 +111,10 @@ def similarities(encoder: Encoder, judged: JudgedSet, texts: Mapping[str, str]) 
         return
     documents = _checked(encoder, encoder.encode_documents([document.text for document in judged.documents]))
     queries = _checked(encoder, encoder.encode_queries(list(texts.values())))
-    for given, expected in ((documents, len(judged.documents)), (queries, len(texts))):
-        if given.shape != (expected, documents.shape[1]):
+    for vectors, expected in ((documents, len(judged.documents)), (queries, len(texts))):
+        if vectors.shape != (expected, documents.shape[1]):
             raise PluginError(
-                f"expected vectors of shape {(expected, documents.shape[1])}, got {given.shape}",
+                f"expected vectors of shape {(expected, documents.shape[1])}, got {vectors.shape}",
                 place=encoder.name,
             )
     step = max(1, BLOCK_BYTES // (4 * len(documents)))
@@ -148,8 +148,8 @@ def _best(similarity: FloatArray, turn: NDArray[np.int64], depth: int) -> NDArra
     return candidates[order[:depth]]
 
 
-def _first_rank(similarity: FloatArray, turn: NDArray[np.int64], wanted: Sequence[int]) -> int:
-    """Return the rank (1-based) of the first of the wanted columns, ties ordered as in `_best`."""
-    best = similarity[wanted].max()
-    earliest = min(turn[index] for index in wanted if similarity[index] == best)
+def _first_rank(similarity: FloatArray, turn: NDArray[np.int64], columns: Sequence[int]) -> int:
+    """Return the rank (1-based) of the first of some columns, ties ordered as in `_best`."""
+    best = similarity[columns].max()
+    earliest = min(turn[index] for index in columns if similarity[index] == best)
     return 1 + int(np.sum(similarity > best) + np.sum(turn[similarity == best] < earliest))

@@ -133,11 +133,11 @@ def randomisation_test(differences: ArrayLike, clusters: Clusters = None, *, see
         every = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return hits(every) / len(every)
     generator = np.random.default_rng(seed)
-    found = 0
+    large = 0
     for size in _blocks(RESAMPLES, count):
         random_bytes = generator.integers(0, 256, (size, -(-count // 8)), dtype=np.uint8)
-        found += hits(np.unpackbits(random_bytes, axis=1, count=count))
-    return (1 + found) / (1 + RESAMPLES)
+        large += hits(np.unpackbits(random_bytes, axis=1, count=count))
+    return (1 + large) / (1 + RESAMPLES)
 
 
 def bootstrap_interval(
