@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from expertune import models
-from expertune.augment.generators import prompts
-from expertune.augment.generators.decoding import Prompt, Writer, Written
+from expertune.augment.generators import decoding, frames
+from expertune.augment.generators.decoding import Prompt, Writer, _Draws
 from expertune.augment.generators.template import TemplateGenerator
 from expertune.augment.generators.transformers import TransformersGenerator
 from expertune.augment.plan import KINDS
@@ -61,17 +63,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(folder: Path, **options: Any) -> Writer:
+@pytest.fixture(scope="module")
+def writer(tiny: Path) -> Writer:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    values = {"contrast": 0.7, "top_p": 0.9, **options}
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    return Writer(model, AutoTokenizer.from_pretrained(folder), **values)
+    return Writer(AutoModelForCausalLM.from_pretrained(tiny).eval(), AutoTokenizer.from_pretrained(tiny))
 
 
-def asked(number: int = 0, **values: Any) -> Prompt:
-    text = " ".join(WORDS[number:]) + ' question "'
-    return Prompt(**{"text": text, "plain": 'more question "', "longest": 12, **values})
+def asked(writer: Writer, number: int = 0, **values: Any) -> Prompt:
+    """Return a prompt of many words; guided, unless `plain` is empty."""
+    text, plain = writer.tokenizer([" ".join(WORDS[number:]) + ' question "', 'more question "'])["input_ids"]
+    return Prompt(**{"tokens": text, "plain": plain, "seed": 0, "temperature": 0.0, "longest": 12, **values})
+
+
+def texts(writer: Writer, prompts: Sequence[Prompt]) -> list[str]:
+    return [text for text, _ in writer.write(prompts)]
 
 
 # --- prompts ----------------------------------------------------------------------------------------------------------
@@ -80,43 +86,39 @@ def asked(number: int = 0, **values: Any) -> Prompt:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("question", ["", "How can I cancel?"])
 def test_every_kind_has_frames_that_hold_the_answer_and_end_in_a_quote(kind: str, question: str) -> None:
-    for attempt in range(len(prompts.choices(prompts.RECIPES[kind]))):
-        made = prompts.prompt(Request(ANSWER, question, kind, attempt), temperature=0.5, seed=7)
+    for attempt in range(len(frames.choices(frames.RECIPES[kind]))):
+        made = frames.fill(Request(ANSWER, question, kind, attempt))
         assert ANSWER in made.text
         assert ANSWER not in made.plain
-        assert prompts.PLACEHOLDER in made.plain
-        assert made.text.endswith('"')
-        assert made.plain.endswith('"')
+        assert frames.PLACEHOLDER in made.plain
+        assert made.text.endswith(f'"{made.start}')
+        assert made.plain.endswith(f'"{made.start}')
         assert "{" not in made.text
-        assert made.temperature == 0.0
+        assert not made.sampled
 
 
 def test_attempts_take_other_beginnings_first_and_are_sampled_only_afterwards() -> None:
-    ways = len(prompts.choices(prompts.RECIPES["question"]))
-    made = [
-        prompts.prompt(Request(ANSWER, "", "question", attempt), temperature=0.5, seed=3) for attempt in range(ways + 2)
-    ]
-    assert len({(item.text, item.start) for item in made[:ways]}) == ways
-    assert [item.temperature for item in made[ways:]] == [0.5, 0.5]
+    ways = len(frames.choices(frames.RECIPES["question"]))
+    made = [frames.fill(Request(ANSWER, "", "question", attempt)) for attempt in range(ways + 2)]
+    assert len({item.text for item in made[:ways]}) == ways
+    assert [item.sampled for item in made[ways:]] == [True, True]
 
 
 def test_only_rephrasing_reads_the_users_question_and_falls_back_without_one() -> None:
     request = Request(ANSWER, "How can I cancel?", "rephrase")
-    assert "How can I cancel?" in prompts.prompt(request, temperature=0.5, seed=0).text
-    assert prompts.recipe_for(Request(ANSWER, "", "rephrase")) is prompts.RECIPES["question"]
+    assert "How can I cancel?" in frames.fill(request).text
+    assert frames.recipe_for(Request(ANSWER, "", "rephrase")) is frames.RECIPES["question"]
 
 
 def test_kinds_that_share_frames_begin_apart() -> None:
     made = [
-        prompts.prompt(Request(ANSWER, "", kind, attempt), temperature=0.5, seed=0)
-        for kind in ("question", "rephrase")
-        for attempt in range(2)
+        frames.fill(Request(ANSWER, "", kind, attempt)) for kind in ("question", "rephrase") for attempt in range(2)
     ]
-    assert len({(item.text, item.start) for item in made}) == 4
+    assert len({item.text for item in made}) == 4
 
 
 def test_a_long_answer_is_cut_and_braces_in_it_are_harmless() -> None:
-    made = prompts.prompt(Request("{question} {0} " + "word " * 500, "", "short"), temperature=0.5, seed=0)
+    made = frames.fill(Request("{question} {0} " + "word " * 500, "", "short"))
     assert made.text.count("word") <= 120
     assert "{question} {0}" in made.text
 
@@ -124,89 +126,72 @@ def test_a_long_answer_is_cut_and_braces_in_it_are_harmless() -> None:
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_text_does_not_depend_on_the_batch_it_is_written_in(tiny: Path) -> None:
-    writer = load(tiny)
-    many = [asked(number, temperature=1.0, seed=number) for number in range(6)]
-    together = [written.text for written in writer.write(many)]
-    assert [writer.write([prompt])[0].text for prompt in many] == together
-    assert [written.text for written in writer.write(many[::-1])] == together[::-1]
+def test_a_text_does_not_depend_on_the_batch_it_is_written_in(writer: Writer) -> None:
+    many = [asked(writer, number, temperature=1.0, seed=number, longest=8 + number % 2) for number in range(6)]
+    many.append(asked(writer, plain=[]))
+    together = texts(writer, many)
+    assert [texts(writer, [prompt])[0] for prompt in many] == together
+    assert texts(writer, many[::-1]) == together[::-1]
     assert len(set(together)) > 1
+    assert writer.write([]) == []
 
 
-def test_sampling_follows_its_seed_and_leaves_the_global_one_alone(tiny: Path) -> None:
+def test_sampling_follows_its_seed_and_leaves_the_global_one_alone(writer: Writer) -> None:
     import torch
 
-    writer = load(tiny)
     before = torch.random.get_rng_state()
-    texts = {writer.write([asked(temperature=2.0, seed=seed)])[0].text for seed in range(8)}
-    assert len(texts) > 3
+    drawn = {texts(writer, [asked(writer, temperature=2.0, seed=seed)])[0] for seed in range(8)}
+    assert len(drawn) > 3
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_greedy_without_contrast_equals_the_generate_of_transformers(tiny: Path) -> None:
-    writer = load(tiny, contrast=0.0)
-    prompt = asked(longest=3)
-    encoded = writer._tokenizer([prompt.text], return_tensors="pt")
-    expected = writer._model.generate(
-        input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], max_new_tokens=3, do_sample=False
-    )[0, -3:]
-    text = writer.write([prompt])[0].text
-    assert text == writer._tokenizer.decode(expected)
+def test_sampling_draws_as_often_as_the_temperature_says(writer: Writer) -> None:
+    import torch
+
+    prompts = [asked(writer, plain=[], temperature=2.0, seed=seed, longest=1) for seed in range(400)]
+    scores = torch.full((400, 3), float("-inf"))
+    scores[:, 0], scores[:, 1] = 0.0, -2.0
+    drawn = _Draws(prompts, 1)(None, scores).argmax(dim=-1)
+    assert drawn.float().mean() == pytest.approx(1 / (1 + math.exp(2.0 / 2.0)), abs=0.07)
+
+
+def test_greedy_without_guidance_equals_the_generate_of_transformers(writer: Writer) -> None:
+    import torch
+
+    prompt = asked(writer, plain=[], longest=3)
+    ids = torch.tensor([prompt.tokens])
+    expected = writer.model.generate(ids, attention_mask=ids > 0, max_new_tokens=3, do_sample=False)[0, -3:]
+    ((text, ended),) = writer.write([prompt])
+    assert text.split() == writer.tokenizer.decode(expected).split()
     assert len(text.split()) == 3
+    assert not ended
 
 
-def test_contrast_changes_what_is_written(tiny: Path) -> None:
-    plain = [written.text for written in load(tiny, contrast=0.0).write([asked(n) for n in range(6)])]
-    contrasted = [written.text for written in load(tiny, contrast=2.0).write([asked(n) for n in range(6)])]
-    assert plain != contrasted
-
-
-def test_a_continuation_starts_as_asked_and_is_no_longer_than_asked(tiny: Path) -> None:
-    written = load(tiny).write([asked(start="how do you", longest=3)])[0]
-    assert written.text.startswith("how do you")
-    assert len(written.text.split()) == 6
-    assert not written.ended
-
-
-def test_ends_stop_a_continuation_and_are_kept(tiny: Path) -> None:
-    writer = load(tiny)
-    whole = writer.write([asked()])[0].text
-    assert "? " in whole
-    stopped = writer.write([asked(ends="?")])[0]
-    assert stopped.text == whole[: whole.index("?") + 1]
-    assert stopped.ended
-
-
-def test_runs_of_the_source_are_not_copied(tiny: Path) -> None:
-    writer = load(tiny)
-    text = writer.write([asked()])[0].text
-    words = text.split()
-    copied = {tuple(words[n : n + 2]) for n in range(len(words) - 1)}
-    other = writer.write([asked(source=text, copy=2)])[0].text.split()
-    assert not copied & {tuple(other[n : n + 2]) for n in range(len(other) - 1)}
-    assert len(other) > 1
-    assert writer.write([asked(source="money", copy=2)])[0].text == text
-
-
-def test_runs_of_three_are_not_repeated(tiny: Path) -> None:
-    for written in load(tiny).write([asked(number, longest=40) for number in range(6)]):
-        words = written.text.split()
-        runs = [tuple(words[n : n + 3]) for n in range(len(words) - 2)]
-        assert len(set(runs)) == len(runs)
-
-
-def test_shyness_avoids_the_words_of_the_source(tiny: Path) -> None:
-    writer = load(tiny)
-    assert "number" in writer.write([asked()])[0].text
-    assert "number" not in writer.write([asked(source="number money", shy=1000.0)])[0].text
-
-
-def test_support_tells_how_far_the_text_made_it_likelier(tiny: Path) -> None:
-    writer = load(tiny)
-    text = asked().text
-    assert writer.write([asked()])[0].support != 0.0
+def test_guidance_changes_what_is_written(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [asked(writer, number) for number in range(6)]
+    guided = texts(writer, many)
+    monkeypatch.setattr(decoding, "GUIDANCE", 1.0)
+    assert texts(writer, many) != guided
     # With the text in both places it explains nothing.
-    assert writer.write([asked(plain=text)])[0].support == pytest.approx(0.0, abs=1e-4)
+    alone = texts(writer, many)
+    monkeypatch.setattr(decoding, "GUIDANCE", 3.0)
+    assert texts(writer, [asked(writer, number, plain=many[number].tokens) for number in range(6)]) == alone
+
+
+def test_a_text_in_a_frame_ends_with_its_question_mark_or_before_a_quote(writer: Writer) -> None:
+    written = writer.write([asked(writer, number, seed=number, temperature=2.0, longest=40) for number in range(12)])
+    assert any(text.endswith("?") for text, _ in written)
+    for text, ended in written:
+        assert not {'"', "?"} & set(text[:-1])
+        assert ended or len(text.split()) == 40
+
+
+def test_runs_of_four_are_neither_copied_nor_repeated(writer: Writer) -> None:
+    for number in range(6):
+        prompt = asked(writer, number, longest=40)
+        words = [*writer.tokenizer.decode(prompt.tokens).split(), *texts(writer, [prompt])[0].split()]
+        runs = [tuple(words[n : n + 4]) for n in range(len(words) - 3)]
+        assert len(set(runs)) == len(runs)
 
 
 # --- the generator ----------------------------------------------------------------------------------------------------
@@ -214,7 +199,7 @@ def test_support_tells_how_far_the_text_made_it_likelier(tiny: Path) -> None:
 
 @pytest.fixture(scope="module")
 def generator(tiny: Path) -> TransformersGenerator:
-    return TransformersGenerator(ModelSource("tiny", str(tiny), "tiny-print"), dtype="float32", support=-100.0)
+    return TransformersGenerator(ModelSource("tiny", str(tiny), "tiny-print"))
 
 
 def requests() -> list[Request]:
@@ -228,24 +213,19 @@ def test_texts_come_in_the_order_of_requests(generator: TransformersGenerator) -
     assert generator.generate([], seed=0) == []
 
 
-def test_support_is_a_threshold(tiny: Path) -> None:
-    strict = TransformersGenerator(ModelSource("tiny", str(tiny), "tiny-print"), dtype="float32", support=1000.0)
-    assert set(strict.generate(requests(), seed=0)) == {""}
-
-
 def test_the_fingerprint_names_model_and_decisive_options(tiny: Path) -> None:
     def made(fingerprint: str = "tiny-print", **options: Any) -> str:
         return TransformersGenerator(ModelSource("tiny", str(tiny), fingerprint), **options).fingerprint
 
-    assert made() == made(batch_size=3)
-    assert len({made(), made("other"), made(contrast=1.0), made(temperature=1.0), made(top_p=0.5)}) == 5
+    assert made() == made(max_tokens=3)  # frames have lengths of their own
+    assert len({made(), made("other"), made(temperature=1.0)}) == 3
 
 
 def test_options_are_checked() -> None:
     with pytest.raises(ConfigError, match="needs a model"):
         TransformersGenerator(None)
-    with pytest.raises(ConfigError, match="contrats"):
-        TransformersGenerator(ModelSource("tiny", "nowhere", ""), contrats=1)
+    with pytest.raises(ConfigError, match="temprature"):
+        TransformersGenerator(ModelSource("tiny", "nowhere", ""), temprature=1)
 
 
 def test_a_folder_that_is_no_language_model_is_a_users_mistake(tmp_path: Path) -> None:
@@ -255,14 +235,14 @@ def test_a_folder_that_is_no_language_model_is_a_users_mistake(tmp_path: Path) -
         broken.generate(requests()[:1], seed=0)
 
 
-def test_what_is_not_whole_or_only_an_example_counts_as_nothing(generator: TransformersGenerator) -> None:
+def test_what_is_not_whole_or_only_an_example_counts_as_nothing() -> None:
     def text(written: str, kind: str, *, ended: bool = True) -> str:
-        return generator._text(Request(ANSWER, "", kind), Written(written, ended, 0.0))
+        return frames.finished(written, Request(ANSWER, "", kind), ended=ended)
 
     assert text("Can I cancel? Or not? Or", "question") == "Can I cancel?"
     assert text("Can I cancel before you have", "question", ended=False) == ""
     assert text("I ordered a bed. It is too big. Now I", "indirect", ended=False) == "I ordered a bed. It is too big."
-    assert text("order cancel,", "keyword") == "order cancel"
+    assert text("order cancel, now", "keyword") == "order cancel"
     assert text("What does the agent say?", "question") == ""
     assert text("Museum opening hours", "keyword") == ""
 

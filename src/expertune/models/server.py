@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+TRIES = 6
+"""How often a request is sent that may succeed later."""
+
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 # A server that asks for more patience than this has run out of quota rather than of breath.
@@ -53,7 +56,7 @@ _DATED = r"(?:[-:@]\d{4}[\d-]*|:latest)?"
 
 
 class ServerOptions(Options):
-    """What a config may set for any server. Prices count what is used; they limit nothing."""
+    """What a config may set for any server."""
 
     base_url: str = Field(description="where the server's paths begin, such as http://localhost:8000/v1")
     model: str = Field(min_length=1, description="the model's name on the server")
@@ -61,12 +64,10 @@ class ServerOptions(Options):
         default="", description="environment variable that holds the API key; empty: none is sent"
     )
     timeout: float = Field(default=120.0, gt=0.0, description="seconds for one answer")
-    retries: int = Field(default=5, ge=0, description="how often to repeat a request that may succeed later")
-    price_read: float = Field(default=0.0, ge=0.0, description="price of a million tokens read, in any currency")
     body: dict[str, Any] = Field(default_factory=dict, description="further fields of each request")
 
 
-UNDECISIVE = {"key_variable", "timeout", "retries", "price_read"}
+UNDECISIVE = {"key_variable", "timeout"}
 """The options that change no answer, so that they stand in no fingerprint."""
 
 
@@ -85,10 +86,8 @@ def refuse_model(source: ModelSource | None, *, plug_in: str) -> None:
 
 @dataclass
 class Usage:
-    """What one server object has used: answers, tokens read and written; prices are for a million tokens."""
+    """What one server object has used: answers, tokens read and written."""
 
-    price_read: float = 0.0
-    price_written: float = 0.0
     answers: int = 0
     read: int = 0
     written: int = 0
@@ -102,17 +101,11 @@ class Usage:
             self.read += _count(table.get("prompt_tokens"))
             self.written += _count(table.get("completion_tokens"))
 
-    @property
-    def cost(self) -> float:
-        """What it cost at the given prices."""
-        return (self.read * self.price_read + self.written * self.price_written) / 1e6
-
     def __str__(self) -> str:
         """Say it in one line; nothing if no answer came."""
         if not self.answers:
             return ""
-        line = f"{self.answers:,} answers of the server, {self.read:,} tokens read, {self.written:,} written"
-        return f"{line}, cost {self.cost:.4f}" if self.price_read or self.price_written else line
+        return f"{self.answers:,} answers of the server, {self.read:,} tokens read, {self.written:,} written"
 
 
 class Server:
@@ -122,14 +115,14 @@ class Server:
         ConfigError: an address or a variable name that cannot be used, no key in the variable, libraries missing.
     """
 
-    def __init__(self, options: ServerOptions, *, plug_in: str, price_written: float = 0.0) -> None:
+    def __init__(self, options: ServerOptions, *, plug_in: str) -> None:
         require_extra("servers", "httpx", "tenacity", plug_in=plug_in)
         self._options = options
         self._url = _checked_url(options.base_url, plug_in)
         self._key = _read_key(options.key_variable, plug_in)
         self._stopping = threading.Event()
         self._renamed = False
-        self.usage = Usage(options.price_read, price_written)
+        self.usage = Usage()
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON object the server answers to the model's name, `body` and the fields of the config.
@@ -144,9 +137,8 @@ class Server:
         try:
             answer: dict[str, Any] = self._retrying(self._post_once, path, fields)
         except _PassingError as error:
-            tries = self._options.retries + 1
             raise self.error(
-                f"{error} (tried {tries} times)" if tries > 1 else str(error),
+                f"{error} (tried {TRIES} times)",
                 hint="Everything finished is kept: run the same command again once the server answers.",
             ) from None
         self.usage.add(answer.get("usage"))
@@ -299,7 +291,7 @@ class Server:
     def _retrying(self, function: Callable[..., Any], *arguments: Any) -> Any:
         import tenacity
 
-        stop = tenacity.stop_after_attempt(self._options.retries + 1)
+        stop = tenacity.stop_after_attempt(TRIES)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, _PassingError) and error.passes),
             stop=stop | tenacity.stop_when_event_set(self._stopping),

@@ -1,14 +1,14 @@
-"""Write questions with llama.cpp, from a GGUF file: on a processor much faster than transformers."""
+"""Write questions with llama.cpp, from the GGUF file of a chat model: on a processor much faster than transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from expertune.augment.generators import base, chat, prompts
+from expertune.augment.generators import base, chat
 from expertune.errors import ConfigError, ModelUnavailableError
 from expertune.models import ModelSource, plugins
 from expertune.models.plugins import Request, StreamingGenerator
@@ -17,22 +17,19 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
 
 _PLUG_IN = "llama_cpp"
-_VERSION = 1
-_STOPS = ['"', "\n", "”", "“"]
+_VERSION = 2
+# Share of probability that is sampled from.
+_TOP_P = 0.9
+# Tokens of prompt and answer together: about a thousand words, the instructions, and what is written.
+_CONTEXT = 4096
 
 
 class LlamaCppOptions(plugins.Options):
     """What a config may set."""
 
-    prompts: Literal["auto", "chat", "frames"] = Field(
-        default="auto",
-        description="chat: instructions; frames: a text to continue; auto: chat where the file has a chat template",
-    )
-    language: chat.LanguageChoice = Field(default="auto", description="of the chat instructions")
-    temperature: float = Field(default=0.8, ge=0.0, description="of sampling; frames sample only in late attempts")
-    top_p: float = Field(default=0.9, gt=0.0, le=1.0, description="share of probability that is sampled from")
-    max_tokens: int = Field(default=256, ge=1, description="of a chat answer; one that was cut is not used")
-    context: int = Field(default=4096, ge=256, description="tokens of prompt and answer together")
+    language: chat.LanguageChoice = Field(default="auto", description="of the instructions; auto: of each answer")
+    temperature: float = Field(default=0.8, ge=0.0, description="of sampling")
+    max_tokens: int = Field(default=256, ge=1, description="of an answer; one that was cut is not used")
     threads: int = Field(default=0, ge=0, description="processor threads; 0: llama.cpp decides")
     gpu_layers: int = Field(default=0, ge=-1, description="layers computed on a GPU; -1: all")
 
@@ -57,53 +54,33 @@ class LlamaCppGenerator(StreamingGenerator):
         self.name = model.name
         self.batch_size = 64
         decisive = self._options.model_dump(exclude={"threads", "gpu_layers"})
-        decisive["wording"] = base.number(chat.WORDINGS, prompts.RECIPES, prompts.FRAME_WORDS)
+        decisive["wording"] = base.number(chat.WORDINGS)
         self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, model, decisive)
 
     def stream(self, requests: Sequence[Request], *, seed: int) -> Iterator[tuple[int, str]]:
         """Yield (position, text) as each is written."""
         for position, request in enumerate(requests):
-            own = base.request_seed(request, seed)
-            yield position, self._chatted(request, own) if self._chats else self._continued(request, own)
+            yield position, self._text(request, base.request_seed(request, seed))
 
-    @property
-    def _chats(self) -> bool:
-        choice = self._options.prompts
-        return choice == "chat" or (choice == "auto" and "tokenizer.chat_template" in self._llama.metadata)
-
-    def _chatted(self, request: Request, seed: int) -> str:
+    def _text(self, request: Request, seed: int) -> str:
         answer = self._llama.create_chat_completion(
             chat.messages(request, language=self._language),
             temperature=self._options.temperature,
-            top_p=self._options.top_p,
+            top_p=_TOP_P,
             max_tokens=self._options.max_tokens,
             seed=seed,
         )
         text, ended = chat.reply(answer)
         return text if ended else ""
 
-    def _continued(self, request: Request, seed: int) -> str:
-        asked = prompts.prompt(request, temperature=self._options.temperature, seed=seed)
-        answer = self._llama.create_completion(
-            asked.text + asked.start,
-            temperature=asked.temperature,
-            top_p=self._options.top_p,
-            max_tokens=asked.longest,
-            stop=_STOPS,
-            seed=seed,
-        )
-        choice = answer["choices"][0]
-        ended = choice["finish_reason"] != "length"
-        return prompts.finished(f"{asked.start}{choice['text']}".strip(), request, ended=ended)
-
     @cached_property
     def _llama(self) -> Llama:
         from llama_cpp import Llama
 
         try:
-            return Llama(
+            llama = Llama(
                 self._source.location,
-                n_ctx=self._options.context,
+                n_ctx=_CONTEXT,
                 n_threads=self._options.threads or None,
                 n_gpu_layers=self._options.gpu_layers,
                 verbose=False,
@@ -114,3 +91,10 @@ class LlamaCppGenerator(StreamingGenerator):
                 place=self._source.location,
                 hint="Name another file under augment.generators.",
             ) from error
+        if "tokenizer.chat_template" not in llama.metadata:
+            raise ConfigError(
+                [f"the plug-in '{_PLUG_IN}' writes with chat models, this file has no chat template"],
+                place=self._source.location,
+                hint=f'Let the plug-in "transformers" continue frames: "transformers:{self._source.location}".',
+            )
+        return llama

@@ -28,11 +28,9 @@ class ChatOptions(ServerOptions):
     concurrency: int = Field(default=4, ge=1, description="requests under way at once")
     temperature: float = Field(default=0.8, ge=0.0, description="of sampling")
     max_tokens: int = Field(default=256, ge=1, description="a longer answer is cut by the server, and not used")
-    seeded: bool = Field(default=True, description="send a seed; false for servers that refuse the field")
     language: chat.LanguageChoice = Field(
         default="auto", description="of the instructions; auto: of each answer, English where there are no others"
     )
-    price_written: float = Field(default=0.0, ge=0.0, description="price of a million tokens written")
 
 
 class OpenAICompatibleGenerator(StreamingGenerator):
@@ -44,12 +42,12 @@ class OpenAICompatibleGenerator(StreamingGenerator):
     def __init__(self, source: ModelSource | None = None, /, **options: Any) -> None:
         refuse_model(source, plug_in=_PLUG_IN)
         self._options = plugins.read_options(ChatOptions, options, plug_in=_PLUG_IN)
-        self._server = Server(self._options, plug_in=_PLUG_IN, price_written=self._options.price_written)
+        self._server = Server(self._options, plug_in=_PLUG_IN)
         self._language = chat.fixed(self._options.language)
         self._cut = False
         self.name = self._options.model
         self.batch_size = _ROUNDS * self._options.concurrency
-        decisive = self._options.model_dump(exclude=UNDECISIVE | {"concurrency", "price_written"})
+        decisive = self._options.model_dump(exclude=UNDECISIVE | {"concurrency"})
         decisive["prompts"] = base.number(chat.WORDINGS)
         self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, None, decisive)
 
@@ -73,10 +71,9 @@ class OpenAICompatibleGenerator(StreamingGenerator):
             "messages": chat.messages(request, language=self._language),
             "temperature": self._options.temperature,
             "max_tokens": self._options.max_tokens,
-        }
-        if self._options.seeded:
             # Some servers keep seeds in 32 bits with a sign.
-            body["seed"] = base.request_seed(request, seed) >> 1
+            "seed": base.request_seed(request, seed) >> 1,
+        }
         try:
             answer = self._server.post("chat/completions", body)
         except FilteredError as error:

@@ -8,19 +8,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from expertune.augment.generators import base, chat, prompts
-from expertune.augment.generators.decoding import Writer, Written
-from expertune.augment.generators.instructed import InstructedWriter
+from expertune.augment.generators import base, chat, frames
+from expertune.augment.generators.decoding import BATCH_SIZE, GUIDANCE, Prompt, Writer
+from expertune.augment.generators.templates import Instructions
 from expertune.errors import ConfigError
 from expertune.models import ModelSource, language_models, plugins
 from expertune.models.plugins import Generator, Request
 
 _PLUG_IN = "transformers"
-_VERSION = 1
-# What decides about the texts of one kind of prompt only, and what never does.
-_OF_FRAMES = {"contrast", "support"}
-_OF_CHAT = {"language", "max_tokens"}
-_UNDECISIVE = {"batch_size", "prompts"}
+_VERSION = 2
 
 
 class TransformersOptions(plugins.Options):
@@ -31,19 +27,8 @@ class TransformersOptions(plugins.Options):
         description="chat: instructions; frames: a text to continue; auto: frames, but chat for a seq2seq model",
     )
     language: chat.LanguageChoice = Field(default="auto", description="of the chat instructions")
-    max_tokens: int = Field(default=256, ge=1, description="of a chat answer; one that was cut is not used")
-    batch_size: int = Field(default=64, ge=1, description="questions written at once")
-    contrast: float = Field(
-        default=0.7, ge=0.0, description="how much to favour what the answer makes likelier, in frames; 0: off"
-    )
     temperature: float = Field(default=0.5, gt=0.0, description="of sampling; frames sample only in late attempts")
-    top_p: float = Field(default=0.9, gt=0.0, le=1.0, description="share of probability that is sampled from")
-    support: float = Field(
-        default=0.0, description="drop what the answer made less likely than this, in nats a token of a frame"
-    )
-    dtype: language_models.Precision = Field(
-        default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
-    )
+    max_tokens: int = Field(default=256, ge=1, description="of a chat answer; one that was cut is not used")
 
 
 class TransformersGenerator(Generator):
@@ -51,6 +36,8 @@ class TransformersGenerator(Generator):
 
     The model is loaded when the first question is asked for: a run that finds all texts in the cache loads none.
     """
+
+    batch_size = BATCH_SIZE
 
     def __init__(self, model: ModelSource | None, **options: Any) -> None:
         if model is None:
@@ -60,66 +47,74 @@ class TransformersGenerator(Generator):
         self._source = model
         self._options = plugins.read_options(TransformersOptions, options, plug_in=_PLUG_IN)
         self.name = model.name
-        self.batch_size = self._options.batch_size
         choice = self._options.prompts
-        # Not by the chat template, as in llama_cpp: small models follow instructions badly, and continue frames well.
+        # Not by the chat template: small models follow instructions badly, and continue frames well.
         self._chats = choice == "chat" or (choice == "auto" and language_models.is_seq2seq(model))
-        decisive = self._options.model_dump(exclude=_UNDECISIVE | (_OF_FRAMES if self._chats else _OF_CHAT))
-        worded = (chat.WORDINGS,) if self._chats else (prompts.RECIPES, prompts.PLACEHOLDER, prompts.FRAME_WORDS)
-        decisive["prompts"] = base.number(*worded)
+        undecisive = {"prompts"} if self._chats else {"prompts", "language", "max_tokens"}
+        decisive = self._options.model_dump(exclude=undecisive)
+        decisive["wording"] = base.number(chat.WORDINGS) if self._chats else frames.FINGERPRINT
+        decisive["guidance"] = 1.0 if self._chats else GUIDANCE
         self.fingerprint = plugins.fingerprint(_PLUG_IN, _VERSION, model, decisive)
 
     def generate(self, requests: Sequence[Request], *, seed: int) -> list[str]:
-        """Return one text per request, in order; "" where none is whole or the answer did not support it.
+        """Return one text per request, in order; "" where none is whole.
 
         No random state outside is used or changed.
         """
-        seeds = [base.request_seed(request, seed) for request in requests]
-        if self._chats:
-            return self._instructed.write(requests, seeds) if requests else []
-        asked = [
-            prompts.prompt(request, temperature=self._options.temperature, seed=own)
-            for request, own in zip(requests, seeds, strict=True)
-        ]
+        if not requests:
+            return []
+        return self._chatted(requests, seed) if self._chats else self._continued(requests, seed)
+
+    def _chatted(self, requests: Sequence[Request], seed: int) -> list[str]:
         texts = [""] * len(requests)
-        # Texts of like length beside each other: little padding.
-        order = sorted(range(len(asked)), key=lambda index: len(asked[index].text))
-        for start in range(0, len(order), self.batch_size):
-            indices = order[start : start + self.batch_size]
-            for index, written in zip(indices, self._writer.write([asked[i] for i in indices]), strict=True):
-                texts[index] = self._text(requests[index], written)
+        temperature, longest = self._options.temperature, self._options.max_tokens
+        prompts = {
+            index: Prompt(tokens, [], base.request_seed(request, seed), temperature, longest)
+            for index, request in enumerate(requests)
+            if (tokens := self._instructions.tokens(request))
+        }
+        for index, (text, ended) in zip(prompts, self._writer.write(list(prompts.values())), strict=True):
+            texts[index] = chat.said(text) if ended else ""
         return texts
 
-    def _text(self, request: Request, written: Written) -> str:
-        if written.support < self._options.support:
-            return ""
-        return prompts.finished(written.text, request, ended=written.ended)
-
-    @cached_property
-    def _writer(self) -> Writer:
-        tokenizer, model = self._load()
-        if model.config.is_encoder_decoder:
+    def _continued(self, requests: Sequence[Request], seed: int) -> list[str]:
+        writer = self._writer
+        if writer.seq2seq:
             raise ConfigError(
                 ["a seq2seq model continues no frame, it follows instructions"],
                 place=f"generator {self.name}",
                 hint='Set prompts = "chat" in its options.',
             )
-        return Writer(model, tokenizer, contrast=self._options.contrast, top_p=self._options.top_p)
+        filled = [frames.fill(request) for request in requests]
+        read = writer.tokenizer([*(item.text for item in filled), *(item.plain for item in filled)])["input_ids"]
+        prompts = [
+            Prompt(
+                tokens,
+                plain,
+                base.request_seed(request, seed),
+                self._options.temperature if item.sampled else 0.0,
+                item.longest,
+            )
+            for request, item, tokens, plain in zip(
+                requests, filled, read[: len(filled)], read[len(filled) :], strict=True
+            )
+        ]
+        return [
+            frames.finished(f"{item.start}{text}".strip(), request, ended=ended)
+            for request, item, (text, ended) in zip(requests, filled, writer.write(prompts), strict=True)
+        ]
 
     @cached_property
-    def _instructed(self) -> InstructedWriter:
-        tokenizer, model = self._load()
-        given = self._options
-        return InstructedWriter(
-            model,
-            tokenizer,
-            name=self.name,
-            language=chat.fixed(given.language),
-            temperature=given.temperature,
-            top_p=given.top_p,
-            max_tokens=given.max_tokens,
-            batch_size=given.batch_size,
-        )
+    def _writer(self) -> Writer:
+        tokenizer, model = language_models.load(self._source, dtype="auto", place="augment.generators", seq2seq=True)
+        return Writer(model, tokenizer)
 
-    def _load(self) -> tuple[Any, Any]:
-        return language_models.load(self._source, dtype=self._options.dtype, place="augment.generators", seq2seq=True)
+    @cached_property
+    def _instructions(self) -> Instructions:
+        return Instructions(
+            self._writer.model,
+            self._writer.tokenizer,
+            name=self.name,
+            language=chat.fixed(self._options.language),
+            max_tokens=self._options.max_tokens,
+        )

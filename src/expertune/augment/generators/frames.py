@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from expertune.augment.generators.base import number
-from expertune.augment.generators.decoding import Prompt
 from expertune.data.wording import normalise
 from expertune.models.plugins import Request
 
-# What the contrasting prompt holds in place of the answer: says as little as a text can.
+# What the plain prompt holds in place of the answer: says as little as a text can.
 PLACEHOLDER = "Here you will find more information about this topic."
 _PLACEHOLDER_QUESTION = "Do you have more information about this topic?"
 _MOST_WORDS = 120
@@ -33,18 +32,38 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one kind of question is written: its frames and the limits on what is written.
+    """How one kind of question is written.
 
-    `copy`, `shy`, `longest` and `ends` are those of `Prompt`; `avoid` says whose words `copy` and `shy` are about.
+    Args:
+        frames: Its frames, which take turns.
+        longest: Most tokens to write.
+        ends: Signs that end it, besides quotes and line breaks; they are kept.
+        sentences: Most of them.
     """
 
     frames: tuple[Frame, ...]
-    copy: int = 6
-    shy: float = 0.0
     longest: int = 28
     ends: str = "?"
-    avoid: str = "{text}"
     sentences: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A frame with its beginning, to be continued.
+
+    Args:
+        text: With the answer in it.
+        plain: With a placeholder in its place.
+        start: What both end in: how the question begins.
+        longest: Most tokens to write.
+        sampled: Whether to sample, because all other ways to ask are used up.
+    """
+
+    text: str
+    plain: str
+    start: str
+    longest: int
+    sampled: bool
 
 
 _FAQ = 'Frequently asked questions\n\nAnswer: {text}\n\nThe question to this answer is: "'
@@ -95,9 +114,6 @@ RECIPES: Mapping[str, Recipe] = {
             Frame(_REPHRASED, ("How", "Can", "Is", "I", "What", "Do")),
             Frame(_ALSO, ("Can I", "How do I", "Is there", "I want", "Where", "Does")),
         ),
-        avoid="{question}",
-        copy=4,
-        shy=1.0,
     ),
     "keyword": Recipe(
         (
@@ -106,7 +122,6 @@ RECIPES: Mapping[str, Recipe] = {
             _shown("Keywords"),
         ),
         longest=10,
-        copy=5,
         ends="?.,;:",
     ),
     "short": Recipe(
@@ -115,7 +130,6 @@ RECIPES: Mapping[str, Recipe] = {
             Frame(_CHAT, ("Need", "Any", "Is", "Can", "Want", "How", "What")),
         ),
         longest=14,
-        copy=4,
         ends="?.",
     ),
     "indirect": Recipe(
@@ -131,13 +145,13 @@ RECIPES: Mapping[str, Recipe] = {
             Frame(_FAQ, ("Can I", "How", "Do you", "What", "Is", "Where")),
             Frame(_CHAT, ("Is there", "How", "I", "Can", "What", "My")),
         ),
-        shy=2.5,
-        copy=3,
     ),
 }
 
 
 _KIND_ORDER = tuple(RECIPES)
+FINGERPRINT = number(RECIPES, PLACEHOLDER, FRAME_WORDS)
+"""Changes whenever what a model reads does."""
 
 
 def echoes(text: str, request: Request) -> bool:
@@ -155,13 +169,14 @@ def finished(text: str, request: Request, *, ended: bool) -> str:
         ended: Whether it came to an end by itself; else only what stands before its last sentence is whole.
     """
     recipe = recipe_for(request)
+    end = min((text.find(sign) for sign in recipe.ends if sign in text), default=-1)
+    if end >= 0:
+        text, ended = text[: end + 1], True
     sentences = _SENTENCE_END.split(text)
     if not ended:
         sentences = sentences[:-1]
-    kept = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
-    if echoes(kept, request):
-        return ""
-    return kept
+    whole = " ".join(sentences[: recipe.sentences]).rstrip(" ,;:")
+    return "" if echoes(whole, request) else whole
 
 
 def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:
@@ -172,11 +187,11 @@ def choices(recipe: Recipe) -> tuple[tuple[Frame, str], ...]:
     )
 
 
-def prompt(request: Request, *, temperature: float, seed: int) -> Prompt:
+def fill(request: Request) -> Filled:
     """Return what to continue for a request.
 
     Attempts go through the frames and their beginnings first, always with the best token; only what is asked
-    beyond that is sampled at `temperature`.
+    beyond that is sampled.
     """
     recipe = recipe_for(request)
     ways = choices(recipe)
@@ -185,18 +200,12 @@ def prompt(request: Request, *, temperature: float, seed: int) -> Prompt:
     first = number(request.document) + _KIND_ORDER.index(request.kind) * len(ways) // len(_KIND_ORDER)
     frame, start = ways[(first + request.attempt) % len(ways)]
     text = " ".join(request.document.split()[:_MOST_WORDS])
-    filled = {"text": text, "question": request.question}
-    return Prompt(
-        text=frame.text.format_map(filled),
-        plain=frame.text.format_map({"text": PLACEHOLDER, "question": _PLACEHOLDER_QUESTION}),
+    return Filled(
+        text=frame.text.format(text=text, question=request.question) + start,
+        plain=frame.text.format(text=PLACEHOLDER, question=_PLACEHOLDER_QUESTION) + start,
         start=start,
-        source=recipe.avoid.format_map(filled),
-        copy=recipe.copy,
-        shy=recipe.shy,
         longest=recipe.longest,
-        ends=recipe.ends,
-        temperature=temperature if request.attempt >= len(ways) else 0.0,
-        seed=seed,
+        sampled=request.attempt >= len(ways),
     )
 
 

@@ -114,6 +114,12 @@ def write_model(folder: Path, kind: str, *, template: str | None = None) -> Path
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _whole_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep rounding from deciding which words are drawn."""
+    monkeypatch.setattr(language_models, "computes_bfloat16", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("instructed")
@@ -128,13 +134,13 @@ def source(folder: Path) -> ModelSource:
 def generator(folder: Path, **options: Any) -> TransformersGenerator:
     """Return a generator that is asked by instructions: of seq2seq models unasked, of causal ones on demand."""
     chosen = {} if language_models.is_seq2seq(source(folder)) else {"prompts": "chat"}
-    return TransformersGenerator(source(folder), **{"dtype": "float32", "max_tokens": 40, **chosen, **options})
+    return TransformersGenerator(source(folder), **{"max_tokens": 40, **chosen, **options})
 
 
 def asked(made: TransformersGenerator, requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return what the model is given to read, padding left out, in the order of the batch."""
     read: list[str] = []
-    model, tokenizer = made._instructed._model, made._instructed._tokenizer
+    model, tokenizer = made._writer.model, made._writer.tokenizer
     generate = model.generate
 
     def spy(**given: Any) -> Any:
@@ -173,7 +179,7 @@ def test_a_causal_model_reads_them_in_its_own_template(
 def test_marks_of_turns_in_an_answer_are_text(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     made = generator(folders["chat"])
     made.generate([Request("Press <|end|> to end.", "", "short")], seed=0)
-    tokens = made._instructed._prompt(Request("Press <|end|> to end.", "", "short"))
+    tokens = made._instructions.tokens(Request("Press <|end|> to end.", "", "short"))
     assert tokens.count(SPECIAL.index("<|end|>")) == 2
 
 
@@ -220,20 +226,16 @@ def test_a_text_depends_on_its_request_and_seed_alone(kind: str, folders: dict[s
     assert sum(map(bool, texts)) > len(texts) / 2
     assert made.generate(REQUESTS[::-1], seed=5) == texts[::-1]
     assert [made.generate([request], seed=5)[0] for request in REQUESTS] == texts
-    assert generator(folders[kind], batch_size=2).generate(REQUESTS, seed=5) == texts
     assert made.generate(REQUESTS, seed=6) != texts
     assert generator(folders[kind], temperature=3.0).generate(REQUESTS, seed=5) != texts
-    assert generator(folders[kind], top_p=0.01).generate(REQUESTS, seed=5) != texts
     assert made.generate([], seed=5) == []
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart", "chat"])
-def test_almost_no_share_of_probability_equals_the_greedy_generate_of_transformers(
-    kind: str, folders: dict[str, Path]
-) -> None:
-    made = generator(folders[kind], top_p=1e-9)
+def test_hardly_any_temperature_equals_the_greedy_generate_of_transformers(kind: str, folders: dict[str, Path]) -> None:
+    made = generator(folders[kind], temperature=1e-9)
     (text,) = made.generate(REQUESTS[:1], seed=0)
-    model, tokenizer = made._instructed._model, made._instructed._tokenizer
+    model, tokenizer = made._writer.model, made._writer.tokenizer
     messages = chat.messages(REQUESTS[0])
     if kind == "chat":
         read = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -248,7 +250,7 @@ def test_almost_no_share_of_probability_equals_the_greedy_generate_of_transforme
 
 @pytest.mark.parametrize("kind", ["t5", "bart", "chat"])
 def test_a_text_that_was_cut_is_not_used(kind: str, folders: dict[str, Path]) -> None:
-    assert set(generator(folders[kind], max_tokens=3, top_p=1e-9).generate(REQUESTS, seed=0)) == {""}
+    assert set(generator(folders[kind], max_tokens=3, temperature=1e-9).generate(REQUESTS, seed=0)) == {""}
 
 
 def test_thoughts_are_not_part_of_what_was_said() -> None:
@@ -270,19 +272,25 @@ class Breaking(MemoryCache):
         super().write(space, items)
 
 
+def small_batches(folder: Path) -> TransformersGenerator:
+    made = generator(folder)
+    made.batch_size = 3
+    return made
+
+
 @pytest.mark.parametrize("kind", ["t5", "chat"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_questions(kind: str, folders: dict[str, Path]) -> None:
     dataset = Dataset("shop", tuple(Document(str(number), text) for number, text in enumerate(ANSWERS)), ())
     section = AugmentSection(generators=[str(folders[kind])], per_answer=4, spans=0)
-    whole = augment(dataset, section, [generator(folders[kind], batch_size=3)])
+    whole = augment(dataset, section, [small_batches(folders[kind])])
     cache = Breaking(2)
     with pytest.raises(KeyboardInterrupt):
-        augment(dataset, section, [generator(folders[kind], batch_size=3)], cache=cache)
+        augment(dataset, section, [small_batches(folders[kind])], cache=cache)
     cache.left = 100
-    going_on = generator(folders[kind], batch_size=3)
+    going_on = small_batches(folders[kind])
     seen: list[Request] = []
-    write = going_on._instructed.write
-    going_on._instructed.write = lambda requests, seeds: (seen.extend(requests), write(requests, seeds))[1]  # type: ignore[method-assign]
+    write = going_on.generate
+    going_on.generate = lambda requests, *, seed: (seen.extend(requests), write(requests, seed=seed))[1]  # type: ignore[method-assign]
     assert augment(dataset, section, [going_on], cache=cache) == whole
     assert len(seen) == 12 - 6
 
@@ -336,11 +344,11 @@ def test_a_gguf_file_of_a_seq2seq_model_is_read(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("EXPERTUNE_CACHE", str(tmp_path / "cache"))
     written = write_gguf(tmp_path / "tiny.gguf")
-    made = TransformersGenerator(source(tmp_path / "tiny.gguf"), prompts="chat", dtype="float32", max_tokens=10)
+    made = TransformersGenerator(source(tmp_path / "tiny.gguf"), prompts="chat", max_tokens=10)
     request = Request("We ship.", "", "short")
     (read,) = asked(made, [request], monkeypatch)
     assert read == " ".join(chat.in_one(chat.messages(request)).split()) + "</s>"
-    loaded = made._instructed._model.state_dict()
+    loaded = made._writer.model.state_dict()
     assert all(torch.allclose(loaded[name], value, rtol=0.01) for name, value in written.state_dict().items())
     with pytest.raises(ConfigError, match='prompts = "chat"'):
         TransformersGenerator(source(tmp_path / "tiny.gguf")).generate([request], seed=0)
@@ -357,18 +365,16 @@ def test_the_prompts_choice_decides_the_fingerprint_and_which_options_do(folders
     assert made("chat") == made("chat", prompts="frames")
     assert made("chat") == made("chat", max_tokens=7, language="zh")
     instructed = {"prompts": "chat"}
-    assert made("chat", **instructed) == made("chat", **instructed, contrast=0.1, support=1.0, batch_size=2)
+    assert made("chat", **instructed) == made("chat", **instructed)
     assert made("t5") == made("t5", **instructed)
-    decisive: Iterator[dict[str, Any]] = iter(
-        [{}, {"max_tokens": 7}, {"language": "zh"}, {"temperature": 1.0}, {"top_p": 0.5}, {"dtype": "float32"}]
-    )
-    assert len({made("chat"), *(made("chat", **instructed, **more) for more in decisive)}) == 7
+    decisive: Iterator[dict[str, Any]] = iter([{}, {"max_tokens": 7}, {"language": "zh"}, {"temperature": 1.0}])
+    assert len({made("chat"), *(made("chat", **instructed, **more) for more in decisive)}) == 5
 
 
 def test_the_default_of_packaged_models_is_what_stores_were_written_with(tmp_path: Path) -> None:
     file = tmp_path / "some.gguf"
     made = TransformersGenerator(ModelSource("some", str(file), "bytes"))
-    assert made.fingerprint == "3ef280f5973b3f332f4f71e276cb1252dc6ed97b1e592e86dbe371006b435931"
+    assert made.fingerprint == "8dec7d25eecbe75300a69c3fedcc812b82cc9ca52d99919382b296b6eb37c218"
 
 
 def test_the_kind_of_a_hub_model_is_read_from_its_config(
