@@ -20,6 +20,7 @@ from expertune.augment.plan import KINDS
 from expertune.augment.stage import augment, load_generators
 from expertune.config import AugmentSection, PluginSpec
 from expertune.errors import ConfigError, ServerError
+from expertune.models import parallel
 from expertune.models import server as servers
 from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Request, StreamingGenerator
@@ -320,8 +321,8 @@ def test_an_interruption_keeps_what_is_under_way(monkeypatch: pytest.MonkeyPatch
             raise interruption
         return real(futures, **options)
 
-    real = servers.wait
-    monkeypatch.setattr(servers, "wait", wait)
+    real = parallel.wait
+    monkeypatch.setattr(parallel, "wait", wait)
     cache = MemoryCache()
     with serving(bad.slow(0.1, bad.asking)) as server:
         made = generator(server, concurrency=2)

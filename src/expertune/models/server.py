@@ -14,16 +14,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, SecretStr
 
 from expertune.errors import ConfigError, ServerError
+from expertune.models.parallel import Item, Made, side_by_side
 from expertune.models.plugins import Options, require_extra
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from expertune.models import ModelSource
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 TRIES = 6
 """How often a request is sent that may succeed later."""
@@ -147,48 +145,8 @@ class Server:
     def side_by_side(
         self, work: Callable[[Item], Made], items: Sequence[Item], *, most: int
     ) -> Iterator[tuple[int, Made]]:
-        """Yield (position, result) of `work` on every item as each is finished, `most` at a time.
-
-        After a failure, or when the user interrupts, nothing new is begun; what is under way is still yielded, because
-        it is paid for, and then the failure is raised.
-        """
-
-        def begun(item: Item) -> Made:
-            if self._stopping.is_set():
-                raise CancelledError
-            try:
-                return work(item)
-            except BaseException:
-                self._stopping.set()
-                raise
-
-        self._stopping.clear()
-        pool = ThreadPoolExecutor(most, thread_name_prefix="server")
-        futures: dict[Future[Made], int] = {pool.submit(begun, item): index for index, item in enumerate(items)}
-        waiting = set(futures)
-        failure: BaseException | None = None
-        try:
-            while waiting:
-                try:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt as interruption:
-                    if failure:
-                        raise
-                    done, failure = set(), interruption
-                for future in done:
-                    error = future.exception()
-                    if error is None:
-                        yield futures[future], future.result()
-                    elif not isinstance(error, CancelledError):
-                        failure = failure or error
-                if failure:
-                    self._stopping.set()
-                    waiting = {future for future in waiting if not future.cancel()}
-        finally:
-            self._stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-        if failure:
-            raise failure
+        """Yield (position, result) of `work` on every item as each is finished, `most` at a time (`parallel`)."""
+        return side_by_side(work, items, most=most, stopping=self._stopping)
 
     def is_asked_model(self, answer: Mapping[str, Any]) -> bool:
         """Whether an answer comes from the model that was asked for, as far as the server says.
@@ -247,10 +205,9 @@ class Server:
     def _parsed(self, text: str) -> dict[str, Any]:
         if _MARKUP.match(text):
             raise self.error("answers with a web page instead of JSON", hint=_ADDRESS)
-        try:
-            answer = json.loads(text)
-        except (ValueError, RecursionError):
-            raise _PassingError(f"the answer is not whole JSON ({len(text)} characters)") from None
+        answer = _parsed(text)
+        if answer is None:
+            raise _PassingError(f"the answer is not whole JSON ({len(text)} characters)")
         if not isinstance(answer, dict):
             raise self.error(f"answers with a JSON {type(answer).__name__} instead of an object", hint=_ADDRESS)
         told: dict[str, Any] = self._scrubbed(answer)
@@ -264,7 +221,7 @@ class Server:
         message = f"answers with status {status}{f': {said}' if said else ''}"
         if status == 429 or status >= 500:
             return _PassingError(message, _seconds(retry_after))
-        if _filtered(text):
+        if _detail(_parsed(text), "code") in ("content_filter", "content_policy_violation"):
             return FilteredError(message)
         return self.error(message, hint=self._hint(status))
 
@@ -272,11 +229,9 @@ class Server:
         """Return what an answer with an error says, in a few words. The key goes before anything is cut."""
         if _MARKUP.match(text):
             return "a web page"
-        try:
-            answer = json.loads(text)
-        except (ValueError, RecursionError):
-            return excerpt(self._without_key(text))
-        return excerpt(self._without_key(str(_detail(answer, "message") or answer)))
+        answer = _parsed(text)
+        said = text if answer is None else _detail(answer, "message") or answer
+        return excerpt(self._without_key(str(said)))
 
     def _hint(self, status: int) -> str:
         variable = self._options.key_variable
@@ -436,11 +391,12 @@ def _seconds(retry_after: str) -> float | None:
     return (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
 
 
-def _filtered(text: str) -> bool:
+def _parsed(text: str) -> Any:
+    """Return what a text holds as JSON; None where it is none."""
     try:
-        return _detail(json.loads(text), "code") in ("content_filter", "content_policy_violation")
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 def _detail(answer: Any, name: str) -> Any:
