@@ -140,7 +140,7 @@ def watched(stage: str, found: dict[str, Any]) -> Iterator[None]:
 
 
 def measure_point(given: dict[str, Any]) -> dict[str, Any]:
-    from expertune.config import LabelSection, ScoreSection
+    from expertune.config import LabelSection
     from expertune.label.stage import label
     from expertune.score.stage import score
 
@@ -152,13 +152,12 @@ def measure_point(given: dict[str, Any]) -> dict[str, Any]:
         with watched("augment", found):
             augmented(dataset, given["questions"])
     experts = panel(given["experts"])
-    section = ScoreSection()
     with tempfile.TemporaryDirectory() as folder:
         from expertune.pipeline.store import Store
 
         cache = Store(Path(folder)).items
         with watched("score", found):
-            scores = score(dataset, questions, experts, section=section, cache=cache)
+            scores = score(dataset, questions, experts, cache=cache)
     seconds = {name: round(value, 3) for name, value in zip(scores.experts, scores.seconds, strict=True)}
     found["score"]["experts"] = seconds
     found["score"]["values"] = list(scores.values.shape)
@@ -232,7 +231,10 @@ def measure_workers(given: dict[str, Any]) -> dict[str, Any]:
     spec = PluginSpec(model=given["model"])
     (expert,) = load_experts([spec], offline=True)
     own = texts(given["texts"], given["data"])
-    section = ClusterSection(engine="ray", workers=given["workers"])
+    import ray as cluster
+
+    cluster.init(address="local", num_cpus=given["workers"], include_dashboard=False, log_to_driver=False)
+    section = ClusterSection(address=ray.HERE)
     with ray.spread([expert], [functools.partial(worker, spec)], section, threads=1) as (remote,):
         list(remote.each("embed", [["warm"]] * 4 * given["workers"], is_query=False))
         start = time.perf_counter()

@@ -69,7 +69,7 @@ def page() -> str:
     parts += [
         "## Plug-ins\n",
         'An expert or a generator is written as a name (`"bm25"`, `"all-minilm-l6-v2"`), as `"plug-in:model"`, or\n'
-        'as a table `{ use = "bm25", options = { k1 = 1.2 } }`. These are the options of each plug-in.\n',
+        'as a table `{ use = "bm25", options = { language = "none" } }`. These are the options of each plug-in.\n',
         _table(("plug-in", "option", "values", "default", "what it does"), list(_plugin_options())),
     ]
     return "\n".join(parts)

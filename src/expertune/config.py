@@ -98,13 +98,10 @@ class RunSection(Section):
 class ClusterSection(Section):
     """Where generators and experts work; changes no result."""
 
-    engine: Literal["local", "ray"] = Field(
-        default="local", description="local: in this process; ray: in several, on one machine or many"
-    )
     address: str = Field(
-        default="", description='of a Ray cluster, "auto": the one this machine is part of; empty: start one here'
+        default="",
+        description='empty: in this process; "here": Ray on this machine; "auto" or an address: that Ray cluster',
     )
-    workers: int = Field(default=0, ge=0, description="processes for each model; 0: as many as there is room for")
     gpus: float = Field(default=0.0, ge=0.0, description="GPUs of each process; a share, such as 0.5, is one for two")
 
 
@@ -173,10 +170,6 @@ class ScoreSection(Section):
         min_length=1,
         description="the panel",
     )
-    full_matrix: Count = Field(
-        default=10_000, description="on corpora with more documents, a question is judged against candidates only"
-    )
-    candidates: Count = Field(default=512, description="candidates of a question: the experts' best and a sample")
 
 
 Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]

@@ -55,7 +55,13 @@ def config(tmp_path_factory, tiny_model):
             "data": {"path": str(shop), "general": [str(general)]},
             "augment": {"generators": ["template"], "per_answer": 2, "spans": 0},
             "score": {
-                "experts": ["bm25", "ngrams", "latent", str(tiny_model), {"use": "bm25", "options": {"k1": 2.0}}]
+                "experts": [
+                    "bm25",
+                    "ngrams",
+                    "latent",
+                    str(tiny_model),
+                    {"use": "bm25", "options": {"language": "none"}},
+                ]
             },
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 8},
         }

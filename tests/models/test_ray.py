@@ -24,7 +24,7 @@ from expertune.pipeline import store
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document
 
-TWO = ClusterSection(engine="ray", workers=2)
+HERE = ClusterSection(address="here")
 ANSWERS = [f"we ship your order in {days} days and you can return it" for days in range(40)]
 DATASET = Dataset("shop", tuple(Document(f"d{n}", text) for n, text in enumerate(ANSWERS)), ())
 
@@ -85,7 +85,7 @@ def asked(folder):
 @contextmanager
 def two(*made):
     """Spread plug-ins that copy themselves."""
-    with ray.spread(made, [partial(_same, item) for item in made], TWO, threads=1) as spread:
+    with ray.spread(made, [partial(_same, item) for item in made], HERE, threads=1) as spread:
         yield spread
 
 
@@ -100,7 +100,7 @@ def folders(tmp_path, *names):
     return made
 
 
-def test_the_local_engine_gives_back_what_it_got():
+def test_without_an_address_plug_ins_stay_what_they_are():
     plug_in = Shouts()
     with ray.spread([plug_in], [Shouts], ClusterSection(), threads=1) as (same,):
         assert same is plug_in
@@ -110,7 +110,7 @@ def test_without_ray_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     ray.require(ClusterSection())
     with pytest.raises(ConfigError, match=r"pip install 'expertune\[ray\]'"):
-        ray.require(TWO)
+        ray.require(HERE)
 
 
 def test_what_would_gain_nothing_stays_here_and_starts_no_cluster(monkeypatch):
@@ -126,7 +126,7 @@ def test_what_would_gain_nothing_stays_here_and_starts_no_cluster(monkeypatch):
             return np.zeros((len(questions), len(documents)), np.float32)
 
     given = (Server(), Whole())
-    with ray.spread(given, [Server, Whole], TWO, threads=1) as spread:
+    with ray.spread(given, [Server, Whole], HERE, threads=1) as spread:
         assert spread == given
 
 
@@ -199,7 +199,7 @@ class TestOnACluster:
             fingerprint = "numbers 2"
 
         makers = [partial(Other, tmp_path)]
-        with ray.spread([Numbers(tmp_path)], makers, TWO, threads=1) as (expert,):
+        with ray.spread([Numbers(tmp_path)], makers, HERE, threads=1) as (expert,):
             assert isinstance(expert, Expert)
             with pytest.raises(PluginError, match="another model or version"):
                 embed_texts(expert, ["order"], is_query=True)
@@ -207,22 +207,22 @@ class TestOnACluster:
     def test_a_run_makes_the_same_artefacts_as_in_one_process(self, tmp_path, tiny_model):
         wanted = _shop(tmp_path, tiny_model)
         results = {}
-        for engine in ("local", "ray"):
+        for address in ("", "here"):
             changes = {
-                "cluster": ClusterSection(engine=engine, workers=2),
-                "run": wanted.run.model_copy(update={"out": tmp_path / engine, "threads": 1}),
+                "cluster": ClusterSection(address=address),
+                "run": wanted.run.model_copy(update={"out": tmp_path / f"out{address}", "threads": 1}),
             }
             Run(wanted.model_copy(update=changes)).execute(until=Stage.SCORE)
-            results[engine] = _artefacts(tmp_path / engine / "store")
-        assert results["ray"] == results["local"]
-        assert any(name.endswith(".npy") for name in results["ray"])
+            results[address] = _artefacts(tmp_path / f"out{address}" / "store")
+        assert results["here"] == results[""]
+        assert any(name.endswith(".npy") for name in results["here"])
 
 
 class TestOfItsOwn:
     pytestmark = slow
 
     def test_no_cluster_at_the_address_is_a_config_error(self):
-        nowhere = ClusterSection(engine="ray", address="127.0.0.1:1")
+        nowhere = ClusterSection(address="127.0.0.1:1")
         with pytest.raises(ConfigError, match=r"127\.0\.0\.1:1"):  # noqa: SIM117
             with ray.spread([Shouts()], [Shouts], nowhere, threads=1):
                 pass

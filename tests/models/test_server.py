@@ -26,6 +26,7 @@ from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Request, StreamingGenerator
 from expertune.pipeline.store import Store
 from expertune.records import Dataset, Document, Question, Questions
+from expertune.score.experts import openai_compatible
 from expertune.score.experts.openai_compatible import OpenAICompatibleExpert
 from expertune.score.stage import load_experts, score
 from misbehaving import Misbehaving, serving
@@ -374,19 +375,21 @@ def test_what_was_used_is_told_when_the_run_fails_too(caplog: pytest.LogCaptureF
 # --- vectors ----------------------------------------------------------------------------------------------------------
 
 
-def test_vectors_come_in_the_order_of_the_texts_whatever_order_the_server_has() -> None:
+def test_vectors_come_in_the_order_of_the_texts_whatever_order_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenAICompatibleExpert, "chunk", 3)
     texts = [f"text {n}" for n in range(7)]
     with serving(bad.embedding) as server:
-        vectors = expert(server, batch_size=3, query_prompt="query: ").embed(texts, is_query=True)
+        vectors = expert(server, query_prompt="query: ").embed(texts, is_query=True)
     expected = np.array([bad.vector(f"query: {text}") for text in texts])
     np.testing.assert_allclose(vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     assert [len(seen.body["input"]) for seen in server.seen] == [3, 3, 1]
     assert {seen.path for seen in server.seen} == {"/v1/embeddings"}
 
 
-def test_long_texts_are_cut_and_the_role_counts_only_with_prompts() -> None:
+def test_long_texts_are_cut_and_the_role_counts_only_with_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_compatible, "_MOST_CHARACTERS", 5)
     with serving(bad.embedding) as server:
-        short = expert(server, max_characters=5)
+        short = expert(server)
         assert short.symmetric
         assert not expert(server, document_prompt="passage: ").symmetric
         short.embed(["a long text"], is_query=False)
@@ -424,11 +427,14 @@ def test_vectors_that_cannot_be_right_are_refused(reply: bad.Reply, words: str) 
     assert words in str(caught.value)
 
 
-def test_vectors_of_a_dead_server_are_kept_request_by_request(caplog: pytest.LogCaptureFixture) -> None:
+def test_vectors_of_a_dead_server_are_kept_request_by_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenAICompatibleExpert, "chunk", 2)
     cache = MemoryCache()
     questions = Questions(DATASET.questions)
     with serving(bad.embedding, bad.embedding, bad.embedding, *[bad.failing(500)] * 3) as server:
-        made = expert(server, batch_size=2)
+        made = expert(server)
         with caplog.at_level(logging.INFO, "expertune"), pytest.raises(ServerError):
             score(DATASET, questions, [made], cache=cache)
         scores = score(DATASET, questions, [made], cache=cache)
@@ -459,8 +465,8 @@ def test_what_decides_the_texts_is_in_the_fingerprint_and_nothing_else() -> None
 
 def test_what_decides_the_vectors_is_in_the_fingerprint_and_nothing_else() -> None:
     decisive = [{"base_url": "http://other/v1"}, {"model": "b"}, {"query_prompt": "q"}, {"document_prompt": "d"}]
-    decisive += [{"max_characters": 9}, {"body": {"dimensions": 2}}]
-    free = [{"key_variable": VARIABLE}, {"timeout": 1.0}, {"batch_size": 9}]
+    decisive += [{"body": {"dimensions": 2}}]
+    free = [{"key_variable": VARIABLE}, {"timeout": 1.0}]
     prints = {fingerprint(OpenAICompatibleExpert, **options) for options in decisive}
     same = {fingerprint(OpenAICompatibleExpert, **options) for options in [{}, *free]}
     assert (len(prints - same), len(same)) == (len(decisive), 1)

@@ -40,9 +40,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "run.threads": (1, None),
     "run.offline": (False, None),
     "run.seed": (1, Stage.AUGMENT),
-    "cluster.engine": ("ray", None),
     "cluster.address": ("auto", None),
-    "cluster.workers": (2, None),
     "cluster.gpus": (0.5, None),
     "data.path": ("other", Stage.AUGMENT),
     "data.general": (["general"], Stage.EVALUATE),
@@ -57,8 +55,6 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "augment.spans": (2, Stage.AUGMENT),
     "augment.budget_seconds": (5.0, Stage.AUGMENT),
     "score.experts": (["bm25", "latent"], Stage.SCORE),
-    "score.full_matrix": (2, Stage.SCORE),
-    "score.candidates": (3, Stage.SCORE),
     "label.strategy": ("weighted", Stage.LABEL),
     "label.calibration": ("rank", Stage.LABEL),
     "label.hard_mix": (0.25, Stage.LABEL),
@@ -101,7 +97,6 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
 }
 # Some values are valid only together with others; those are set on both sides of the comparison.
 TOGETHER: dict[str, dict[str, Any]] = {
-    "score.candidates": {"score.full_matrix": 2},
     "label.form": {"label.strategy": "soft-1"},
 }
 # ... and these only on the changed side: the field cannot change alone.

@@ -18,6 +18,7 @@ from expertune.evaluate.separation import separation
 from expertune.label.stage import label
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document, JudgedSet, Query, Question, Questions, Role, Scores
+from expertune.score import stage
 
 ODD = {
     "long": "We ship the parcel to your account address. " * 2273,  # 100,012 characters
@@ -98,15 +99,14 @@ def test_what_cannot_be_worked_with_is_refused_in_one_sentence(rows, expected, t
 
 
 @pytest.mark.slow
-def test_fifty_thousand_documents_are_labelled(tmp_path, tiny_model):
-    """Above `score.full_matrix` a question has candidates, and its target is a distribution over the active ones."""
+def test_fifty_thousand_documents_are_labelled(tmp_path, tiny_model, monkeypatch):
+    """Above `FULL_MATRIX` a question has candidates, and its target is a distribution over the active ones."""
+    monkeypatch.setattr(stage, "CANDIDATES", 64)
     corpus = [{"_id": f"d{n}", "text": f"item {n} costs {n % 97} and ships in {n % 13} days"} for n in range(50_000)]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus), encoding="utf-8")
     rows = [{"question": f"What about item {n} ?", "answer": corpus[n]["text"]} for n in range(0, 50_000, 2500)]
     _write(tmp_path, rows)
-    wanted = _wanted(
-        tmp_path, tiny_model, augment={"per_answer": 0, "spans": 0}, score={"experts": ["bm25"], "candidates": 64}
-    )
+    wanted = _wanted(tmp_path, tiny_model, augment={"per_answer": 0, "spans": 0}, score={"experts": ["bm25"]})
     result = Run(wanted).execute(until=Stage.LABEL)
     assert len(result.dataset.documents) == 50_000
     assert result.labels is not None

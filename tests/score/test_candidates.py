@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from expertune.config import LabelSection, ScoreSection
+from expertune.config import LabelSection
 from expertune.label.round_trip import round_trip
 from expertune.label.stage import label
 from expertune.models.plugins import Expert
 from expertune.pipeline import artefacts
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 from expertune.report.rows import sample_rows
+from expertune.score import stage
 from expertune.score.candidates import pick
 from expertune.score.stage import score
 
@@ -42,14 +43,20 @@ def job():
     return Dataset("large", documents, own), questions, experts, values
 
 
-def scored(job, **limits):
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(stage, "FULL_MATRIX", 100)
+    monkeypatch.setattr(stage, "CANDIDATES", 60)
+
+
+def scored(job):
     dataset, questions, experts, _ = job
-    return score(dataset, questions, experts, section=ScoreSection(full_matrix=100, **limits))
+    return score(dataset, questions, experts)
 
 
 def test_a_question_keeps_its_answers_the_experts_best_and_a_sample_of_the_whole_range(job):
     _, questions, _, values = job
-    made = scored(job, candidates=60)
+    made = scored(job)
     assert made.values.shape == (ROWS, 60, EXPERTS)
     for row, question in enumerate(questions.items):
         kept = made.columns[row]
@@ -65,19 +72,21 @@ def test_a_question_keeps_its_answers_the_experts_best_and_a_sample_of_the_whole
     assert counts.min() >= 5
 
 
-def test_a_corpus_within_the_limit_is_scored_whole(job):
+def test_a_corpus_within_the_limit_is_scored_whole(job, monkeypatch):
+    monkeypatch.setattr(stage, "FULL_MATRIX", DOCUMENTS)
     dataset, questions, experts, values = job
-    made = score(dataset, questions, experts, section=ScoreSection(full_matrix=DOCUMENTS, candidates=60))
+    made = score(dataset, questions, experts)
     assert made.columns is None
     np.testing.assert_array_equal(made.values, values)
 
 
 @pytest.mark.parametrize("strategy", ["hard", "soft-1", "weighted", "anchored"])
-def test_candidates_that_are_all_documents_give_the_same_labels(job, strategy):
+def test_candidates_that_are_all_documents_give_the_same_labels(job, strategy, monkeypatch):
+    monkeypatch.setattr(stage, "CANDIDATES", DOCUMENTS)
     dataset, questions, _, values = job
     section = LabelSection(strategy=strategy)
     whole = label(dataset, questions, Scores(("e0", "e1", "e2"), values), section)
-    every = label(dataset, questions, scored(job, candidates=DOCUMENTS), section)
+    every = label(dataset, questions, scored(job), section)
     assert every.columns.shape == (ROWS, DOCUMENTS)
     np.testing.assert_allclose(every.targets, whole.targets, atol=1e-7)
     np.testing.assert_array_equal(every.active, whole.active)
@@ -86,7 +95,7 @@ def test_candidates_that_are_all_documents_give_the_same_labels(job, strategy):
 
 def test_targets_of_candidates_are_distributions_over_active_ones(job):
     dataset, questions, _, _ = job
-    made = label(dataset, questions, scored(job, candidates=60), LabelSection())
+    made = label(dataset, questions, scored(job), LabelSection())
     np.testing.assert_allclose(made.targets.sum(axis=1), 1.0, rtol=1e-5)
     assert not made.targets[~made.active[made.columns]].any()
     assert made.active.sum() == ROWS
@@ -106,7 +115,7 @@ def test_equal_answers_share_their_label_among_candidates(job):
 
 def test_what_looks_at_scores_takes_candidates_too(job, tmp_path):
     dataset, questions, _, _ = job
-    made = scored(job, candidates=60)
+    made = scored(job)
     labels = label(dataset, questions, made, LabelSection())
     assert round_trip(questions, dataset, made, most_rank=60).all()
     rows = sample_rows(dataset, questions, made, labels)

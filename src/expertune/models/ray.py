@@ -25,6 +25,9 @@ from expertune.records import FloatArray
 
 PlugIn = TypeVar("PlugIn", bound=Plugin)
 
+HERE = "here"
+"""The address that starts Ray on this machine for the length of a run."""
+
 RETRIES = 3
 """How often a lost call is tried again: a call that kills its process every time must end the run."""
 
@@ -35,13 +38,14 @@ _AHEAD = 2
 
 
 def require(section: ClusterSection) -> None:
-    """Make sure that the engine is installed.
+    """Make sure that Ray is installed where it is to be used.
 
     Raises:
         ConfigError: it is not; the hint is the command that installs it.
     """
-    if section.engine == "ray" and importlib.util.find_spec("ray") is None:
-        raise ConfigError(['cluster.engine = "ray" needs the library ray'], hint="pip install 'expertune[ray]'")
+    if section.address and importlib.util.find_spec("ray") is None:
+        problem = f"cluster.address = '{section.address}' needs the library ray"
+        raise ConfigError([problem], hint="pip install 'expertune[ray]'")
 
 
 @contextmanager
@@ -56,17 +60,17 @@ def spread(
     Args:
         plug_ins: Generators or experts.
         makers: Each makes a copy of the plug-in in another process; what it is made of must be there too.
-        section: Where, and in how many processes.
+        section: Where.
         threads: Processors of each process.
 
     Raises:
         ConfigError: Ray is not installed, or no cluster answers at the address.
     """
     require(section)
-    if section.engine == "local" or not any(map(_worth_spreading, plug_ins)):
+    if not section.address or not any(map(_worth_spreading, plug_ins)):
         yield tuple(plug_ins)
         return
-    started = _join(section, threads)
+    started = _join(section)
     crew = _Crew(section, threads)
     try:
         yield tuple(
@@ -97,28 +101,27 @@ def _ray() -> Any:
     return ray
 
 
-def _join(section: ClusterSection, threads: int) -> bool:
+def _join(section: ClusterSection) -> bool:
     """Join the cluster at the address, or start one here; return whether this process has to end it."""
     # A run opens no connection that was not asked for; Ray reads this when it starts.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = _ray()
     if ray.is_initialized():
         return False
-    # A cluster of this run's own has room for the processes that are wanted, even if the machine has fewer processors.
-    own = {"num_cpus": section.workers * threads or None, "include_dashboard": False}
+    here = section.address == HERE
     try:
         _knock(section.address)
         ray.init(
-            address=section.address or "local",
+            address="local" if here else section.address,
             log_to_driver=False,
             configure_logging=False,
-            **({} if section.address else own),
+            **({"include_dashboard": False} if here else {}),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            [f"no Ray cluster can be used at '{section.address or 'this machine'}' ({error})"],
+            [f"no Ray cluster can be used at '{section.address}' ({error})"],
             place="cluster.address",
-            hint="Start one with `ray start --head`, or leave the address empty to start one for this run.",
+            hint=f"Start one with `ray start --head`, or set the address to '{HERE}' to start one for this run.",
         ) from error
     return True
 
@@ -130,7 +133,7 @@ def _knock(address: str) -> None:
         OSError: nobody does.
         ValueError: it is no address.
     """
-    if address in ("", "auto", "local"):
+    if address in (HERE, "auto"):
         return
     place = urlsplit(address if "://" in address else f"//{address}")
     with socket.create_connection((place.hostname, place.port or _PORT), timeout=_PATIENCE):
@@ -170,7 +173,7 @@ class _Crew:
         self._resources = {"num_cpus": threads, "num_gpus": section.gpus}
         free = _ray().available_resources()
         room = [free.get(kind, 0) // need for kind, need in (("CPU", threads), ("GPU", section.gpus)) if need]
-        self.count = section.workers or max(1, int(min(room)))
+        self.count = max(1, int(min(room)))
         self._of: object = None
         self._actors: list[Any] = []
 
@@ -232,7 +235,7 @@ class _Remote(Plugin):
             raise PluginError(
                 f"its process died {RETRIES + 1} times at the same call ({error})",
                 place=f"plug-in {self.name}",
-                hint="Give each process more memory: fewer cluster.workers, or smaller batches.",
+                hint="Give each process more memory: larger run.threads or cluster.gpus start fewer of them.",
             ) from error
 
 

@@ -267,20 +267,15 @@ class Run:
         return self._keeper.aside("leaks", key, tuple[bool, ...], make)
 
     def _score(self, dataset: Dataset, questions: Kept[Questions]) -> Kept[Scores]:
-        from expertune.score.stage import load_experts, of_candidates, score
+        from expertune.score.stage import load_experts, score
 
-        section = self.config.score
-        experts = load_experts(section.experts, offline=self.config.run.offline)
-        # The number of candidates matters where there are any: a smaller corpus is not scored again for it.
-        limits = [section.candidates] if of_candidates(dataset, section) else []
-        fingerprints = [expert.fingerprint for expert in experts]
-        key = self._keeper.key(Stage.SCORE, questions.key, fingerprints, *limits)
+        specs = self.config.score.experts
+        experts = load_experts(specs, offline=self.config.run.offline)
+        key = self._keeper.key(Stage.SCORE, questions.key, [expert.fingerprint for expert in experts])
 
         def of(answers: Dataset) -> Scores:
-            with self._spread(load_experts, section.experts, experts) as spread:
-                return score(
-                    answers, questions.value, spread, section=section, cache=self.store.items, report=self.report
-                )
+            with self._spread(load_experts, specs, experts) as spread:
+                return score(answers, questions.value, spread, cache=self.store.items, report=self.report)
 
         if not self.config.data.expand:
             return self._keeper.stage(Stage.SCORE, key, Scores, lambda: of(dataset))

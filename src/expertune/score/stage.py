@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from expertune import models
-from expertune.config import PluginSpec, ScoreSection
+from expertune.config import PluginSpec
 from expertune.errors import PluginError
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, excerpt, text_key, unit_rows
@@ -25,6 +25,12 @@ from expertune.models.plugins import EmbeddingExpert, Expert, IndexingExpert
 from expertune.models.registry import all_used, log_used, make_all, refuse_role
 from expertune.records import Dataset, FloatArray, Progress, Questions, Report, Scores, ignore_progress
 from expertune.score.candidates import pick
+
+FULL_MATRIX = 10_000
+"""On corpora with more documents, a question is judged against candidates only: the whole matrix fills the memory."""
+
+CANDIDATES = 512
+"""Candidates of a question there: the experts' best and a sample, as many as labels were measured to need."""
 
 # Rows of a cosine block: bounds the temporary arrays on large corpora.
 _ROWS = 1024
@@ -48,13 +54,12 @@ def score(
     questions: Questions,
     experts: Sequence[Expert],
     *,
-    section: ScoreSection | None = None,
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
 ) -> Scores:
     """Return what each expert thinks of each pair of question and document.
 
-    Above `section.full_matrix` documents, only candidates are returned, and the whole matrix never exists: questions
+    Above `FULL_MATRIX` documents, only candidates are returned, and the whole matrix never exists: questions
     are scored some at a time. Experts that neither embed, nor index, nor score in parts return theirs at once, which
     then lies in a temporary file.
 
@@ -62,17 +67,15 @@ def score(
         dataset: Its documents are the columns.
         questions: They are the rows.
         experts: The panel; names must differ.
-        section: What counts as a large corpus, and how many candidates a question has there; None: the defaults.
         cache: Where vectors of embedding experts are kept.
         report: Told about every few hundred texts.
 
     Raises:
         PluginError: an expert returned a wrong shape or type, infinities, or nothing but NaN.
     """
-    section = section or ScoreSection()
     job = _Job(dataset, questions, cache if cache is not None else MemoryCache(), report)
-    if of_candidates(dataset, section) and questions.items:
-        return _candidates(job, experts, section)
+    if len(dataset.documents) > FULL_MATRIX and questions.items:
+        return _candidates(job, experts)
     values = np.zeros((len(job.asked), len(job.answers), len(experts)), dtype=np.float32)
     seconds = []
     for index, expert in enumerate(experts):
@@ -84,11 +87,6 @@ def score(
         seconds.append(judge.seconds)
     report(Progress("score", len(experts), len(experts)))
     return Scores(tuple(expert.name for expert in experts), values, tuple(seconds), used=all_used(experts))
-
-
-def of_candidates(dataset: Dataset, section: ScoreSection) -> bool:
-    """Whether the corpus is so large that questions are judged against candidates only."""
-    return len(dataset.documents) > section.full_matrix
 
 
 @dataclass(frozen=True)
@@ -109,12 +107,12 @@ class _Job:
         return [document.text for document in self.dataset.documents]
 
 
-def _candidates(job: _Job, experts: Sequence[Expert], section: ScoreSection) -> Scores:
+def _candidates(job: _Job, experts: Sequence[Expert]) -> Scores:
     """Let every expert get ready, then score some questions at a time and keep the candidates of each."""
     column = {document.id: index for index, document in enumerate(job.dataset.documents)}
     positives = [[column[document_id] for document_id in question.document_ids] for question in job.questions.items]
     most = max(len(own) for own in positives)
-    count = min(max(section.candidates, 2 * most, 2 * len(experts)), len(column))
+    count = min(max(CANDIDATES, 2 * most, 2 * len(experts)), len(column))
     judges = []
     for index, expert in enumerate(experts):
         job.report(Progress("score", index, len(experts), expert.name))

@@ -44,6 +44,7 @@ from expertune.records import (
     Separation,
     SoftLabels,
 )
+from expertune.score.stage import FULL_MATRIX
 from expertune.train import trainer, tuning
 
 VERSION = 2
@@ -115,8 +116,8 @@ class Lab:
         if basis.scores is not None and basis.scores.columns is not None:
             raise ConfigError(
                 ["studies need the scores of every question and document, not of candidates"],
-                place="score",
-                hint="Study a smaller corpus.",
+                place="data.path",
+                hint=f"Study a smaller corpus: up to {FULL_MATRIX:,} answers are judged with every question.",
             )
         return basis
 

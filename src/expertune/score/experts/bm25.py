@@ -15,13 +15,13 @@ from expertune.score.experts.base import refuse_model
 
 _PLUG_IN = "bm25"
 _VERSION = 1
+# How much repeats of a word count, and how much long documents are held back: those of Anserini's BM25 baselines.
+_K1, _B = 0.9, 0.4
 
 
 class Bm25Options(Options):
-    """What a config may set. The defaults are those of Lucene's BM25 in common baselines."""
+    """What a config may set."""
 
-    k1: float = Field(default=0.9, ge=0.0, description="how much repeats of a word count")
-    b: float = Field(default=0.4, ge=0.0, le=1.0, description="how much long documents are held back")
     language: Literal["english", "none"] = Field(
         default="english", description="stemming and stop words; none: words as they are"
     )
@@ -43,7 +43,7 @@ class Bm25Expert(IndexingExpert):
         tokens = self._words(documents)
         if not any(tokens):
             return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
-        index = bm25s.BM25(method="lucene", k1=self._options.k1, b=self._options.b)
+        index = bm25s.BM25(method="lucene", k1=_K1, b=_B)
         index.index(tokens, show_progress=False)
 
         def scored(questions: Sequence[str]) -> FloatArray:

@@ -16,13 +16,14 @@ from expertune.models.load import loading
 from expertune.models.plugins import Expert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import require_model
-from expertune.score.experts.candidates import candidates, chunk
+from expertune.score.experts.shortlist import chunk, shortlist
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 _PLUG_IN = "cross_encoder"
 _VERSION = 1
+_PAIRS = 32  # at once
 
 
 class CrossEncoderOptions(Options):
@@ -30,7 +31,6 @@ class CrossEncoderOptions(Options):
 
     candidates: int = Field(default=30, ge=0, description="documents scored for each question, found by words; 0: all")
     max_tokens: int | None = Field(default=None, ge=1, description="longer pairs are cut; default: the model's own")
-    batch_size: int = Field(default=32, ge=1, description="pairs at once")
 
 
 class CrossEncoderExpert(Expert):
@@ -41,20 +41,19 @@ class CrossEncoderExpert(Expert):
         self._options = read_options(CrossEncoderOptions, options, plug_in=_PLUG_IN)
         self.name = self._source.name
         self.chunk = chunk(self._options.candidates)
-        decisive = self._options.model_dump(exclude={"batch_size"})
-        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, decisive)
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, self._options.model_dump())
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return float32 `[len(questions), len(documents)]`, unbounded; NaN where a document is no candidate."""
         import torch
 
-        chosen = candidates(questions, documents, self._options.candidates)
+        chosen = shortlist(questions, documents, self._options.candidates)
         values = np.full(chosen.shape, np.nan, dtype=np.float32)
         if chosen.any():
             pairs = [(questions[row], documents[column]) for row, column in np.argwhere(chosen)]
             values[chosen] = self._model.predict(
                 pairs,
-                batch_size=self._options.batch_size,
+                batch_size=_PAIRS,
                 activation_fn=torch.nn.Identity(),
                 show_progress_bar=False,
                 convert_to_numpy=True,

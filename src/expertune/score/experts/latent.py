@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from expertune.models import ModelSource
 from expertune.models.embed import unit_rows
@@ -17,12 +16,8 @@ from expertune.score.experts.base import refuse_model
 _PLUG_IN = "latent"
 _VERSION = 1
 _NEGLIGIBLE = 1e-5
-
-
-class LatentOptions(Options):
-    """What a config may set."""
-
-    dimensions: int = Field(default=128, ge=1, description="most latent dimensions; fewer on small corpora")
+# Most latent dimensions; on a small corpus there are fewer directions than that.
+_DIMENSIONS = 128
 
 
 class LatentExpert(IndexingExpert):
@@ -34,9 +29,9 @@ class LatentExpert(IndexingExpert):
 
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
         refuse_model(model, plug_in=_PLUG_IN)
-        self._options = read_options(LatentOptions, options, plug_in=_PLUG_IN)
+        read_options(Options, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
-        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, {})
 
     def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
         """Find the documents' leading singular vectors, and return what scores questions by them."""
@@ -47,9 +42,7 @@ class LatentExpert(IndexingExpert):
         if not any(map(vectorizer.build_analyzer(), documents)):
             return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
         words = vectorizer.fit_transform(documents)
-        _, strengths, directions = randomized_svd(
-            words, n_components=min(self._options.dimensions, *words.shape), random_state=0
-        )
+        _, strengths, directions = randomized_svd(words, min(_DIMENSIONS, *words.shape), random_state=0)
         # Directions without strength are arbitrary: no document has a part in them, a question might.
         basis = directions[strengths > _NEGLIGIBLE * strengths[0]].T
         right = unit_rows(np.asarray(words @ basis, dtype=np.float32)).T

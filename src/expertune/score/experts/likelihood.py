@@ -18,10 +18,13 @@ from expertune.models import ModelSource, language_models
 from expertune.models.plugins import Expert, Options, fingerprint, read_options
 from expertune.records import FloatArray
 from expertune.score.experts.base import require_model
-from expertune.score.experts.candidates import candidates, chunk
+from expertune.score.experts.shortlist import chunk, shortlist
 
 _PLUG_IN = "likelihood"
 _VERSION = 1
+# Longer answers are cut: small models lose the thread, and large ones the time.
+_MOST_TOKENS = 256
+_QUESTIONS = 16  # at once
 _TEXT = "{text}"
 _PROMPT = f'Frequently asked questions\n\nAnswer: {_TEXT}\n\nThe question to this answer is: "'
 
@@ -31,11 +34,6 @@ class LikelihoodOptions(Options):
 
     candidates: int = Field(default=30, ge=0, description="documents scored for each question, found by words; 0: all")
     prompt: str = Field(default=_PROMPT, description=f"what stands before the question; {_TEXT} is the answer")
-    max_tokens: int = Field(default=256, ge=1, description="longer answers are cut")
-    batch_size: int = Field(default=16, ge=1, description="questions at once")
-    dtype: language_models.Precision = Field(
-        default="auto", description="auto: bfloat16 where the hardware computes in it"
-    )
 
 
 class LikelihoodExpert(Expert):
@@ -48,12 +46,11 @@ class LikelihoodExpert(Expert):
             raise ConfigError([f"the prompt has no place for the answer, {_TEXT}"], place=f"plug-in {_PLUG_IN}")
         self.name = self._source.name
         self.chunk = chunk(self._options.candidates)
-        decisive = self._options.model_dump(exclude={"batch_size"})
-        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, decisive)
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, self._source, self._options.model_dump())
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
         """Return float32 `[len(questions), len(documents)]` below 0; NaN where a document is no candidate."""
-        chosen = candidates(questions, documents, self._options.candidates)
+        chosen = shortlist(questions, documents, self._options.candidates)
         values = np.full(chosen.shape, np.nan, dtype=np.float32)
         if not chosen.any():
             return values
@@ -76,8 +73,8 @@ class LikelihoodExpert(Expert):
         with torch.inference_mode():
             # The last token is left for the questions' batches: what it predicts is their first token.
             memory = model(input_ids=prefix[:, :-1], use_cache=True, logits_to_keep=1).past_key_values
-            for start in range(0, len(questions), self._options.batch_size):
-                some = questions[start : start + self._options.batch_size]
+            for start in range(0, len(questions), _QUESTIONS):
+                some = questions[start : start + _QUESTIONS]
                 means += self._continued(memory, prefix[0], some)
         return means
 
@@ -105,8 +102,8 @@ class LikelihoodExpert(Expert):
     def _prefix(self, document: str) -> list[int]:
         tokenizer, _ = self._loaded
         tokens = self._tokens(document)
-        if len(tokens) > self._options.max_tokens:
-            document = tokenizer.decode(tokens[: self._options.max_tokens])
+        if len(tokens) > _MOST_TOKENS:
+            document = tokenizer.decode(tokens[:_MOST_TOKENS])
         prefix: list[int] = tokenizer(self._options.prompt.replace(_TEXT, document))["input_ids"]
         return prefix
 
@@ -116,4 +113,4 @@ class LikelihoodExpert(Expert):
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        return language_models.load(self._source, dtype=self._options.dtype, place="score.experts")
+        return language_models.load(self._source, dtype="auto", place="score.experts")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from expertune.models import ModelSource
 from expertune.models.plugins import IndexingExpert, Options, fingerprint, read_options
@@ -15,21 +14,10 @@ from expertune.score.experts.base import refuse_model
 
 _PLUG_IN = "ngrams"
 _VERSION = 1
+# Characters of the shortest and of the longest n-gram.
+_LENGTHS = (3, 5)
 # The product of two sparse matrices is nearly dense here: blocks keep it small.
 _ROWS = 256
-
-
-class NgramOptions(Options):
-    """What a config may set."""
-
-    shortest: int = Field(default=3, ge=1, description="characters of the shortest n-gram")
-    longest: int = Field(default=5, ge=1, description="characters of the longest n-gram")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> NgramOptions:
-        if self.shortest > self.longest:
-            raise ValueError("shortest must not exceed longest")
-        return self
 
 
 class NgramExpert(IndexingExpert):
@@ -37,9 +25,9 @@ class NgramExpert(IndexingExpert):
 
     def __init__(self, model: ModelSource | None = None, **options: Any) -> None:
         refuse_model(model, plug_in=_PLUG_IN)
-        self._options = read_options(NgramOptions, options, plug_in=_PLUG_IN)
+        read_options(Options, options, plug_in=_PLUG_IN)
         self.name = _PLUG_IN
-        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, self._options.model_dump())
+        self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, {})
 
     def index(self, documents: Sequence[str]) -> Callable[[Sequence[str]], FloatArray]:
         """Count the documents' n-grams, and return what scores questions against them."""
@@ -49,7 +37,7 @@ class NgramExpert(IndexingExpert):
             return lambda questions: np.zeros((len(questions), len(documents)), dtype=np.float32)
         vectorizer = TfidfVectorizer(
             analyzer="char_wb",
-            ngram_range=(self._options.shortest, self._options.longest),
+            ngram_range=_LENGTHS,
             sublinear_tf=True,
             dtype=np.float32,
         )

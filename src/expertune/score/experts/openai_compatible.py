@@ -16,6 +16,8 @@ from expertune.records import FloatArray
 
 _PLUG_IN = "openai_compatible"
 _VERSION = 1
+# Longer texts are cut: many servers refuse them.
+_MOST_CHARACTERS = 8000
 
 
 class EmbeddingOptions(ServerOptions):
@@ -23,23 +25,21 @@ class EmbeddingOptions(ServerOptions):
 
     query_prompt: str = Field(default="", description="put before questions")
     document_prompt: str = Field(default="", description="put before documents")
-    batch_size: int = Field(default=32, ge=1, description="texts in one request")
-    max_characters: int = Field(default=8000, ge=1, description="longer texts are cut: many servers refuse them")
 
 
 class OpenAICompatibleExpert(EmbeddingExpert):
     """Embed on a server, one request after the other; each one's vectors are kept before the next is sent."""
 
     served = True
+    chunk = 32  # texts in one request
 
     def __init__(self, source: ModelSource | None = None, /, **options: Any) -> None:
         refuse_model(source, plug_in=_PLUG_IN)
         self._options = read_options(EmbeddingOptions, options, plug_in=_PLUG_IN)
         self._server = Server(self._options, plug_in=_PLUG_IN)
         self.name = self._options.model
-        self.chunk = self._options.batch_size
         self.symmetric = self._options.query_prompt == self._options.document_prompt
-        decisive = self._options.model_dump(exclude=UNDECISIVE | {"batch_size"})
+        decisive = self._options.model_dump(exclude=UNDECISIVE)
         self.fingerprint = fingerprint(_PLUG_IN, _VERSION, None, decisive)
 
     @property
@@ -54,11 +54,8 @@ class OpenAICompatibleExpert(EmbeddingExpert):
             ServerError: the server cannot be used, another model answers, or a vector is missing or no vector.
         """
         prompt = self._options.query_prompt if is_query else self._options.document_prompt
-        cut = [f"{prompt}{text}"[: self._options.max_characters] for text in texts]
-        parts = [
-            self._vectors(cut[start : start + self._options.batch_size])
-            for start in range(0, len(cut), self._options.batch_size)
-        ]
+        cut = [f"{prompt}{text}"[:_MOST_CHARACTERS] for text in texts]
+        parts = [self._vectors(cut[start : start + self.chunk]) for start in range(0, len(cut), self.chunk)]
         return unit_rows(np.concatenate(parts)) if parts else np.zeros((0, 1), dtype=np.float32)
 
     def _vectors(self, texts: Sequence[str]) -> FloatArray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 from scipy.stats import rankdata
@@ -14,8 +13,6 @@ from expertune.models.cache import ItemCache
 from expertune.records import FloatArray
 
 logger = logging.getLogger(__name__)
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 LEAST = 0.99
 """Least mean rank correlation of the two precisions that counts as the same ranking."""

@@ -23,7 +23,7 @@ def chunk(most: int) -> int:
     return _CHUNK_OF_CANDIDATES if most else _CHUNK_OF_ALL
 
 
-def candidates(questions: Sequence[str], documents: Sequence[str], most: int) -> NDArray[np.bool_]:
+def shortlist(questions: Sequence[str], documents: Sequence[str], most: int) -> NDArray[np.bool_]:
     """Return which documents to look at `[Q, D]`: the `most` best of each question, all if `most` is 0.
 
     Ranks of BM25 and of character n-grams are fused, since each finds what the other misses. A row does not depend on
