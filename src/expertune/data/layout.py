@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from expertune.config import DataSection
 from expertune.data.readers import READERS
 from expertune.errors import DataError
+from expertune.models import HUB_ID
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SUFFIXES = ", ".join(READERS)
 
 
@@ -143,7 +142,7 @@ def find(section: DataSection) -> Layout:
             message = f"is a file of unknown kind '{path.suffix}', expected one of {SUFFIXES}"
             raise DataError(message, place=str(path), hint="Convert it, for instance to JSON lines.")
         return Layout(path.stem, qa=path)
-    if path.suffix not in READERS and _HUB_ID.fullmatch(section.path):
+    if path.suffix not in READERS and HUB_ID.fullmatch(section.path):
         return Layout(path.name, hub=section.path)
     raise DataError("no such file or folder", place=section.path, hint="Check data.path.")
 

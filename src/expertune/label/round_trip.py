@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.records import Dataset, Questions, Scores
+from expertune.score.standard import standardised
 
 
 def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_rank: int) -> NDArray[np.bool_]:
@@ -16,15 +17,9 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     expert scored ranks last.
     """
     values = np.asarray(scores.values, dtype=np.float64)
-    scored = ~np.isnan(values)
-    counts = scored.sum(axis=1, keepdims=True)
-    filled = np.where(scored, values, 0.0)
-    means = filled.sum(axis=1, keepdims=True) / np.maximum(counts, 1)
-    deviations = np.where(scored, values - means, 0.0)
-    spread = np.sqrt((deviations**2).sum(axis=1, keepdims=True) / np.maximum(counts, 1))
-    standard = np.divide(deviations, spread, out=np.zeros_like(deviations), where=spread > 0)
-    experts = scored.sum(axis=2)
-    panel = np.where(experts > 0, standard.sum(axis=2) / np.maximum(experts, 1), -np.inf)
+    experts = (~np.isnan(values)).sum(axis=2)
+    total = np.nan_to_num(standardised(values, axis=1)).sum(axis=2)
+    panel = np.where(experts > 0, total / np.maximum(experts, 1), -np.inf)
     labels = questions.hard_labels(dataset.documents, scores.columns) > 0
     best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
     ranks = 1 + (panel > best[:, None]).sum(axis=1)

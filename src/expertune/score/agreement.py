@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.records import Agreement, FloatArray, Scores
+from expertune.score.standard import standardised
 
 MOST_PAIRS = 4_000_000
 """Question x document pairs looked at; with more documents, fewer questions are sampled."""
@@ -174,14 +175,9 @@ def _ratings(values: FloatArray, generator: np.random.Generator) -> Floats:
     flat = values.reshape(-1, values.shape[2])
     if len(flat) > RATED_PAIRS:
         flat = flat[np.sort(generator.choice(len(flat), RATED_PAIRS, replace=False))]
-    ratings = _finite(flat)
-    filled = np.where(np.isnan(ratings), 0.0, ratings)
-    counts = np.maximum(1, (~np.isnan(ratings)).sum(axis=0))
-    centred = ratings - filled.sum(axis=0) / counts
-    spread = np.sqrt(np.where(np.isnan(centred), 0.0, centred**2).sum(axis=0) / counts)
-    known = spread > 1e-9 * (1.0 + np.abs(filled).max(axis=0, initial=0.0))
-    scaled: Floats = np.divide(centred, spread, out=np.full(centred.shape, np.nan), where=known)
-    return scaled
+    ratings = standardised(_finite(flat), axis=0)
+    ratings[:, ~np.nan_to_num(ratings).any(axis=0)] = np.nan
+    return ratings
 
 
 def _matrix(found: Sequence[Floats], usable: NDArray[np.int64], experts: int) -> Floats:

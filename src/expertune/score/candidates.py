@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.records import FloatArray
+from expertune.score.standard import standardised
 
 
 def pick(
@@ -56,9 +57,5 @@ def _stable_order(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _panel_mean(scores: FloatArray) -> NDArray[np.float64]:
     """Return the mean over experts of their standardised scores `[D]`; unscored pairs count as average."""
-    scored = ~np.isnan(scores)
-    counts = np.maximum(scored.sum(axis=0), 1)
-    centred = np.where(scored, scores - np.where(scored, scores, 0.0).sum(axis=0) / counts, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=0) / counts)
-    mean: NDArray[np.float64] = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0).mean(axis=1)
+    mean: NDArray[np.float64] = np.nan_to_num(standardised(scores, axis=0)).mean(axis=1)
     return mean

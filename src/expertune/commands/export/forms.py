@@ -6,8 +6,6 @@ original's: what a user sees is an order. An exact form that ranks otherwise is 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,6 +20,7 @@ from expertune.errors import ConfigError, DataError, ExportError
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.folders import new_folder
 from expertune.models.plugins import EmbeddingExpert
 from expertune.records import JudgedSet, Report, Role, ignore_progress
 from expertune.report.results import EXPANDED
@@ -108,18 +107,13 @@ def export(
         raise ConfigError(["there is something at that path already"], place=str(out), hint="Name a new folder.")
     trust.check(model)
     sides = TunedSides(model, run.train.base if run else "", offline=offline)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with new_folder(out) as scratch:
         made = _WRITERS[form](sides, scratch, rank)
         agreements = _compare(model, made, judged, sides, report)
         if form in _EXACT:
             _refuse_changed(form, agreements)
         size = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file()) / 1e6
         scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return Exported(out, form, agreements, size)
 
 
