@@ -54,29 +54,23 @@ class Change:
 
 
 DEFAULT = Change("default", "")
-PAIRWISE = {"form": "similarity", "strategy": "soft-1"}
+PAPER = {"strategy": "soft-1", "listwise": False}
 CHANGES = (
     DEFAULT,
-    Change("loss", "symmetric", train={"loss": "symmetric"}),
-    Change("loss", "pairwise on soft-1, the paper's", label=PAIRWISE, train={"loss": "pairwise"}),
-    Change("loss", "CoSENT on soft-1", label=PAIRWISE, train={"loss": "cosent"}),
-    Change("loss", "MarginMSE on soft-1", label=PAIRWISE, train={"loss": "margin-mse"}),
-    *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "weighted")),
-    *(Change("student temperature", f"{value:g}", train={"temperature": value}) for value in (0.05, 0.2)),
-    Change("perplexity of the panel's labels", "4", label={"perplexity": 4.0}),
-    *(Change("hard mix", f"{value:g}", label={"hard_mix": value}) for value in (0.0, 0.6)),
+    Change("loss", "pairwise on soft-1, the paper's", label=PAPER, train={"loss": "pairwise"}),
+    *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "soft-2", "soft-3", "weighted")),
+    *(Change("calibration", name, label={"calibration": name}) for name in ("rank", "percentile", "isotonic")),
+    *(Change("hard weight", f"{value:g}", label={"hard_weight": value}) for value in (0.0, 0.6)),
     Change("round-trip filter", f"rank {KEPT} or better", questions="round trip"),
-    Change("generated questions an answer", "0", questions="generated 0"),
-    Change("generated questions an answer", "4 at most", questions="generated 4"),
-    Change("pieces of answers", "none", questions="no spans"),
-    Change("logit adjustment", "none", train={"logit_adjustment": 0.0}),
+    Change("synthetic questions an answer", "0", questions="synthetic 0"),
+    Change("synthetic questions an answer", "4 at most", questions="synthetic 4"),
+    Change("spans", "none", questions="no spans"),
     *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
-    *(Change("pull of unrelated sentences", f"{value:g}", train={"anchor_weight": value}) for value in (0.0, 5.0)),
-    Change("near misses among what is held", "half", train={"near_misses": 0.5}),
-    Change("share of the layers that stay", "0", train={"frozen": 0.0}),
-    Change("share of own questions", "as they come", train={"known_share": 0.0}),
+    *(Change("reference weight", f"{value:g}", train={"reference_weight": value}) for value in (0.0, 5.0)),
+    Change("share of the layers that stay", "0", train={"frozen_layers": 0.0}),
     Change("experts", "the best alone", experts="best"),
     Change("experts", "one more that scores at random", experts="noise"),
+    *(Change("mode", mode, train={"mode": mode}) for mode in ("tied", "full")),
     Change("mode", "LoRA, rank 16", train={"lora_rank": 16}),
 )
 
@@ -118,7 +112,7 @@ def main() -> None:
 def labelled(lab: Lab, change: Change) -> tuple[Questions, SoftLabels]:
     """Return the questions that a change tunes on, and their targets."""
     if change.experts == "noise":
-        # Judged like any other expert: what it is worth has to be found out from the user's own questions.
+        # Judged like any other expert: what it is worth has to be found out from the labelled questions.
         noise = np.random.default_rng(0).random((*np.shape(lab.scores.values)[:2], 1), dtype=np.float32)
         return lab.questions, lab.label(lab.questions, joined(lab.scores, noise, name="random"), **change.label)
     if change.experts == "best":

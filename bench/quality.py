@@ -2,7 +2,7 @@
 
     python bench/quality.py                                          # everything; what is done is not done again
     python bench/quality.py --sets stackfaq --contenders expertune mnrl --seeds 0 1
-    python bench/quality.py --contenders expertune --vary label.hard_mix=1.0  # one default changed, for ablations
+    python bench/quality.py --contenders expertune --vary label.hard_weight=1.0  # one default changed, for ablations
     python bench/quality.py --table                                  # only collect what there is
     python bench/quality.py --table --sets stackfaq --result stackfaq.json  # what there is of one set alone
 
@@ -100,7 +100,7 @@ def write_prepared(given: argparse.Namespace, name: str) -> None:
     file = given.pieces / f"{name}.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     fresh = {timing.stage: timing.seconds for timing in result.timings if not timing.reused}
-    sections = config.model_dump(mode="json", include={"augment", "score", "label", "train", "select"})
+    sections = config.model_dump(mode="json", include={"augment", "score", "label", "train"})
     questions = fingerprint(data.Files(config.data).fingerprint, sections.pop("augment"))
     ours = fingerprint(questions, sections, *tuning.VERSION)
     vary = " ".join(given.vary)
@@ -142,7 +142,7 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     from expertune.models.encoder import CachedEncoder
     from expertune.pipeline.store import Store, fingerprint
     from expertune.score.stage import load_experts
-    from expertune.train.trainer import use_bf16
+    from expertune.train.trainer import use_bfloat16
 
     config, result = prepare(given, wanted["set"])
     dataset, questions, scores = result.dataset, result.questions, result.scores
@@ -176,7 +176,7 @@ def run_piece(given: argparse.Namespace, wanted: Piece) -> None:
     line = {
         **{key: wanted[key] for key in ("contender", "set", "seed", "later", "key")},
         "questions": fingerprint([[item.text, item.document_ids] for item in result.questions.items])[:16],
-        "bf16": use_bf16("auto"),
+        "bf16": use_bfloat16("auto"),
         "chosen": dict(outcome.chosen),
         "searched": wanted["chosen"] is None,
         "seconds": round(outcome.seconds, 1),

@@ -199,8 +199,8 @@ def train_some(dataset: Any, questions: Any, labels: Any, found: dict[str, Any])
         targets=np.asarray(labels.targets),
         active=np.asarray(labels.active),
         document_vectors=StandIn(0).embed([item.text for item in dataset.documents], is_query=False),
-        unrelated=(),
-        unrelated_vectors=np.zeros((0, 1), np.float32),
+        reference=(),
+        reference_vectors=np.zeros((0, 1), np.float32),
         columns=labels.columns,
     )
     with tempfile.TemporaryDirectory() as folder, watched("train", found):

@@ -23,7 +23,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import filterfalse, pairwise
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ import numpy as np
 from transformers.utils import logging
 
 from expertune import data, models
-from expertune.config import DataSection, EvaluateSection, LabelSection, PluginSpec, SelectSection, TrainSection
+from expertune.config import DataSection, EvaluateSection, LabelSection, PluginSpec, TrainSection
 from expertune.evaluate import verdict as rule
 from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.stage import compare, measure
@@ -42,11 +41,11 @@ from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_enco
 from expertune.models.load import load_model
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import Store, fingerprint
-from expertune.records import METRIC, METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores, ignore_progress
+from expertune.records import METRIC, METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores
 from expertune.score.stage import load_experts, score
 from expertune.train import trainer
 from expertune.train.tuning import VERSION as CHOICE
-from expertune.train.tuning import training_data, tune_and_choose
+from expertune.train.tuning import Tuner, tune_and_choose
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -63,7 +62,7 @@ SIZES = (20, 50, 100, 200, 300)
 FORCED = (0.25, 1.0)
 TOLERANCE = EvaluateSection().general_tolerance
 BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
-DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection, SelectSection)]
+DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection)]
 """What models are made by: those of other defaults are other models."""
 
 WORTH = 0.01
@@ -174,8 +173,8 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     scores = score(dataset, questions, experts, cache=bench.store.items)
     scores, label_section = judged_by(scores, tuning)
     soft = stage.label(dataset, questions, scores, label_section, base=base.name)
-    section = TrainSection(steps=bench.steps, batch_size=bench.batch_size, seed=tuning.seed)
-    sentences = data.reference_sentences()
+    section = TrainSection(steps=bench.steps, batch_size=bench.batch_size)
+    tuner = Tuner(base, encoder, section, data.reference_sentences(), tuning.seed)
 
     def measurements(model: Any) -> list[Measurement]:
         trial: Encoder = trial_encoder("tuned", model, encoder)
@@ -185,26 +184,17 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             tune_and_choose(
-                base=base,
-                base_encoder=encoder,
-                dataset=dataset,
-                questions=questions,
-                labels=soft,
-                sentences=sentences,
-                probe=data.load_general_dev_set(),
-                section=section,
-                choice=SelectSection(),
-                folder=folder,
+                tuner,
+                stage.Labeller(dataset, questions, scores, label_section, base.name),
+                soft,
+                data.load_general_dev_set(),
+                folder,
                 scratch=Path(scratch),
-                report=ignore_progress,
-                relabels={
-                    soft.strategy: partial(stage.label_rows, dataset, questions, scores, label_section, base=base.name)
-                },
+                general_tolerance=TOLERANCE,
             )
             yield "chosen", measurements(load_model(models.resolve(str(folder))))
-    given = training_data(dataset, questions, soft, encoder, sentences, section)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer.tune(base, given, section, Path(scratch))
+        tuner.tune(tuner.data(dataset.documents, questions, soft), Path(scratch))
         start, end = load_model(base), load_model(models.resolve(scratch))
         for factor in FORCED:
             yield f"factor {factor:g}", measurements(trainer.interpolate(start, end, factor))

@@ -26,7 +26,7 @@ from expertune.records import Scores
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-STRATEGIES: tuple[Strategy, ...] = ("anchored", "soft-1")
+STRATEGIES: tuple[Strategy, ...] = ("mixed", "soft-1")
 SEEDS = range(3)
 
 Weak = tuple[str, NDArray[np.float32]]

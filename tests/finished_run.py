@@ -92,9 +92,7 @@ def evaluation(*, ship: bool = True, domain: str = "better", general: str = "no 
 
 
 def candidate(factor: float, domain: float, general: float, *, chosen: bool = False) -> Candidate:
-    return Candidate(
-        factor, "anchored", "query", 100, 0.7 + domain, 0.6 + general, domain, 0.01, general, 0.005, chosen
-    )
+    return Candidate(factor, 0.7 + domain, 0.6 + general, domain, 0.01, general, 0.005, chosen)
 
 
 def questions() -> Questions:
@@ -129,17 +127,17 @@ def run(model_folder: Path = Path("runs/shop/model"), **changes: object) -> Fini
         ExpertQuality("weak", 0.5, 0.25),
         ExpertQuality("silent", float("nan"), 0.0),
     )
-    why = "Factor 0.5 was best on validation data."
+    why = "Interpolation weight 0.5 was best on validation data."
     selection = Selection(
-        0.5, 100, (candidate(0, 0, 0), candidate(0.5, 0.05, -0.001, chosen=True), candidate(1, 0.08, -0.02)), why
+        0.5, (candidate(0, 0, 0), candidate(0.5, 0.05, -0.001, chosen=True), candidate(1, 0.08, -0.02)), why
     )
     inputs = FinishedRun(
         config_toml='[data]\npath = "a <b> & c"\n',
         dataset=Dataset("shop", DOCUMENTS, asked.items[:1]),
         questions=asked,
         scores=scores(len(asked.items)),
-        labels=SoftLabels("anchored", np.full((len(asked.items), 4), 0.25, np.float32), np.ones(4, bool), True, panel),
-        model=TunedModel(model_folder, "all-minilm-l6-v2", "anchored", "query", selection, 100),
+        labels=SoftLabels("mixed", np.full((len(asked.items), 4), 0.25, np.float32), np.ones(4, bool), True, panel),
+        model=TunedModel(model_folder, "all-minilm-l6-v2", "mixed", "query", selection, 100),
         evaluation=evaluation(),
         judged=(
             JudgedSet("shop", "test_seen", Role.DOMAIN, DOCUMENTS, QUERIES, QRELS),

@@ -68,7 +68,6 @@ QUICK = {
     "train.base": '"models/my-base"',
     "train.steps": "2",
     "train.batch_size": "8",
-    "select.refit": "false",
 }
 """Laid over the pages' own settings, so that a test takes seconds."""
 

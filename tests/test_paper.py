@@ -140,7 +140,6 @@ def test_its_code_path_runs_on_a_small_xlm_roberta(tmp_path, monkeypatch):
         "augment.per_answer": "1",
         "train.steps": "2",
         "train.batch_size": "8",
-        "select.refit": "false",
         "evaluate.mteb": "[]",
     }
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]

@@ -84,7 +84,7 @@ def _run(folder: Path, answers: list[str], model: Path, patch: pytest.MonkeyPatc
             "augment": {"generators": ["template"], "per_answer": 2},
             # In float32 whatever the processor has: items are compared to the fifth digit.
             "score": {"experts": [{"model": str(model), "options": {"precision": "float32"}}]},
-            "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
+            "train": {"base": str(model), "steps": 2, "batch_size": 8, "precision": "float32"},
         }
     )
     lines: list[str] = []

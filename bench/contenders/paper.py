@@ -34,15 +34,14 @@ def paper(strategy: str) -> Contender:
             given = _given(task, strategy, rows)
             section = TrainSection(
                 mode="full",
-                frozen=0.0,
+                frozen_layers=0.0,
                 loss="pairwise",
-                anchor_weight=0.0,
-                seed=task.seed,
+                reference_weight=0.0,
                 learning_rate=point["learning_rate"],
             )
             steps = steps or point.get("steps") or affordable(STEPS, task, _seconds_a_step(task, given, section))
             folder = _fresh(task)
-            trainer.tune(task.base, given, section.model_copy(update={"steps": steps}), folder)
+            trainer.tune(task.base, given, section.model_copy(update={"steps": steps}), folder, seed=task.seed)
             return trial_encoder("paper", load_model(_local(folder)), None)
 
         outcome = best_of(task, GRID, fit)
@@ -54,16 +53,16 @@ def paper(strategy: str) -> Contender:
 def _given(task: Task, strategy: str, rows: NDArray[np.int64]) -> trainer.TrainingData:
     questions = Questions(tuple(task.questions.items[int(row)] for row in rows))
     scores = Scores(task.scores.experts, np.asarray(task.scores.values)[rows])
-    section = LabelSection.model_validate({"strategy": strategy, "form": "similarity"})
-    labels = label(task.dataset, questions, scores, section)
+    section = LabelSection.model_validate({"strategy": strategy})
+    labels = label(task.dataset, questions, scores, section, listwise=False)
     return trainer.TrainingData(
         questions=[item.text for item in questions.items],
         documents=task.documents,
         targets=labels.targets,
         active=np.ones(len(task.documents), dtype=bool),
         document_vectors=task.base_encoder.encode_documents(task.documents),
-        unrelated=(),
-        unrelated_vectors=np.zeros((0, 1), np.float32),
+        reference=(),
+        reference_vectors=np.zeros((0, 1), np.float32),
     )
 
 

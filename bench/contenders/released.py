@@ -94,7 +94,7 @@ def _train(
         per_device_train_batch_size=min(recipe.batch_size, len(rows)),
         learning_rate=point["learning_rate"],
         warmup_steps=steps // 10,
-        bf16=trainer.use_bf16("auto"),
+        bf16=trainer.use_bfloat16("auto"),
         use_cpu=not torch.cuda.is_available(),
         # In-batch negatives: the documentation asks for batches without repeated texts.
         batch_sampler=BatchSamplers.NO_DUPLICATES if recipe.in_batch else BatchSamplers.BATCH_SAMPLER,

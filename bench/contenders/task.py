@@ -16,7 +16,7 @@ from expertune.evaluate.ranking import Encoder
 from expertune.evaluate.stage import measure
 from expertune.models import ModelSource
 from expertune.models.encoder import CachedEncoder
-from expertune.records import Dataset, FloatArray, Questions, Scores
+from expertune.records import METRIC, Dataset, FloatArray, Questions, Scores
 from expertune.train import select
 
 Settings = Mapping[str, Any]
@@ -95,9 +95,11 @@ def best_of(task: Task, grid: Sequence[Settings], fit: Fit) -> Outcome:
     started = time.perf_counter()
     chosen = task.chosen
     if chosen is None:
-        fold = select.fold(task.questions, task.config.select, seed=task.config.train.seed)
-        validation = select.validation_set(task.dataset, task.questions, fold.validation)
-        scores = [measure(fit(point, fold.train), validation, "trial").mean(select.METRIC) for point in grid]
+        fold = select.fold(task.questions, seed=task.config.run.seed)
+        validation = select.validation_set(
+            task.dataset.name, task.dataset.documents, [task.questions.items[row] for row in fold.validation]
+        )
+        scores = [measure(fit(point, fold.train), validation, "trial").mean(METRIC) for point in grid]
         chosen = grid[int(np.argmax(scores))]
     searched = time.perf_counter()
     encoder = fit(chosen, everything)

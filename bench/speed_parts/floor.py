@@ -65,7 +65,7 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     """Return the operations of the stages that are made of matrix products."""
     from expertune import config as configs
     from expertune import data, models
-    from expertune.train.losses import ANCHOR_STRIDE
+    from expertune.train.losses import REFERENCE_STRIDE
 
     config = configs.read(given.run / "config.toml")
     files = data.Files(config.data)
@@ -87,9 +87,9 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
         if folder:
             encoder = _Encoder(folder)
             scoring += encoder.operations(encoder.lengths(documents)) + encoder.operations([round(mean)] * asked_in_all)
-    seen = config.train.steps * min(config.train.batch_size, asked_in_all) * (2 if config.select.refit else 1)
-    unrelated = base.lengths(list(data.reference_sentences()))
-    step = [round(mean)] * seen + [round(sum(unrelated) / len(unrelated))] * (seen // ANCHOR_STRIDE)
+    seen = config.train.steps * min(config.train.batch_size, asked_in_all) * 2
+    reference = base.lengths(list(data.reference_sentences()))
+    step = [round(mean)] * seen + [round(sum(reference) / len(reference))] * (seen // REFERENCE_STRIDE)
     corpus = [document.text for item in judged for document in item.documents]
     evaluating = base.operations(base.lengths(corpus)) + 2 * base.operations(base.lengths(asked))
     return {

@@ -24,27 +24,27 @@ def run(given: Namespace) -> Section:
     from expertune.config import TrainSection
     from expertune.models import resolve
     from expertune.models.load import load_model
-    from expertune.train.trainer import use_bf16
+    from expertune.train.trainer import use_bfloat16
 
     section = TrainSection()
     folder = next((path for path in given.data if path.name == "stackfaq"), given.data[0])
     documents = texts.drawn(texts.read(folder, "corpus"), given.texts or DOCUMENTS)
     pool = texts.read(folder, "qa") or texts.read(folder, "queries")
     asked = (texts.drawn(pool, section.batch_size) * section.batch_size)[: section.batch_size]
-    unrelated = list(data.reference_sentences())[: section.batch_size]
+    reference = list(data.reference_sentences())[: section.batch_size]
     source = resolve(section.base)
-    autocast = use_bf16(section.bf16)
+    autocast = use_bfloat16(section.precision)
     ours, whole, pairwise = (load_model(source) for _ in range(3))
     cosine = CosineSimilarityLoss(pairwise)
     partners = (documents * section.batch_size)[: len(asked)]
     labels = torch.rand(len(asked))
     steps: dict[str, Callable[[], Any]] = {
         "query-side": _step(
-            ours, _matrix_loss(ours, asked, documents, unrelated, section, encoded=False), [asked, unrelated],
+            ours, _matrix_loss(ours, asked, documents, reference, section, encoded=False), [asked, reference],
             torch.arange(len(asked)), section, autocast,
         ),
         "documents in the step": _step(
-            whole, _matrix_loss(whole, asked, documents, unrelated, section, encoded=True), [asked, unrelated],
+            whole, _matrix_loss(whole, asked, documents, reference, section, encoded=True), [asked, reference],
             torch.arange(len(asked)), section, autocast,
         ),
         "CosineSimilarityLoss": _step(pairwise, cosine, [asked, partners], labels, section, autocast),
@@ -71,24 +71,25 @@ def run(given: Namespace) -> Section:
             ratio("CosineSimilarityLoss / query-side", per_pair["CosineSimilarityLoss"], own, goal=100.0),
         ],
         [
-            "Both ratios grow with the number of documents. Query-side includes its unrelated sentences. Targets are "
+            "Both ratios grow with the number of documents. Query-side includes its reference sentences. Targets are "
             "random: what each way does for quality is measured by bench/quality.py (contenders expertune and cosine).",
         ],
     )
 
 
 def _matrix_loss(
-    model: Any, asked: list[str], documents: list[str], unrelated: list[str], section: Any, *, encoded: bool
+    model: Any, asked: list[str], documents: list[str], reference: list[str], section: Any, *, encoded: bool
 ) -> Any:
     """Return the listwise loss with all documents of the matrix: vectors that stay, or encoded with gradients."""
     from torch.nn import functional
 
     from expertune.train.losses import MatrixLoss
+    from expertune.train.trainer import TEMPERATURE
 
     targets = torch.softmax(torch.randn(len(asked), len(documents), generator=torch.Generator().manual_seed(0)), dim=1)
     with torch.no_grad():
         fixed = torch.from_numpy(np.array(model.encode(documents, normalize_embeddings=True, show_progress_bar=False)))
-        base = torch.from_numpy(np.array(model.encode(unrelated, normalize_embeddings=True, show_progress_bar=False)))
+        base = torch.from_numpy(np.array(model.encode(reference, normalize_embeddings=True, show_progress_bar=False)))
     columns = torch.arange(len(documents))
 
     def source(_: Any) -> tuple[Any, Any]:
@@ -98,8 +99,8 @@ def _matrix_loss(
         return columns, functional.normalize(vectors, dim=1)
 
     return MatrixLoss(
-        model, targets=targets, documents=source, objective=section.loss, temperature=section.temperature,
-        unrelated_vectors=base, anchor_weight=section.anchor_weight,
+        model, targets=targets, documents=source, objective=section.loss, temperature=TEMPERATURE,
+        reference_vectors=base, reference_weight=section.reference_weight,
     )  # fmt: skip
 
 

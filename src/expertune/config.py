@@ -172,42 +172,32 @@ class ScoreSection(Section):
     )
 
 
-Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "anchored"]
+Strategy = Literal["hard", "soft-1", "soft-2", "soft-3", "median", "trimmed", "calibrated", "weighted", "mixed"]
 
 
 class LabelSection(Section):
     """How the panel's scores become targets."""
 
-    strategy: Strategy = Field(default="anchored", description="see docs/design.md")
+    strategy: Strategy = Field(default="mixed", description="see docs/design.md")
     calibration: Literal["zscore", "rank", "percentile", "isotonic"] = Field(
         default="zscore", description="how experts are brought to one scale"
     )
-    hard_mix: Fraction = Field(
-        default=0.3, description="h of anchored: share of the hard distribution for generated questions"
-    )
-    known_mix: Fraction = Field(
-        default=1.0, description="h of anchored for your own questions: their answers are known"
-    )
-    soft2_mix: Fraction = Field(default=0.5, description="lambda of soft-2: share of the hard label")
-    form: Literal["distribution", "similarity"] = Field(
-        default="distribution",
-        description="distribution for the listwise loss, similarity in [0, 1] for all others",
-    )
-    temperature: Positive = Field(
-        default=0.05, description="teacher temperature where similarities become distributions"
-    )
-    sharpness: Positive = Field(default=1.0, description="factor on the sharpness that weighted and anchored learn")
-    perplexity: Annotated[float, Field(gt=1.0)] | None = Field(
-        default=None,
-        description="answers that share what the panel says of a question (exp of the entropy); default: as learned",
+    hard_weight: Fraction = Field(
+        default=0.3, description="weight of the hard label in the mixed target of a synthetic question"
     )
     round_trip: int = Field(
-        default=0, ge=0, description="drop generated questions whose answer the panel ranks lower; 0: off"
+        default=0, ge=0, description="drop synthetic questions whose answer the panel ranks lower; 0: off"
     )
-    shrinkage: Positive = Field(default=0.1, description="pull of expert weights towards uniform")
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _called_mixed(cls, value: Any) -> Any:
+        if value == "anchored":
+            raise ValueError("'anchored' is called 'mixed' now")
+        return value
 
 
-Loss = Literal["listwise", "symmetric", "pairwise", "cosent", "angle", "margin-mse"]
+Loss = Literal["listwise", "pairwise"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
@@ -225,67 +215,45 @@ def keeps_documents(mode: str) -> bool:
 
 
 class TrainSection(Section):
-    """How the base model is tuned."""
+    """How the base model is tuned, and how far to go from the base to the tuned model."""
 
     base: str = Field(default="all-minilm-l6-v2", description="model to tune: catalogue name, folder or hub id")
     mode: Mode = Field(
         default="query",
         description="query: documents keep the base's vectors; tied: tuned alike, then one encoder; full: both tuned",
     )
-    frozen: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+    frozen_layers: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.5, description="share of the layers that stay the base's, from the embeddings up; 0: all are tuned"
     )
     lora_rank: int = Field(default=0, ge=0, description="rank of LoRA adapters; 0: weights are tuned themselves")
-    loss: Loss = Field(default="listwise", description="listwise; symmetric, over columns too; others to compare")
-    temperature: Positive = Field(default=0.1, description="student temperature")
-    logit_adjustment: float = Field(
-        default=1.0, ge=0.0, description="how far answers that many questions lead to must be told by more; 0: off"
-    )
-    known_share: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        default=0.25, description="least share of your own questions among those tuned on; they are repeated for it"
+    loss: Loss = Field(
+        default="listwise", description="listwise: a distribution over the answers; pairwise: single similarities"
     )
     steps: int = Field(
         default=0, ge=0, le=1_000_000_000, description="optimiser steps; 0: two passes over the questions, 50 to 200"
     )
     batch_size: Count = Field(default=64, description="questions a step")
     learning_rate: Positive = Field(default=4e-4, description="peak, with linear decay")
-    warmup: Fraction = Field(default=0.1, description="share of steps that warm up")
-    anchor_weight: float = Field(
-        default=10.0, ge=0.0, description="pull of unrelated sentences to the base's vectors; 0: off"
+    reference_weight: float = Field(
+        default=10.0, ge=0.0, description="pull of reference sentences to the base's vectors; 0: off"
     )
-    anchor_texts: Path | None = Field(default=None, description="one unrelated sentence a line; default: built in")
-    near_misses: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        default=0.0, description="share of own questions with exchanged words among what is held; for later answers"
+    reference_texts: Path | None = Field(
+        default=None, description="file of reference sentences, about anything but your domain, one a line"
     )
-    bf16: Literal["auto", "on", "off"] = Field(
-        default="auto", description="bfloat16 autocast; auto: where the processor has it"
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto", description="what matrices are multiplied in; auto: bfloat16 where the processor or GPU has it"
     )
-    seed: Seed = Field(default=0, description="seed of order and dropout")
-    seeds: Count = Field(default=1, description="tune with this many seeds and keep the average of their weights")
+    preferred_weight: Fraction = Field(
+        default=0.75,
+        description="interpolation weight (0: the base, 1: the tuned model) that is kept unless validation questions "
+        "show another one to be better by two standard errors",
+    )
     report_to: tuple[Tracker, ...] = Field(default=(), description="told of every step; TensorBoard: OUT/tensorboard")
 
-
-class SelectSection(Section):
-    """What validation data may choose."""
-
-    factors: tuple[Fraction, ...] = Field(
-        default=(0.0, 0.25, 0.5, 0.75, 1.0),
-        description="interpolation factors between base (0) and tuned (1) to weigh",
-    )
-    prior: Fraction = Field(
-        default=0.75,
-        description="factor that is kept unless validation tells of a better one by two standard errors; 0: the base",
-    )
-    steps: tuple[Count, ...] = Field(default=(), description="other numbers of steps to weigh; each is a tuning more")
-    strategies: tuple[Strategy, ...] = Field(default=(), description="other label strategies to weigh")
-    modes: tuple[Mode, ...] = Field(default=(), description="other modes to weigh")
-    validation: Fraction = Field(
-        default=0.2, description="share of training questions (and of answers) kept for choosing"
-    )
-    general_tolerance: Fraction = Field(
-        default=0.01, description="nDCG@10 the general probe may lose, give or take a standard error"
-    )
-    refit: bool = Field(default=True, description="tune again on everything after choosing")
+    @property
+    def listwise(self) -> bool:
+        """Whether targets are one distribution a question over the answers, not single similarities."""
+        return self.loss == "listwise"
 
 
 class EvaluateSection(Section):
@@ -312,23 +280,15 @@ class Config(Section):
     score: ScoreSection = ScoreSection()
     label: LabelSection = LabelSection()
     train: TrainSection = TrainSection()
-    select: SelectSection = SelectSection()
     evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _fitting(self) -> Config:
         """Check combinations once, here at the edge."""
-        wants = "distribution" if self.train.loss in ("listwise", "symmetric") else "similarity"
-        if self.label.form != wants:
-            raise ValueError(f"train.loss = '{self.train.loss}' needs label.form = '{wants}'")
-        if self.label.form == "similarity":
-            for key, strategies in (
-                ("label.strategy", (self.label.strategy,)),
-                ("select.strategies", self.select.strategies),
-            ):
-                for strategy in strategies:
-                    if strategy in ("weighted", "anchored"):
-                        raise ValueError(f"{key} = '{strategy}' gives distributions: it needs train.loss = 'listwise'")
+        if not self.train.listwise and self.label.strategy in ("weighted", "mixed"):
+            raise ValueError(
+                f"label.strategy = '{self.label.strategy}' gives distributions: it needs train.loss = 'listwise'"
+            )
         return self
 
 
@@ -401,23 +361,30 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            if item["type"] == "too_short" and item["input"]:
-                continue  # its items are wrong, each of which is told by itself
-            path = ".".join(str(part) for part in item["loc"])
-            if item["type"] == "extra_forbidden" and path in GONE:
-                problems.append(f"'{path}' is gone: {GONE[path]}")
-            elif item["type"] == "extra_forbidden":
-                section = path.rpartition(".")[0]
-                known = [key for key in known_keys() if key.rpartition(".")[0] == section] or sorted(
-                    PluginSpec.model_fields if section else Config.model_fields
-                )
-                problems.append(f"unknown key '{path}' (known here: {', '.join(known)})")
-            else:  # Of a combination the message says it all, and what was given is the whole config.
-                combination = item["msg"].removeprefix("Value error, ")
-                problems.append(f"{path}: {item['msg']}, got {item['input']!r}" if path else combination)
+        problems = [problem for item in error.errors() for problem in _problems(item)]
         raise ConfigError(problems, place=place) from None
+
+
+def _problems(item: Any) -> list[str]:
+    """Return what to tell of one of pydantic's errors."""
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "too_short" and item["input"]:
+        return []  # its items are wrong, each of which is told by itself
+    if item["type"] == "extra_forbidden":
+        whole = isinstance(item["input"], dict) and any(key.startswith(f"{path}.") for key in GONE)
+        keys = [f"{path}.{key}" for key in item["input"]] if whole else [path]  # of a section that is gone as a whole
+        return [f"'{key}' is gone: {GONE[key]}" if key in GONE else _unknown(key) for key in keys or [path]]
+    if path:
+        return [f"{path}: {item['msg']}, got {item['input']!r}"]
+    return [item["msg"].removeprefix("Value error, ")]  # Of a combination the message says it all.
+
+
+def _unknown(path: str) -> str:
+    section = path.rpartition(".")[0]
+    known = [key for key in known_keys() if key.rpartition(".")[0] == section]
+    if not known:
+        known = sorted(PluginSpec.model_fields if "." in section else Config.model_fields)
+    return f"unknown key '{path}' (known here: {', '.join(known)})"
 
 
 def read(path: Path) -> Config:
@@ -501,7 +468,7 @@ def _each_path(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str
         ("evaluate", "sts"): change,
         ("evaluate", "mteb"): change,
         ("train", "base"): change,
-        ("train", "anchor_texts"): change,
+        ("train", "reference_texts"): change,
         ("augment", "generators"): spec,
         ("score", "experts"): spec,
     }

@@ -149,8 +149,8 @@ class Questions:
     used: tuple[str, ...] = ()
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        """Which questions `[Q]` are the user's own."""
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which questions `[Q]` are labelled: the user's own."""
         return np.array([question.labelled for question in self.items], dtype=np.bool_)
 
     def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
@@ -233,10 +233,7 @@ class SoftLabels:
 class Candidate:
     """One point the selection looked at: values in [0, 1] on validation data only."""
 
-    factor: float
-    strategy: str
-    mode: str
-    step: int
+    interpolation_weight: float
     domain: float
     general: float
     domain_difference: float
@@ -248,10 +245,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which point between base (factor 0) and tuned (factor 1) to keep, and everything weighed for it."""
+    """Which point between base (interpolation weight 0) and tuned (1) to keep, and everything weighed for it."""
 
-    factor: float
-    step: int
+    interpolation_weight: float
     candidates: tuple[Candidate, ...]
     why: str
 

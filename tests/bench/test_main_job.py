@@ -79,5 +79,5 @@ def test_the_main_job_from_questions_to_a_report(folder):
     _, reused = run(folder)
     assert [stage for stage, was in reused.items() if not was] == ["load"]
 
-    _, reused = run(folder, "label.hard_mix=0.4")
+    _, reused = run(folder, "label.hard_weight=0.4")
     assert [stage for stage, was in reused.items() if not was] == ["load", "label", "train", "evaluate"]

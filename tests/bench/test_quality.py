@@ -67,7 +67,7 @@ def task(tiny_model, tmp_path):
     values = np.random.default_rng(0).random((16, 5, 2)).astype(np.float32)
     values += questions.hard_labels(documents)[:, :, None]
     expert = sentence_encoder(str(tiny_model))
-    few = {"steps": 2, "batch_size": 4, "bf16": "off", "base": str(tiny_model)}
+    few = {"steps": 2, "batch_size": 4, "precision": "float32", "base": str(tiny_model)}
     return Task(
         config=Config.model_validate({"train": few}),
         dataset=Dataset("tiny", documents, own),
@@ -209,7 +209,8 @@ def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):
 
 def test_lists_of_questions_are_told_apart_within_one_recipe(quality):
     recipes = {
-        vary: {"questions": made} for vary, made in (("", "k"), ("train.frozen=0", "k"), ("augment.per_answer=9", "v"))
+        vary: {"questions": made}
+        for vary, made in (("", "k"), ("train.frozen_layers=0", "k"), ("augment.per_answer=9", "v"))
     }
     pieces = [piece("base", []), *(piece(f"expertune {vary}".strip(), []) for vary in recipes)]
     for made, item in zip(("base", "here", "there", "fewer"), pieces, strict=True):

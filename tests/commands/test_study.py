@@ -114,7 +114,7 @@ def test_means_over_sets_are_those_of_the_measurements(config):
     means = [item.mean("map@10") for item in base.measurements]
     assert found.figures["over_sets"]["base"]["map@10"] == pytest.approx(np.mean(means))
     assert found.figures["over_sets"]["base"]["map@10 sd"] == pytest.approx(np.std(means, ddof=1))
-    assert set(found.figures["over_sets"]) == {"base", "hard", "soft-1", "soft-2", "soft-3", "weighted", "anchored"}
+    assert set(found.figures["over_sets"]) == {"base", "hard", "soft-1", "soft-2", "soft-3", "weighted", "mixed"}
 
 
 def test_a_killed_study_goes_on_after_its_last_piece(config, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_killed_study_goes_on_after_its_last_piece(config, monkeypatch):
     def dies(base, data, section, folder, **options):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(section.seed)
+        done.append(options["seed"])
         return tune(base, data, section, folder, **options)
 
     monkeypatch.setattr(trainer, "tune", dies)

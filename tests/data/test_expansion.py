@@ -68,7 +68,7 @@ QUESTIONS = Questions((PAY, WRITTEN, SEND))
 
 def test_own_questions_are_judged_on_plain_answers_and_written_ones_on_expanded():
     plain, expanded = scores(0), scores(100, seconds=10.0)
-    made = expansion.joined(plain, expanded, QUESTIONS.known)
+    made = expansion.joined(plain, expanded, QUESTIONS.labelled)
     np.testing.assert_array_equal(made.values[[0, 2]], plain.values[[0, 2]])
     np.testing.assert_array_equal(made.values[1], expanded.values[1])
     np.testing.assert_array_equal(made.plain, plain.values)
@@ -77,7 +77,7 @@ def test_own_questions_are_judged_on_plain_answers_and_written_ones_on_expanded(
 
 def test_an_answer_is_judged_as_it_is_where_its_question_does_not_count():
     plain, expanded = scores(0), scores(100)
-    made = expansion.joined(plain, expanded, QUESTIONS.known).of(np.array([1, 2]))
+    made = expansion.joined(plain, expanded, QUESTIONS.labelled).of(np.array([1, 2]))
     whole = Expansion.of((PAY, SEND), 1)
     judged = expansion.as_if(made, DOCUMENTS, whole, whole.knowing((SEND,)))
     written = judged.values[0]
@@ -95,7 +95,7 @@ def test_scores_of_plain_answers_come_back_as_they_are():
 def test_candidates_keep_their_own_columns():
     plain = scores(0, [[0, 1], [0, 1], [1, 2]])
     expanded = scores(100, [[1, 2], [1, 2], [0, 1]])
-    made = expansion.joined(plain, expanded, QUESTIONS.known)
+    made = expansion.joined(plain, expanded, QUESTIONS.labelled)
     assert made.columns is not None
     assert made.columns.tolist() == [[0, 1], [1, 2], [1, 2]]
     np.testing.assert_array_equal(made.values, np.stack([plain.values[0], expanded.values[1], plain.values[2]]))
@@ -129,7 +129,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[int
         "train.base": str(tiny_model),
         "train.steps": 2,
         "train.batch_size": 8,
-        "train.bf16": "off",
+        "train.precision": "float32",
     }
 
     def run(expand: int) -> RunResult:
@@ -169,7 +169,7 @@ def test_no_held_out_question_and_no_generated_one_is_indexed(made):
 def test_own_questions_are_never_scored_against_themselves(made):
     plain, expanded = made[0].scores, made[2].scores
     assert made[0].questions == made[2].questions
-    known = made[0].questions.known
+    known = made[0].questions.labelled
     np.testing.assert_array_equal(expanded.values[known], plain.values[known])
     np.testing.assert_array_equal(expanded.plain, plain.values)
     assert not np.array_equal(expanded.values[~known], plain.values[~known])

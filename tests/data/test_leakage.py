@@ -22,6 +22,7 @@ from expertune.errors import DataError
 from expertune.models.plugins import Generator, Request
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document, Provenance, Question, Questions
+from expertune.train.select import INTERPOLATION_WEIGHTS
 
 LATIN_TO_CYRILLIC = str.maketrans("aeopcxy", "аеорсху")
 
@@ -201,7 +202,7 @@ def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_mod
     monkeypatch.setattr(Run, "_augment", with_test_files_gone)
     result = Run(wanted).execute(until=Stage.TRAIN)
     assert result.model is not None
-    assert {candidate.factor for candidate in result.model.selection.candidates} == set(wanted.select.factors)
+    assert {item.interpolation_weight for item in result.model.selection.candidates} == {*INTERPOLATION_WEIGHTS}
     with pytest.raises(DataError, match="cannot be read"):
         _ = data.Files(wanted.data).judged
 

@@ -68,8 +68,8 @@ class Task:
             "train.steps": "8",
             "train.batch_size": "8",
             "train.learning_rate": "0.002",
-            "train.bf16": '"off"',
-            "select.general_tolerance": "1.0",
+            "train.precision": '"float32"',
+            "evaluate.general_tolerance": "1.0",
             "run.threads": "1",
         }
         made = [

@@ -143,7 +143,7 @@ def test_a_damaged_artefact_is_told_and_made_again(task, whole, tmp_path, damage
     if damage == "truncated":
         record.write_text(text[: len(text) // 2])
     elif damage == "edited":
-        record.write_text(text.replace("anchored", "weighted"))
+        record.write_text(text.replace("mixed", "weighted"))
     else:
         record.unlink()
     before = finished_artefacts(here.store)

@@ -11,7 +11,11 @@ from scipy import optimize, special, stats
 from sklearn.isotonic import IsotonicRegression
 
 from expertune.config import LabelSection
-from expertune.label.stage import calibrate, label, label_rows, led_to, ndcg, share_equal_texts, weigh
+from expertune.label import stage, strategies, weights
+from expertune.label.calibrate import calibrate
+from expertune.label.hard_labels import led_to, share_equal_texts
+from expertune.label.stage import Labeller
+from expertune.label.weights import ndcg, weigh
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 
@@ -24,8 +28,13 @@ def make(values, *, questions=None, documents=None):
     return dataset, Questions(questions), Scores(tuple(f"e{k}" for k in range(experts)), values)
 
 
-def section(**changes):
-    return LabelSection(**{"form": "similarity", "strategy": "soft-1", **changes})
+def section(form="similarity", strategy="soft-1", **changes):
+    """Return what `label` takes: the section, and whether targets are distributions."""
+    return LabelSection(strategy=strategy, **changes), form == "distribution"
+
+
+def label(dataset, questions, scores, chosen, **options):
+    return stage.label(dataset, questions, scores, chosen[0], listwise=chosen[1], **options)
 
 
 VALUES = [[[0.9, 0.5], [0.1, 0.3]], [[0.2, 0.6], [0.8, 0.4]]]  # [Q=2, D=2, K=2], hard labels on the diagonal
@@ -53,21 +62,24 @@ def test_trimmed_mean_drops_the_extremes():
     assert result.targets[0, 0] == pytest.approx(0.45)
 
 
-def test_soft_two_mix_is_used():
-    low = label(*make(VALUES), section(strategy="soft-2", soft2_mix=0.0)).targets
+def test_the_hard_weight_of_soft_two_is_used(monkeypatch):
+    monkeypatch.setattr(strategies, "SOFT_2_HARD_WEIGHT", 0.0)
+    low = label(*make(VALUES), section(strategy="soft-2")).targets
     np.testing.assert_allclose(low, label(*make(VALUES), section(strategy="soft-1")).targets, atol=1e-6)
 
 
-def test_distribution_of_a_similarity_is_a_softmax_at_the_temperature():
-    result = label(*make(VALUES), section(strategy="soft-1", form="distribution", temperature=0.1))
+def test_distribution_of_a_similarity_is_a_softmax_at_the_temperature(monkeypatch):
+    monkeypatch.setattr(strategies, "TEMPERATURE", 0.1)
+    result = label(*make(VALUES), section(strategy="soft-1", form="distribution"))
     expected = np.exp(np.array([7.0, 2.0])) / np.exp(np.array([7.0, 2.0])).sum()
     np.testing.assert_allclose(result.targets[0], expected, rtol=1e-5)
 
 
-def test_anchored_is_a_mix_of_weighted_and_hard():
+def test_mixed_is_a_mix_of_weighted_and_hard(monkeypatch):
+    monkeypatch.setattr(stage, "LABELLED_HARD_WEIGHT", 0.25)
     given_ = make(VALUES)
     soft = label(*given_, section(strategy="weighted", form="distribution")).targets
-    mixed = label(*given_, section(strategy="anchored", form="distribution", known_mix=0.25)).targets
+    mixed = label(*given_, section(strategy="mixed", form="distribution")).targets
     np.testing.assert_allclose(mixed, 0.75 * soft + 0.25 * np.eye(2), atol=1e-6)
 
 
@@ -76,21 +88,15 @@ def test_known_answers_are_surer_than_guessed_ones():
     first, second = questions.items
     questions = Questions((first, replace(second, provenance=Provenance.SYNTHETIC)))
     soft = label(dataset, questions, scores, section(strategy="weighted", form="distribution")).targets
-    mixed = label(dataset, questions, scores, section(strategy="anchored", form="distribution", hard_mix=0.25)).targets
+    mixed = label(dataset, questions, scores, section(strategy="mixed", form="distribution", hard_weight=0.25)).targets
     np.testing.assert_allclose(mixed[0], [1.0, 0.0])
     np.testing.assert_allclose(mixed[1], 0.75 * soft[1] + 0.25 * np.array([0.0, 1.0]), atol=1e-6)
-
-
-def test_sharpness_sharpens():
-    soft = label(*make(VALUES), section(strategy="weighted", form="distribution")).targets
-    sharp = label(*make(VALUES), section(strategy="weighted", form="distribution", sharpness=3.0)).targets
-    assert sharp.max(axis=1).min() > soft.max(axis=1).min()
 
 
 def test_documents_without_a_question_are_inactive_and_get_no_mass():
     values = np.random.default_rng(0).random((2, 3, 2))
     dataset, questions, scores = make(values, documents=tuple(Document(f"d{i}", f"a{i}") for i in range(3)))
-    result = label(dataset, questions, scores, section(strategy="anchored", form="distribution"))
+    result = label(dataset, questions, scores, section(strategy="mixed", form="distribution"))
     assert result.active.tolist() == [True, True, False]
     assert result.targets[:, 2].tolist() == [0.0, 0.0]
     np.testing.assert_allclose(result.targets.sum(axis=1), 1.0, rtol=1e-5)
@@ -135,7 +141,7 @@ def copy(good, truth, generator):
 def weights_of(truth, values):
     known = np.ones(len(truth), bool)
     calibrated = calibrate(values, truth, known, method="zscore")
-    experts, sharpness = weigh(tuple("abcdef"[: values.shape[2]]), calibrated, truth, shrinkage=0.1)
+    experts, sharpness = weigh(tuple("abcdef"[: values.shape[2]]), calibrated, truth)
     return [expert.weight for expert in experts], sharpness
 
 
@@ -159,7 +165,7 @@ def test_a_weak_expert_does_not_make_the_labels_worse():
 
     def held_out_loss(kept):
         calibrated = calibrate(kept, truth, known, method="zscore")
-        experts, sharpness = weigh(tuple("abcde"[: kept.shape[2]]), calibrated[known], truth[known], shrinkage=0.1)
+        experts, sharpness = weigh(tuple("abcde"[: kept.shape[2]]), calibrated[known], truth[known])
         merged = (calibrated[~known] * np.array([e.weight for e in experts])).sum(axis=2) * sharpness
         log_p = merged - np.log(np.exp(merged).sum(axis=1, keepdims=True))
         return -(truth[~known] * log_p).sum(axis=1).mean()
@@ -167,11 +173,12 @@ def test_a_weak_expert_does_not_make_the_labels_worse():
     assert held_out_loss(values) < held_out_loss(values[:, :, :1]) + 0.1
 
 
-def test_a_weak_expert_does_not_make_the_targets_worse():
+def test_a_weak_expert_does_not_make_the_targets_worse(monkeypatch):
     """The target's mass on right answers that the labels were not told, over many panels.
 
     The pull towards equal weights is what gives a weak expert any say: with little of it, none is left.
     """
+    monkeypatch.setattr(weights, "SHRINKAGE", 0.01)
 
     def quality(values, truth):
         documents = tuple(Document(f"d{i}", f"a{i}") for i in range(truth.shape[1]))
@@ -186,7 +193,7 @@ def test_a_weak_expert_does_not_make_the_targets_worse():
         )
         names = tuple("abcdef"[: values.shape[2]])
         given_ = Dataset("panel", documents, asked), Questions(asked), Scores(names, values)
-        made = label(*given_, section(strategy="weighted", form="distribution", shrinkage=0.01))
+        made = label(*given_, section(strategy="weighted", form="distribution"))
         return float((made.targets * truth)[len(truth) // 2 :].sum(axis=1).mean())
 
     gains = []
@@ -210,16 +217,16 @@ def base_and_other(*, better):
 
 
 def test_a_base_that_no_expert_beats_is_said_and_halves_the_panel_s_share():
-    given_, chosen = base_and_other(better=False), section(strategy="anchored", form="distribution", hard_mix=0.5)
+    given_, chosen = base_and_other(better=False), section(strategy="mixed", form="distribution", hard_weight=0.5)
     told, plain = label(*given_, chosen, base="base"), label(*given_, chosen)
-    assert any("no expert ranks your own questions better than the base base" in note for note in told.warnings)
+    assert any("no expert ranks your labelled questions better than the base base" in note for note in told.warnings)
     assert not plain.warnings
     hard = given_[1].hard_labels(given_[0].documents)
     np.testing.assert_allclose(told.targets, (plain.targets + hard) / 2, atol=1e-6)
 
 
 def test_a_base_that_is_beaten_or_not_on_the_panel_changes_nothing():
-    chosen = section(strategy="anchored", form="distribution")
+    chosen = section(strategy="mixed", form="distribution")
     for given_, base in ((base_and_other(better=True), "base"), (base_and_other(better=False), "elsewhere")):
         told = label(*given_, chosen, base=base)
         assert not told.warnings
@@ -231,20 +238,20 @@ def test_equal_answers_get_equal_targets():
     values = np.array([[[0.9], [0.1], [0.9]], [[0.2], [0.8], [0.2]]], np.float32)
     questions = (Question("q", ("a",)), Question("r", ("b",)))
     made = label(
-        *make(values, questions=questions, documents=documents), section(strategy="anchored", form="distribution")
+        *make(values, questions=questions, documents=documents), section(strategy="mixed", form="distribution")
     )
     np.testing.assert_array_equal(made.targets[:, 0], made.targets[:, 2])
     assert made.active.all()
 
 
 def test_one_pair_gets_a_target():
-    made = label(*make([[[0.4, 0.6]]]), section(strategy="anchored", form="distribution"))
+    made = label(*make([[[0.4, 0.6]]]), section(strategy="mixed", form="distribution"))
     np.testing.assert_allclose(made.targets, [[1.0]])
 
 
 def test_without_known_questions_experts_weigh_the_same():
     values = np.zeros((0, 4, 3), np.float32)
-    experts, _ = weigh(("a", "b", "c"), values, np.zeros((0, 4), np.float32), shrinkage=0.1)
+    experts, _ = weigh(("a", "b", "c"), values, np.zeros((0, 4), np.float32))
     assert [expert.weight for expert in experts] == pytest.approx([1 / 3] * 3)
 
 
@@ -283,7 +290,7 @@ def test_soft_one_lies_between_the_lowest_and_the_highest_expert(values):
 @given(scores, st.permutations(range(3)))
 def test_the_order_of_experts_does_not_matter(values, order):
     values = np.stack([values[:, :, k % values.shape[2]] for k in range(3)], axis=2)
-    chosen = section(strategy="anchored", form="distribution")
+    chosen = section(strategy="mixed", form="distribution")
     first, second = label(*make(values), chosen), label(*make(values[:, :, list(order)]), chosen)
     np.testing.assert_allclose(first.targets, second.targets, atol=5e-3)
 
@@ -398,13 +405,13 @@ def test_labels_of_some_rows_are_learned_from_these_alone():
     given_ = base_and_other(better=False)
     rows = np.array([3, 1, 7, 20])
     part = tuple(given_[1].items[row] for row in rows)
-    for chosen in (section(strategy="anchored", form="distribution"), section(strategy="calibrated")):
+    for chosen in (section(strategy="mixed", form="distribution"), section(strategy="calibrated")):
         expected = label(
             given_[0], Questions(part), Scores(("base", "other"), given_[2].values[rows]), chosen, base="base"
         )
-        made = label_rows(*given_, chosen, rows, base="base")
+        made = Labeller(*given_, chosen[0], base="base", listwise=chosen[1]).targets(rows)
         np.testing.assert_array_equal(made.targets, expected.targets)
-        assert (made.warnings, made.strategy, made.panel) == (expected.warnings, chosen.strategy, expected.panel)
+        assert (made.warnings, made.strategy, made.panel) == (expected.warnings, chosen[0].strategy, expected.panel)
 
 
 def test_only_known_questions_teach_the_weights():
@@ -427,7 +434,6 @@ def test_quality_is_scikit_learns_ndcg_with_what_is_unscored_last():
     values = np.array([[0.9, np.nan, 0.1], [0.1, 0.5, 0.7]], np.float32)
     hard = np.array([[0, 1, 0], [0, 1, 0]], np.float32)
     assert ndcg(values, hard) == pytest.approx((1 / np.log2(4) + 1 / np.log2(3)) / 2)
-    assert ndcg(values, hard, depth=2) == pytest.approx(0.5 / np.log2(3))
     assert np.isnan(ndcg(values, np.zeros_like(hard)))
     assert np.isnan(ndcg(values[:, :1], hard[:, :1]))
     assert 0 < ndcg(np.full_like(values, np.nan), hard) < 1
@@ -465,7 +471,7 @@ def test_candidates_share_equal_texts_and_are_active_where_some_question_leads_t
     assert led_to(hard, dataset, SOME).tolist() == [True, False, False, True, True]
 
 
-@pytest.mark.parametrize("strategy", ["soft-1", "hard", "weighted", "anchored"])
+@pytest.mark.parametrize("strategy", ["soft-1", "hard", "weighted", "mixed"])
 def test_targets_of_candidates_are_those_of_the_same_columns_alone(strategy):
     asked = (Question("q0", ("d0",)), Question("q1", ("d4",)))
     dataset, values = Dataset("twins", TWINS, asked), np.random.default_rng(2).random((2, 3, 2)).astype(np.float32)
@@ -488,39 +494,20 @@ def test_targets_of_candidates_are_those_of_the_same_columns_alone(strategy):
         np.testing.assert_allclose(targets[0, :2], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", ["soft-1", "weighted"])
-def test_every_question_gets_the_perplexity_that_is_asked_for(strategy):
-    values = np.random.default_rng(4).random((6, 8, 3)) * np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1])[:, None, None]
-    given = make(values)
-    made = label(*given, section(strategy=strategy, form="distribution", perplexity=3.0)).targets
-    # Of eight documents six have a question.
-    np.testing.assert_allclose(np.exp(stats.entropy(made, axis=1)), 3.0, rtol=1e-3)
-    usual = label(*given, section(strategy=strategy, form="distribution")).targets
-    assert [row.argsort().tolist() for row in made[:, :6]] == [row.argsort().tolist() for row in usual[:, :6]]
-
-
-def test_a_perplexity_that_cannot_be_had_is_approached():
-    """Two of three documents are equally best for the first question; the second has only three documents."""
-    values = np.array([[[0.9], [0.9], [0.1]], [[0.9], [0.5], [0.1]], [[0.2], [0.3], [0.9]]])
-    sharp = label(*make(values), section(form="distribution", perplexity=1.5)).targets
-    np.testing.assert_allclose(sharp[0], [0.5, 0.5, 0.0], atol=1e-6)
-    flat = label(*make(values), section(form="distribution", perplexity=5.0)).targets
-    np.testing.assert_allclose(flat, 1 / 3, atol=1e-3)
-
-
 # --- weights and what is said of them ---------------------------------------------------------------------------------
 
 
-def test_weights_minimise_the_stated_objective():
+def test_weights_minimise_the_stated_objective(monkeypatch):
+    monkeypatch.setattr(weights, "SHRINKAGE", 0.5)
     truth, values = panel(questions=12, documents=6, strong=1.0, extra=(noise, copy))
     z = calibrate(values, truth, np.ones(len(truth), bool), method="zscore").astype(np.float64)
 
-    def objective(weights):
-        fit = -(truth * special.log_softmax(z @ weights, axis=1)).sum(axis=1).mean()
-        return fit + 0.5 * 20 / 12 * ((weights - weights.mean()) ** 2).sum()
+    def objective(w):
+        fit = -(truth * special.log_softmax(z @ w, axis=1)).sum(axis=1).mean()
+        return fit + 0.5 * 20 / 12 * ((w - w.mean()) ** 2).sum()
 
     best = optimize.minimize(objective, np.full(3, 0.5), method="Nelder-Mead", bounds=[(0, 10)] * 3, tol=1e-10).x
-    experts, sharpness = weigh(("a", "b", "c"), z.astype(np.float32), truth, shrinkage=0.5)
+    experts, sharpness = weigh(("a", "b", "c"), z.astype(np.float32), truth)
     assert [expert.weight for expert in experts] == pytest.approx((best / best.sum()).tolist(), abs=2e-3)
     assert sharpness == pytest.approx(max(best.sum(), 1.0), abs=5e-3)
 
@@ -528,18 +515,18 @@ def test_weights_minimise_the_stated_objective():
 def test_questions_without_a_known_answer_among_the_columns_teach_nothing():
     truth, values = panel(questions=20, documents=6)
     more = np.concatenate([values, values[:5] * -1]), np.concatenate([truth, np.zeros((5, 6), np.float32)])
-    alone, both = (weigh(("a",), v, t, shrinkage=0.1) for v, t in ((values, truth), more))
+    alone, both = (weigh(("a",), v, t) for v, t in ((values, truth), more))
     assert both[1] == pytest.approx(alone[1])
     assert both[0][0].ndcg == pytest.approx(alone[0][0].ndcg)
 
 
 def test_the_note_on_an_unbeaten_base_in_every_word():
     given_ = base_and_other(better=False)
-    told = label(*given_, section(strategy="anchored", form="distribution"), base="base")
+    told = label(*given_, section(strategy="mixed", form="distribution"), base="base")
     base, other = (100 * expert.ndcg for expert in told.panel)
     assert told.warnings == (
-        f"no expert ranks your own questions better than the base base (nDCG@10 {base:.1f}, best other {other:.1f}): "
-        "known answers count for more, the panel for less",
+        f"no expert ranks your labelled questions better than the base base (nDCG@10 {base:.1f}, best other "
+        f"{other:.1f}): known answers count for more, the panel for less",
     )
 
 
@@ -552,7 +539,7 @@ def test_a_base_as_good_as_the_best_expert_is_not_beaten():
         Dataset("panel", documents, asked),
         Questions(asked),
         scores_of_twins,
-        section(strategy="anchored", form="distribution"),
+        section(strategy="mixed", form="distribution"),
         base="base",
     )
     assert len(told.warnings) == 1

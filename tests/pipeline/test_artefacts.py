@@ -21,18 +21,18 @@ from expertune.records import (
     TunedModel,
 )
 
-CANDIDATE = Candidate(0.5, "anchored", "query", 100, 0.7, 0.8, 0.1, 0.01, -0.001, 0.002, chosen=True)
+CANDIDATE = Candidate(0.5, 0.7, 0.8, 0.1, 0.01, -0.001, 0.002, chosen=True)
 RECORDS = [
     Questions((Question("how?", ("d1", "d2"), Provenance.SYNTHETIC, "llm", "keyword"),), {"empty": 3}),
     Scores(("a", "b"), np.random.default_rng(0).random((3, 4, 2)).astype(np.float32), (0.5, 1.5)),
     SoftLabels(
-        "anchored",
+        "mixed",
         np.eye(3, dtype=np.float32),
         np.array([True, False, True]),
         True,
         (ExpertQuality("a", 0.5, 1.0),),
     ),
-    TunedModel(Path(), "base", "anchored", "query", Selection(0.5, 100, (CANDIDATE,), "why"), 100, (0.3, 0.2)),
+    TunedModel(Path(), "base", "mixed", "query", Selection(0.5, (CANDIDATE,), "why"), 100, (0.3, 0.2)),
     Measurement(
         "set",
         "test",

@@ -40,7 +40,7 @@ def _wanted(folder: Path, model: Path, **sections: dict[str, Any]) -> config.Con
         "run": {"out": str(folder / "out"), "threads": 1},
         "augment": {"generators": ["template"], "per_answer": 2},
         "score": {"experts": ["bm25", "ngrams", "latent", str(model)]},
-        "train": {"base": str(model), "steps": 2, "batch_size": 8, "bf16": "off"},
+        "train": {"base": str(model), "steps": 2, "batch_size": 8, "precision": "float32"},
     }
     return config.from_mapping({**plain, **sections})
 

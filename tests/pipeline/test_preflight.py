@@ -144,7 +144,7 @@ def test_a_panel_needs_an_expert_and_a_combination_repeats_no_config(faq, tiny_m
     assert "score.experts" in str(problem)
     together = {"label": {"strategy": "weighted"}, "train": {"loss": "pairwise"}}
     (problem,) = preflight.check(_values(faq, str(tiny_model), **together), place="my.toml").problems
-    assert str(problem).startswith("my.toml: train.loss = 'pairwise'")
+    assert str(problem).startswith("my.toml: label.strategy = 'weighted'")
     assert "got" not in str(problem)
 
 
@@ -188,14 +188,6 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     assert by_stage["train"].items == 2 * 10 * 8
     assert by_stage["evaluate"].items == 2 * len(general.queries) + len(general.documents)
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
-
-
-def test_every_setting_that_is_weighed_costs_a_tuning_but_tied_shares_that_of_query(faq, tiny_model):
-    train = {"base": str(tiny_model), "steps": 10, "batch_size": 8}
-    weighed = {"steps": [20], "strategies": ["hard"], "modes": ["query", "tied"]}
-    costs = preflight.check(_values(faq, train=train, select=weighed)).costs
-    (training,) = (cost for cost in costs if cost.stage == "train")
-    assert training.items == 8 * (2 * (10 + 20) + 10)
 
 
 def test_expanded_answers_are_embedded_beside_plain_ones(faq, tiny_model):

@@ -167,17 +167,6 @@ def test_the_table_says_what_moved(source: str):
     assert "▼ 1" in source
 
 
-def test_candidates_say_how_they_were_tuned_where_several_ways_were_weighed(tmp_path):
-    inputs = finished_run.run()
-    selection = inputs.model.selection
-    other = replace(selection.candidates[-1], strategy="hard", mode="full")
-    model = replace(inputs.model, selection=replace(selection, candidates=(*selection.candidates, other)))
-    plain, several = written(tmp_path / "a", inputs), written(tmp_path / "b", replace(inputs, model=model))
-    assert "<td>anchored</td><td>query</td>" in several
-    assert "<td>hard</td><td>full</td>" in several
-    assert "<td>anchored</td><td>query</td>" not in plain
-
-
 def test_numbers_are_shown_in_points_with_intervals(page: Page):
     assert "70.0 → 78.0" in page.text
     assert "+8.0 [+6.0, +10.0]" in page.text

@@ -94,7 +94,7 @@ def test_rows_carry_the_measured_numbers():
     assert (first["queries"], first["ties"]) == (4, 1)
     assert len(values["evaluations"]) == 4
     assert values["comparisons"][0]["difference"] == 0.08
-    assert values["selection"]["factor"] == 0.5
+    assert values["selection"]["interpolation_weight"] == 0.5
     assert [row["chosen"] for row in values["selection"]["candidates"]] == [False, True, False]
     assert values["verdict"]["ship"] is True
     assert values["timings"][1] == {"stage": "score", "seconds": 0.04, "reused": True}

@@ -80,7 +80,7 @@ def test_a_corpus_within_the_limit_is_scored_whole(job, monkeypatch):
     np.testing.assert_array_equal(made.values, values)
 
 
-@pytest.mark.parametrize("strategy", ["hard", "soft-1", "weighted", "anchored"])
+@pytest.mark.parametrize("strategy", ["hard", "soft-1", "weighted", "mixed"])
 def test_candidates_that_are_all_documents_give_the_same_labels(job, strategy, monkeypatch):
     monkeypatch.setattr(stage, "CANDIDATES", DOCUMENTS)
     dataset, questions, _, values = job

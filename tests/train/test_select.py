@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expertune.config import SelectSection, TrainSection
 from expertune.evaluate.statistics import standard_error
-from expertune.records import Dataset, Document, Measurement, Provenance, Question, Questions, Role
-from expertune.train.select import Setting, Trial, choose, fold, settings, validation_set
+from expertune.records import Document, Measurement, Provenance, Question, Questions, Role
+from expertune.train import select
+from expertune.train.select import Trial, fold
 
-OWN = Setting("anchored", "query", 100)
+
+def choose(trials, *, preferred=0.75, tolerance=0.01):
+    return select.choose(trials, preferred_weight=preferred, general_tolerance=tolerance)
 
 
 def measurement(values, role=Role.DOMAIN):
@@ -29,27 +31,25 @@ def measurement(values, role=Role.DOMAIN):
     )
 
 
-def trial(factor, gain, general=0.0, noise=0.02, count=100, setting=OWN):
+def trial(factor, gain, general=0.0, noise=0.02, count=100):
     generator = np.random.default_rng(int(factor * 100))
     base = np.random.default_rng(7).uniform(0.2, 0.6, count)
     jitter = generator.normal(size=count) * noise
     jitter = jitter - jitter.mean() if factor else 0.0
-    return Trial(
-        factor, setting, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL)
-    )
+    return Trial(factor, measurement(base + gain + jitter), measurement(np.full(20, 0.8) + general, Role.GENERAL))
 
 
 def test_a_clear_gain_is_taken_to_its_end():
-    chosen = choose([trial(0.0, 0.0), trial(0.5, 0.05), trial(1.0, 0.10)], SelectSection())
-    assert chosen.factor == 1.0
+    chosen = choose([trial(0.0, 0.0), trial(0.5, 0.05), trial(1.0, 0.10)])
+    assert chosen.interpolation_weight == 1.0
     assert [item.chosen for item in chosen.candidates] == [False, False, True]
 
 
-@pytest.mark.parametrize(("prior", "factor"), [(0.0, 0.25), (0.5, 0.5), (0.6, 0.5), (0.8, 0.75), (1.0, 0.75)])
-def test_what_is_as_good_as_the_best_and_nearest_to_the_prior_is_kept(prior, factor):
+@pytest.mark.parametrize(("preferred", "weight"), [(0.0, 0.25), (0.5, 0.5), (0.6, 0.5), (0.8, 0.75), (1.0, 0.75)])
+def test_what_is_as_good_as_the_best_and_nearest_to_the_preferred_is_kept(preferred, weight):
     gains = {0.0: 0.0, 0.25: 0.0999, 0.5: 0.0998, 0.75: 0.10, 1.0: 0.05}
-    chosen = choose([trial(*pair) for pair in gains.items()], SelectSection(prior=prior))
-    assert chosen.factor == factor
+    chosen = choose([trial(*pair) for pair in gains.items()], preferred=preferred)
+    assert chosen.interpolation_weight == weight
 
 
 def test_less_than_two_standard_errors_behind_the_best_is_as_good_and_more_is_not():
@@ -59,75 +59,54 @@ def test_less_than_two_standard_errors_behind_the_best_is_as_good_and_more_is_no
     def chosen(behind):
         half = measurement(base + 0.1 - behind + spread)
         trials = [
-            Trial(0.0, OWN, measurement(base), measurement([0.5] * 4)),
-            Trial(0.5, OWN, half, measurement([0.5] * 4)),
-            Trial(1.0, OWN, measurement(base + 0.1), measurement([0.5] * 4)),
+            Trial(0.0, measurement(base), measurement([0.5] * 4)),
+            Trial(0.5, half, measurement([0.5] * 4)),
+            Trial(1.0, measurement(base + 0.1), measurement([0.5] * 4)),
         ]
-        return choose(trials, SelectSection(prior=0.5)).factor
+        return choose(trials, preferred=0.5).interpolation_weight
 
     assert [chosen(behind) for behind in (0.0, 0.015, 0.03)] == [0.5, 0.5, 1.0]
 
 
-def test_of_two_as_near_to_the_prior_the_smaller_move_is_kept():
-    chosen = choose([trial(0.0, 0.0), trial(0.25, 0.0999), trial(0.75, 0.10)], SelectSection(prior=0.5))
-    assert chosen.factor == 0.25
+def test_of_two_as_near_to_the_preferred_the_smaller_move_is_kept():
+    chosen = choose([trial(0.0, 0.0), trial(0.25, 0.0999), trial(0.75, 0.10)], preferred=0.5)
+    assert chosen.interpolation_weight == 0.25
 
 
 def test_no_gain_keeps_the_base_only_where_it_is_preferred_and_says_why():
     trials = [trial(0.0, 0.0), trial(1.0, 0.001, noise=0.2)]
-    chosen = choose(trials, SelectSection(prior=0.0))
-    assert chosen.factor == 0.0
+    chosen = choose(trials, preferred=0.0)
+    assert chosen.interpolation_weight == 0.0
     assert chosen.why.startswith("keep the base")
-    assert choose([trials[0], trial(0.5, -0.001, noise=0.2), trials[1]], SelectSection()).factor == 0.5
+    assert choose([trials[0], trial(0.5, -0.001, noise=0.2), trials[1]]).interpolation_weight == 0.5
 
 
-def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_the_prior():
+def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_is_preferred():
     trials = [trial(0.0, 0.0), trial(0.5, -0.05), trial(1.0, -0.10)]
-    assert choose(trials, SelectSection(prior=1.0)).factor == 0.0
+    assert choose(trials, preferred=1.0).interpolation_weight == 0.0
 
 
 def test_questions_of_one_answer_tell_nothing():
-    values, probe = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
-    trials = [
-        Trial(factor, OWN, replace(measurement(values + factor), clusters=("a",) * 4), probe) for factor in (0.0, 0.5)
-    ]
-    assert choose(trials, SelectSection()).factor == 0.0
+    values, general = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
+    same_answer = [replace(measurement(values + weight), clusters=("a",) * 4) for weight in (0.0, 0.5)]
+    trials = [Trial(0.0, same_answer[0], general), Trial(0.5, same_answer[1], general)]
+    assert choose(trials).interpolation_weight == 0.0
 
 
-def test_every_combination_is_weighed_and_the_configured_one_comes_first():
-    choice = SelectSection(steps=(50, 200), strategies=("hard", "anchored"), modes=("query",))
-    found = settings("anchored", TrainSection(mode="full", steps=50), choice)
-    assert found[0] == Setting("anchored", "full", 50)
-    assert len(found) == len(set(found)) == 2 * 2 * 2
-    assert settings("anchored", TrainSection(steps=50), SelectSection()) == (Setting("anchored", "query", 50),)
-
-
-def test_another_setting_is_kept_only_where_it_is_better_by_two_standard_errors():
-    other = Setting("hard", "full", 50)
-    own = [trial(0.0, 0.0), trial(0.75, 0.10), trial(1.0, 0.10)]
-    near = trial(0.75, 0.101, noise=0.05, setting=other)
-    little = choose([*own, trial(0.5, 0.10, setting=other), near], SelectSection())
-    assert [item.chosen for item in little.candidates] == [False, True, False, False, False]
-    much = choose([*own, trial(0.5, 0.10, setting=other), trial(0.75, 0.2, setting=other)], SelectSection())
-    assert [item.chosen for item in much.candidates] == [False, False, False, False, True]
-    assert much.why.startswith("factor 0.75 on hard labels in full mode, 50 steps, the nearest to 0.75")
-    assert (much.candidates[4].strategy, much.candidates[4].mode, much.candidates[4].step) == ("hard", "full", 50)
-
-
-def test_a_loss_on_the_probe_forbids_only_by_more_than_its_standard_error():
+def test_a_loss_on_the_general_dev_set_forbids_only_by_more_than_its_standard_error():
     """Of twenty questions, one falls by 0.4: a loss of 0.02 with a standard error of 0.02."""
     fallen = np.zeros(20)
     fallen[0] = -0.4
     trials = [trial(0.0, 0.0), trial(1.0, 0.10, general=fallen)]
-    assert choose(trials, SelectSection(general_tolerance=0.0)).factor == 1.0
+    assert choose(trials, tolerance=0.0).interpolation_weight == 1.0
     worse = [trial(0.0, 0.0), trial(1.0, 0.10, general=fallen - 0.001)]
-    assert choose(worse, SelectSection(general_tolerance=0.0)).factor == 0.0
+    assert choose(worse, tolerance=0.0).interpolation_weight == 0.0
 
 
-def test_what_costs_the_general_probe_too_much_is_not_allowed():
+def test_what_costs_general_ability_too_much_is_not_allowed():
     trials = [trial(0.0, 0.0), trial(0.5, 0.05, general=-0.005), trial(1.0, 0.10, general=-0.02)]
-    assert choose(trials, SelectSection(general_tolerance=0.01)).factor == 0.5
-    assert choose(trials, SelectSection(general_tolerance=0.05)).factor == 1.0
+    assert choose(trials, tolerance=0.01).interpolation_weight == 0.5
+    assert choose(trials, tolerance=0.05).interpolation_weight == 1.0
 
 
 def questions(known=10, generated=90):
@@ -140,7 +119,7 @@ def questions(known=10, generated=90):
 
 def test_a_fold_takes_its_share_of_own_and_of_generated_questions():
     given = questions()
-    split = fold(given, SelectSection(validation=0.2))
+    split = fold(given)
     assert not set(split.train) & set(split.validation)
     assert sorted([*split.train, *split.validation]) == list(range(100))
     assert sum(given.items[row].labelled for row in split.validation) == 2
@@ -148,20 +127,20 @@ def test_a_fold_takes_its_share_of_own_and_of_generated_questions():
 
 
 def test_folds_differ_by_seed_and_repeat_by_seed():
-    given, section = questions(), SelectSection()
-    assert fold(given, section, seed=1).validation.tolist() == fold(given, section, seed=1).validation.tolist()
-    assert fold(given, section, seed=1).validation.tolist() != fold(given, section, seed=2).validation.tolist()
+    given = questions()
+    assert fold(given, seed=1).validation.tolist() == fold(given, seed=1).validation.tolist()
+    assert fold(given, seed=1).validation.tolist() != fold(given, seed=2).validation.tolist()
 
 
 def test_a_set_too_small_to_split_is_validated_on_itself():
-    split = fold(questions(known=3, generated=0), SelectSection(validation=0.2))
+    split = fold(questions(known=3, generated=0))
     assert split.train.tolist() == split.validation.tolist() == [0, 1, 2]
 
 
 def test_a_validation_set_merges_equal_questions():
     documents = tuple(Document(f"d{i}", f"a{i}") for i in range(3))
     items = (Question("same", ("d0",)), Question("same", ("d1",)), Question("other", ("d2",)))
-    judged = validation_set(Dataset("hand", documents, items), Questions(items), np.array([0, 1, 2]))
+    judged = select.validation_set("hand", documents, items)
     assert [query.text for query in judged.queries] == ["same", "other"]
     assert judged.qrels[judged.queries[0].id] == {"d0": 1, "d1": 1}
     assert judged.role is Role.DOMAIN
@@ -169,15 +148,14 @@ def test_a_validation_set_merges_equal_questions():
 
 def test_the_base_must_be_among_the_trials():
     with pytest.raises(StopIteration):
-        choose([trial(1.0, 0.1)], SelectSection())
+        choose([trial(1.0, 0.1)])
 
 
 def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     trials = [trial(0.0, 0.0), trial(0.5, 0.05, general=-0.004), trial(1.0, 0.10, general=-0.008)]
-    chosen = choose(trials, SelectSection())
+    chosen = choose(trials)
     (base, half, whole) = chosen.candidates
-    assert [item.factor for item in chosen.candidates] == [0.0, 0.5, 1.0]
-    assert {item.step for item in chosen.candidates} == {100} == {chosen.step}
+    assert [item.interpolation_weight for item in chosen.candidates] == [0.0, 0.5, 1.0]
     assert (base.domain_difference, base.domain_standard_error, base.general_difference) == (0, 0, 0)
     assert half.domain == trials[1].domain.mean("ndcg@10")
     assert half.general == trials[1].general.mean("ndcg@10") == pytest.approx(0.796)
@@ -187,9 +165,9 @@ def test_candidates_hold_what_was_measured_and_the_choice_says_so():
     assert whole.domain_difference == pytest.approx(gains.mean())
     assert whole.domain_standard_error == pytest.approx(gains.std(ddof=1) / 10, rel=0.02)
     assert chosen.why == (
-        f"factor 1, the nearest to 0.75 that is as good as the best within two standard errors, gains "
+        f"interpolation weight 1, the nearest to 0.75 that is as good as the best within two standard errors, gains "
         f"{100 * gains.mean():+.1f} points of nDCG@10 on validation questions "
-        f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general probe"
+        f"(standard error {100 * whole.domain_standard_error:.1f}) and -0.8 on the general dev set"
     )
 
 
@@ -197,17 +175,16 @@ def test_own_questions_have_half_a_say_in_the_choice():
     documents = (Document("d0", "an answer"), Document("d1", "another"))
     own = Question("own", ("d0",))
     written = tuple(Question(f"written {n}", ("d1",), Provenance.SYNTHETIC, "somebody", "question") for n in range(6))
-    dataset, questions = Dataset("faq", documents, (own,)), Questions((own, *written))
-    judged = validation_set(dataset, questions, np.arange(7))
+    judged = select.validation_set("faq", documents, (own, *written))
     assert [query.text for query in judged.queries].count("own") == 6
     assert len({query.id for query in judged.queries}) == len(judged.queries) == 12
     assert all(judged.qrels[query.id] == {"d0": 1} for query in judged.queries if query.text == "own")
-    assert len(validation_set(dataset, Questions(written), np.arange(6)).queries) == 6
-    assert len(validation_set(dataset, Questions((own,)), np.arange(1)).queries) == 1
+    assert len(select.validation_set("faq", documents, written).queries) == 6
+    assert len(select.validation_set("faq", documents, (own,)).queries) == 1
 
 
 def test_the_base_that_is_kept_says_what_was_not_enough():
-    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], SelectSection(prior=0.0))
+    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], preferred=0.0)
     assert chosen.why == (
         "keep the base: the best candidate gains +0.0 points of nDCG@10 on validation questions (standard error 0.0)"
     )
@@ -216,11 +193,11 @@ def test_the_base_that_is_kept_says_what_was_not_enough():
 
 def test_a_loss_of_exactly_the_tolerance_is_allowed():
     quarter = [
-        Trial(factor, OWN, measurement(np.linspace(0.2, 0.4, 50) + factor / 4), measurement([0.75 - factor / 4] * 4))
+        Trial(factor, measurement(np.linspace(0.2, 0.4, 50) + factor / 4), measurement([0.75 - factor / 4] * 4))
         for factor in (0.0, 1.0)
     ]
-    assert choose(quarter, SelectSection(general_tolerance=0.25)).factor == 1.0
-    assert choose(quarter, SelectSection(general_tolerance=0.2499)).factor == 0.0
+    assert choose(quarter, tolerance=0.25).interpolation_weight == 1.0
+    assert choose(quarter, tolerance=0.2499).interpolation_weight == 0.0
 
 
 def test_questions_about_one_answer_are_one_observation():
@@ -231,14 +208,14 @@ def test_questions_about_one_answer_are_one_observation():
     def measured(values):
         return Measurement("hand", "v", Role.DOMAIN, "m", names, answers, {"ndcg@10": values}, (1,) * 40, ((),) * 40)
 
-    probe = measurement([0.5] * 4)
-    chosen = choose([Trial(0.0, OWN, measured(base), probe), Trial(1.0, OWN, measured(tuned), probe)], SelectSection())
+    general = measurement([0.5] * 4)
+    chosen = choose([Trial(0.0, measured(base), general), Trial(1.0, measured(tuned), general)])
     assert chosen.candidates[1].domain_standard_error == pytest.approx(standard_error(tuned - base, answers))
     assert chosen.candidates[1].domain_standard_error != pytest.approx(standard_error(tuned - base, names))
 
 
 def test_two_questions_are_enough_to_choose_by():
-    split = fold(questions(known=10, generated=0), SelectSection(validation=0.2))
+    split = fold(questions(known=10, generated=0))
     assert len(split.validation) == 2
     assert len(split.train) == 8
     assert split.validation.dtype == split.train.dtype == np.int64
@@ -247,7 +224,7 @@ def test_two_questions_are_enough_to_choose_by():
 def test_a_validation_set_is_a_domain_set_over_every_document():
     documents = tuple(Document(f"d{i}", f"a{i}") for i in range(3))
     items = (Question("one", ("d0",)), Question("two", ("d1", "d2")))
-    judged = validation_set(Dataset("hand", documents, items), Questions(items), np.array([1]))
+    judged = select.validation_set("hand", documents, items[1:])
     assert (judged.dataset, judged.split, judged.documents) == ("hand", "validation", documents)
     assert [(query.id, query.text) for query in judged.queries] == [("v0", "two")]
     assert judged.qrels == {"v0": {"d1": 1, "d2": 1}}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.label.stage import ndcg
+from expertune.label.weights import ndcg
 from expertune.models.embed import cosine
 from expertune.records import (
     Agreement,

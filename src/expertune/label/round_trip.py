@@ -23,5 +23,5 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     labels = questions.hard_labels(dataset.documents, scores.columns) > 0
     best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
     ranks = 1 + (panel > best[:, None]).sum(axis=1)
-    kept: NDArray[np.bool_] = questions.known | ((ranks <= most_rank) & np.isfinite(best))
+    kept: NDArray[np.bool_] = questions.labelled | ((ranks <= most_rank) & np.isfinite(best))
     return kept

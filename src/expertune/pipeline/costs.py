@@ -32,7 +32,7 @@ SECONDS_PER_MEGABYTE = 0.35
 """To embed a million characters, for each megabyte of a model that is not listed."""
 
 SECONDS_PER_EXAMPLE = 0.006
-"""To tune every layer on one question with MiniLM's 91 megabytes, its share of an unrelated sentence included."""
+"""To tune every layer on one question with MiniLM's 91 megabytes, its share of a reference sentence included."""
 
 FROZEN_SAVES = 0.9
 """How much of a step's price a share of frozen layers saves, for each unit of it: 45 % where half of them stay."""
@@ -98,18 +98,16 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float
 
 def _training(config: Config, questions: int) -> tuple[int, str, float]:
     """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
-    section, choice = trainer.planned(config.train, questions), config.select
+    section = trainer.planned(config.train, questions)
     base, general = PluginSpec(model=section.base), data.load_general_dev_set()
-    weighed = select.settings(config.label.strategy, section, choice)
-    tunings = [*{setting.tuning: setting for setting in weighed}.values(), *weighed[:1] * choice.refit]
-    steps = sum(setting.steps for setting in tunings)
-    paid = sum(setting.steps * (FULL_MODE if setting.mode == "full" else 1.0) for setting in tunings)
+    steps = 2 * section.steps
+    paid = steps * (FULL_MODE if section.mode == "full" else 1.0)
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
-    asked = choice.validation * questions * QUESTION_CHARACTERS + _characters(item.text for item in general.queries)
-    choosing = _embedding(
-        base, len(weighed) * len(choice.factors) * asked + _characters(item.text for item in general.documents)
-    )
-    example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen)
+    asked = select.VALIDATION_SHARE * questions * QUESTION_CHARACTERS
+    asked += _characters(item.text for item in general.queries)
+    documents = _characters(item.text for item in general.documents)
+    choosing = _embedding(base, len(select.INTERPOLATION_WEIGHTS) * asked + documents)
+    example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen_layers)
     seconds = LOADING + paid * section.batch_size * example * scale + choosing
     return steps * section.batch_size, f"questions in {steps} steps", seconds
 

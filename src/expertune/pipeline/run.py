@@ -32,7 +32,6 @@ from expertune.records import (
     Agreement,
     BenchmarkScore,
     Dataset,
-    Document,
     Evaluation,
     Geometry,
     JudgedSet,
@@ -49,7 +48,6 @@ from expertune.records import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from pandas import DataFrame
 
     from expertune.models.encoder import CachedEncoder
@@ -283,7 +281,7 @@ class Run:
         def make() -> Scores:
             plain = self._keeper.aside(Stage.SCORE, key, Scores, lambda: of(dataset))
             expanded = replace(dataset, documents=self._expansion(dataset).documents(dataset.documents))
-            return expansion.joined(plain, of(expanded), questions.value.known)
+            return expansion.joined(plain, of(expanded), questions.value.labelled)
 
         expanded_key = self._keeper.key(Stage.SCORE, "expanded", self.config.data.expand, key)
         return self._keeper.stage(Stage.SCORE, expanded_key, Scores, make)
@@ -306,58 +304,45 @@ class Run:
     def _label(self, dataset: Dataset, questions: Questions, scores: Kept[Scores]) -> Kept[SoftLabels]:
         from expertune.label.stage import label
 
-        section, base = self.config.label, self._base_name
-        key = self._keeper.key(Stage.LABEL, scores.key, section, base)
+        section, base, listwise = self.config.label, self._base_name, self.config.train.listwise
+        key = self._keeper.key(Stage.LABEL, scores.key, section, base, listwise)
 
         def make() -> SoftLabels:
-            return label(dataset, questions, scores.value, section, base=base)
+            return label(dataset, questions, scores.value, section, base=base, listwise=listwise)
 
         return self._keeper.stage(Stage.LABEL, key, SoftLabels, make)
 
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: Kept[SoftLabels]
     ) -> Kept[TunedModel]:
+        from expertune.label.stage import Labeller
         from expertune.train import tuning
 
-        section, choice = self.config.train, self.config.select
-        sentences = data.reference_sentences(section.anchor_texts) if section.anchor_weight else ()
-        settings = section.model_dump(exclude={"anchor_texts", "report_to"})
-        key = self._keeper.key(
-            Stage.TRAIN, labels.key, tuning.VERSION, settings, choice, self._base_expert.fingerprint, sentences
-        )
-
-        whole = self._expansion(dataset)
-
-        def known(rows: NDArray[np.int64]) -> Expansion:
-            return whole.knowing(questions.items[int(row)] for row in rows)
-
-        def relabel(strategy: str, rows: NDArray[np.int64]) -> SoftLabels:
-            from expertune.label.stage import label_rows
-
-            judged = expansion.as_if(scores, dataset.documents, whole, known(rows))
-            settings = self.config.label.model_copy(update={"strategy": strategy})
-            return label_rows(dataset, questions, judged, settings, rows, base=self._base_name)
-
-        def index(rows: NDArray[np.int64]) -> tuple[Document, ...]:
-            return known(rows).documents(dataset.documents)
+        section, seed = self.config.train, self.config.run.seed
+        tolerance = self.config.evaluate.general_tolerance
+        reference = data.reference_sentences(section.reference_texts) if section.reference_weight else ()
+        settings = section.model_dump(exclude={"reference_texts", "report_to"})
+        base = self._base_expert.fingerprint
+        key = self._keeper.key(Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference)
 
         def make(folder: Path) -> None:
-            strategies = (labels.value.strategy, *choice.strategies)
+            source = models.resolve(section.base, offline=self.config.run.offline)
             model = tuning.tune_and_choose(
-                base=models.resolve(section.base, offline=self.config.run.offline),
-                base_encoder=self._base,
-                dataset=dataset,
-                questions=questions,
-                labels=labels.value,
-                sentences=sentences,
-                probe=data.load_general_dev_set(),
-                section=section,
-                choice=choice,
-                folder=folder / "model",
+                tuning.Tuner(source, self._base, section, reference, seed, self.report),
+                Labeller(
+                    dataset,
+                    questions,
+                    scores,
+                    self.config.label,
+                    self._base_name,
+                    section.listwise,
+                    self._expansion(dataset),
+                ),
+                labels.value,
+                data.load_general_dev_set(),
+                folder / "model",
                 scratch=self.store.scratch(Stage.TRAIN, key),
-                report=self.report,
-                relabels={strategy: partial(relabel, strategy) for strategy in strategies},
-                index=index if self.config.data.expand else None,
+                general_tolerance=tolerance,
             )
             artefacts.save(model, folder)
 
@@ -540,7 +525,7 @@ def _size(made: object) -> str:
         case SoftLabels():
             return f"strategy {made.strategy}"
         case TunedModel():
-            return f"{made.steps} steps, interpolation factor {made.selection.factor:g}"
+            return f"{made.steps} steps, interpolation weight {made.selection.interpolation_weight:g}"
         case Evaluation():
             return f"{len(made.measurements)} measurements"
     return ""

@@ -72,18 +72,16 @@ def frontier(candidates: Sequence[Candidate]) -> str:
         axes.grid(visible=True)
         axes.axhline(0, color=COLOUR["line"], linewidth=0.9)
         axes.axvline(0, color=COLOUR["line"], linewidth=0.9)
-        for setting in dict.fromkeys(map(_setting, candidates)):
-            members = (item for item in candidates if item.factor == 0 or _setting(item) == setting)
-            path = sorted(members, key=lambda item: item.factor)
-            places = np.array([(item.general_difference, item.domain_difference) for item in path])
-            axes.plot(100 * places[:, 0], 100 * places[:, 1], color=COLOUR["faint"], linewidth=1.5, zorder=1)
+        path = sorted(candidates, key=lambda item: item.interpolation_weight)
+        places = np.array([(item.general_difference, item.domain_difference) for item in path])
+        axes.plot(100 * places[:, 0], 100 * places[:, 1], color=COLOUR["faint"], linewidth=1.5, zorder=1)
         for item in candidates:
             _candidate(axes, item)
         axes.margins(y=0.12)
         axes.set_xlabel("general sets: change of nDCG@10, points")
         axes.set_ylabel("domain: change of nDCG@10, points")
         told = "".join(
-            f" Chosen: weight {item.factor:g} with domain {signed(item.domain_difference)} "
+            f" Chosen: weight {item.interpolation_weight:g} with domain {signed(item.domain_difference)} "
             f"and general {signed(item.general_difference)}."
             for item in candidates
             if item.chosen
@@ -186,10 +184,6 @@ def _coarser(density: Sequence[float], edges: Sequence[float]) -> tuple[Doubles,
     return np.asarray(density).reshape(-1, joined).mean(axis=1), np.asarray(edges)[::joined]
 
 
-def _setting(item: Candidate) -> tuple[str, str, int]:
-    return item.strategy, item.mode, item.step
-
-
 def _candidate(axes: Axes, item: Candidate) -> None:
     """Draw one candidate with its standard errors; a ring marks the chosen one."""
     x, y = 100 * item.general_difference, 100 * item.domain_difference
@@ -198,7 +192,8 @@ def _candidate(axes: Axes, item: Candidate) -> None:
     axes.add_line(_dot("tuned" if item.chosen else "base", x=x, y=y))
     if item.chosen:
         axes.plot([x], [y], "o", color=COLOUR["tuned"], markerfacecolor="none", markersize=14, markeredgewidth=1.8)
-    said, weight = (f"{item.factor:g}, chosen", "bold") if item.chosen else (f"{item.factor:g}", "normal")
+    name = f"{item.interpolation_weight:g}"
+    said, weight = (f"{name}, chosen", "bold") if item.chosen else (name, "normal")
     place = (10, 7) if item.chosen else (8, -13)  # so that a neighbour's name does not cover the chosen one's
     axes.annotate(said, (x, y), place, textcoords="offset points", fontweight=weight)
 

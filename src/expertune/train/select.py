@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.config import SelectSection, TrainSection
 from expertune.evaluate.statistics import standard_error
 from expertune.records import (
     METRIC,
     Candidate,
-    Dataset,
+    Document,
     JudgedSet,
     Measurement,
-    Provenance,
     Query,
+    Question,
     Questions,
     Role,
     Selection,
@@ -27,11 +25,17 @@ from expertune.records import (
 VERSION = 3
 """Raise when the same measurements lead to another choice, so that no older one is reused."""
 
+INTERPOLATION_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""What is weighed between base (0) and tuned (1): validation questions cannot tell finer steps apart."""
+
+VALIDATION_SHARE = 0.2
+"""Share of the labelled and of the synthetic questions kept for choosing; the model is tuned again on all of them."""
+
 STANDARD_ERRORS = 2.0
-"""How far behind the best a factor counts as equal to it.
+"""How far behind the best an interpolation weight counts as equal to it.
 
 One is the usual rule. But a validation question of a small set is mostly the only one of its answer, so that tuning
-without it hardly helps it: within one, noise moved every third choice away from a better prior.
+without it hardly helps it: within one, noise moved every third choice away from a better preferred weight.
 """
 
 
@@ -43,110 +47,84 @@ class Fold:
     validation: NDArray[np.int64]
 
 
-def fold(questions: Questions, section: SelectSection, *, seed: int = 0) -> Fold:
-    """Split questions for choosing: a share of the user's own questions and the same share of the written ones.
+def fold(questions: Questions, *, seed: int = 0) -> Fold:
+    """Split questions for choosing: the same share of the labelled and of the synthetic ones.
 
-    Pieces of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go.
+    Spans of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go.
 
     A set too small to give up two questions is validated on its own training questions: then the choice leans on the
-    general probe, and the report says so.
+    general dev set, and the report says so.
     """
     generator = np.random.default_rng(seed)
-    kept: list[int] = []
-    for provenances in ((Provenance.PAIR, Provenance.JUDGED), (Provenance.SYNTHETIC,)):
-        rows = [row for row, item in enumerate(questions.items) if item.provenance in provenances]
-        kept.extend(generator.permutation(rows)[: round(section.validation * len(rows))].tolist())
+    validation: list[int] = []
+    for labelled in (True, False):
+        rows = [row for row, item in enumerate(questions.items) if item.labelled is labelled and not item.span]
+        validation.extend(generator.permutation(rows)[: round(VALIDATION_SHARE * len(rows))].tolist())
     rows_all = np.arange(len(questions.items))
-    if len(kept) < 2:
+    if len(validation) < 2:
         return Fold(train=rows_all, validation=rows_all)
-    validation = np.array(sorted(kept), dtype=np.int64)
-    return Fold(train=np.setdiff1d(rows_all, validation), validation=validation)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One way to tune that is weighed: on which labels, in which mode, for how many steps."""
-
-    strategy: str
-    mode: str
-    steps: int
-
-    @property
-    def tuning(self) -> str:
-        """Name of its tuning: tied and query mode differ in what documents are encoded with, so they share one."""
-        return f"{self.strategy}-{'full' if self.mode == 'full' else 'query'}-{self.steps}"
-
-
-def settings(strategy: str, section: TrainSection, choice: SelectSection) -> tuple[Setting, ...]:
-    """Return every combination of what is to be weighed, the configured one first."""
-    strategies = dict.fromkeys((strategy, *choice.strategies))
-    modes = dict.fromkeys((section.mode, *choice.modes))
-    steps = dict.fromkeys((section.steps, *choice.steps))
-    return tuple(Setting(*each) for each in product(strategies, modes, steps))
+    kept = np.array(sorted(validation), dtype=np.int64)
+    return Fold(train=np.setdiff1d(rows_all, kept), validation=kept)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One model that could be kept: how it was tuned and its interpolation factor, measured on validation data."""
+    """One model that could be kept, measured on validation questions and on the general dev set."""
 
-    factor: float
-    setting: Setting
+    interpolation_weight: float
     domain: Measurement
     general: Measurement
 
 
-def choose(trials: Sequence[Trial], section: SelectSection) -> Selection:
-    """Return the factor nearest to `section.prior` that is as good as the best allowed one.
+def choose(trials: Sequence[Trial], *, preferred_weight: float, general_tolerance: float) -> Selection:
+    """Return the interpolation weight nearest to the preferred one that is as good as the best allowed one.
 
-    Allowed is what loses at most `section.general_tolerance` on the general probe, give or take a standard error: the
-    probe is small, and a limit without that forbids harmless models by chance. Of these the best in domain sets the
-    mark, and of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
-    the prior is kept. A prior of 0 prefers the base: then only a gain of more than that moves away from it. Questions
-    of a single answer tell nothing: they keep the base.
+    Allowed is what loses at most `general_tolerance` on the general dev set, give or take a standard error: that set is
+    small, and a limit without it forbids harmless models by chance. Of these the best in the domain sets the mark, and
+    of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
+    `preferred_weight` is kept. A preferred weight of 0 prefers the base: then only a gain of more than that moves away
+    from it. Questions of a single answer tell nothing: they keep the base.
 
-    `trials` hold every candidate, the base (factor 0) among them. Where several settings were weighed, the first of
-    those whose factor is as near to the prior is kept: another one has to be better by two standard errors.
+    `trials` hold every candidate, the base (weight 0) among them.
     """
-    base = next(trial for trial in trials if trial.factor == 0.0)
+    base = next(trial for trial in trials if trial.interpolation_weight == 0.0)
     candidates = [_candidate(trial, base) for trial in trials]
     allowed = [
         (trial, item)
         for trial, item in zip(trials, candidates, strict=True)
-        if item.general_difference + item.general_standard_error >= -section.general_tolerance
+        if item.general_difference + item.general_standard_error >= -general_tolerance
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
-    prior = section.prior if len(set(base.domain.clusters)) > 1 else 0.0
-    near = [item for trial, item in allowed if _as_good(best_trial, trial)]
-    item = min(near, key=lambda candidate: (abs(candidate.factor - prior), candidate.factor))
-    if item.factor == 0.0:
-        why = (
-            f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
-            f"validation questions (standard error {100 * best.domain_standard_error:.1f})"
-        )
-        return _selection(candidates, item, why)
-    several = len({trial.setting for trial in trials}) > 1
-    how = f" on {item.strategy} labels in {item.mode} mode, {item.step} steps" if several else ""
-    why = (
-        f"factor {item.factor:g}{how}, the nearest to {prior:g} that is as good as the best within two standard "
-        f"errors, gains {100 * item.domain_difference:+z.1f} points of nDCG@10 on validation questions (standard error "
-        f"{100 * item.domain_standard_error:.1f}) and {100 * item.general_difference:+z.1f} on the general probe"
+    preferred = preferred_weight if len(set(base.domain.clusters)) > 1 else 0.0
+    as_good = [item for trial, item in allowed if _as_good(best_trial, trial)]
+    weight = min((item.interpolation_weight for item in as_good), key=lambda value: (abs(value - preferred), value))
+    marked = tuple(replace(item, chosen=item.interpolation_weight == weight) for item in candidates)
+    chosen = next(item for item in marked if item.chosen)
+    why = _reason(chosen, preferred) if weight else _reason_to_keep_the_base(best)
+    return Selection(interpolation_weight=weight, candidates=marked, why=why)
+
+
+def _reason(chosen: Candidate, preferred: float) -> str:
+    return (
+        f"interpolation weight {chosen.interpolation_weight:g}, the nearest to {preferred:g} that is as good as the "
+        f"best within two standard errors, gains {100 * chosen.domain_difference:+z.1f} points of nDCG@10 on "
+        f"validation questions (standard error {100 * chosen.domain_standard_error:.1f}) and "
+        f"{100 * chosen.general_difference:+z.1f} on the general dev set"
     )
-    return _selection(candidates, item, why)
 
 
-def _selection(candidates: Sequence[Candidate], chosen: Candidate, why: str) -> Selection:
-    marked = tuple(replace(item, chosen=item is chosen) for item in candidates)
-    return Selection(factor=chosen.factor, step=chosen.step, candidates=marked, why=why)
+def _reason_to_keep_the_base(best: Candidate) -> str:
+    return (
+        f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
+        f"validation questions (standard error {100 * best.domain_standard_error:.1f})"
+    )
 
 
 def _candidate(trial: Trial, base: Trial) -> Candidate:
     domain, domain_error = _difference(trial.domain, base.domain)
     general, general_error = _difference(trial.general, base.general)
     return Candidate(
-        factor=trial.factor,
-        strategy=trial.setting.strategy,
-        mode=trial.setting.mode,
-        step=trial.setting.steps,
+        interpolation_weight=trial.interpolation_weight,
         domain=trial.domain.mean(METRIC),
         general=trial.general.mean(METRIC),
         domain_difference=domain,
@@ -167,28 +145,25 @@ def _difference(first: Measurement, second: Measurement) -> tuple[float, float]:
     return float(values.mean()), standard_error(values, first.clusters)
 
 
-def validation_set(dataset: Dataset, questions: Questions, rows: NDArray[np.int64]) -> JudgedSet:
-    """Return training questions as a judged set, so that they are measured like any other.
+def validation_set(name: str, documents: Sequence[Document], questions: Sequence[Question]) -> JudgedSet:
+    """Return training questions as a judged set of the dataset `name`, so that they are measured like any other.
 
-    Questions with the same text are one query, relevant for the answers of all of them. The user's own questions are
-    few but sure, generated ones many but guesses, so each kind has half a say: own questions are repeated for it, whole
+    Questions with the same text are one query, relevant for the answers of all of them. Labelled questions are few but
+    sure, synthetic ones many but guesses, so each kind has half a say: labelled questions are repeated for it, whole
     rounds of them. Standard errors are clustered by answer, so a repeated question is no new evidence.
     """
     relevant: dict[str, dict[str, int]] = {}
-    own: dict[str, None] = {}
-    for row in rows:
-        item = questions.items[int(row)]
+    for item in questions:
         relevant.setdefault(item.text, {}).update(dict.fromkeys(item.document_ids, 1))
-        if item.labelled:
-            own.setdefault(item.text)
-    rounds = max(1, round((len(relevant) - len(own)) / len(own))) if own else 1
-    texts = [*relevant, *(rounds - 1) * [*own]]
+    labelled = [*dict.fromkeys(item.text for item in questions if item.labelled)]
+    rounds = max(1, round((len(relevant) - len(labelled)) / len(labelled))) if labelled else 1
+    texts = [*relevant, *(rounds - 1) * labelled]
     queries = tuple(Query(id=f"v{number}", text=text) for number, text in enumerate(texts))
     return JudgedSet(
-        dataset=dataset.name,
+        dataset=name,
         split="validation",
         role=Role.DOMAIN,
-        documents=dataset.documents,
+        documents=tuple(documents),
         queries=queries,
         qrels={query.id: relevant[query.text] for query in queries},
     )

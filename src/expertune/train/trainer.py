@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Raise when the same data and settings give other weights, so that no older tuning is reused."""
 
 PASSES, FEWEST, MOST = 2, 50, 200
@@ -37,18 +37,33 @@ PASSES, FEWEST, MOST = 2, 50, 200
 Measured on three development sets (docs/performance.md). Raise VERSION with them: keys hold only what a config sets.
 """
 
+TEMPERATURE = 0.1
+"""Of the student: lower ones gained no more in the domain on three sets, and cost general ability."""
+
+LABELLED_SHARE = 0.25
+"""Least share of labelled questions among those tuned on; they are repeated for it.
+
+Their answers are certain, and beside thousands of spans and synthetic questions a batch would hardly hold one.
+"""
+
+LOGIT_ADJUSTMENT = 1.0
+"""Weight of a document's log prior in its logits; 1 is what Menon et al. 2021 derive for a balanced error."""
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises: the common choice for sentence encoders."""
+
 _WEIGHTS = "weights.safetensors"
 _LOSSES = "losses.json"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What one tuning sees: questions and their targets, documents, and unrelated texts.
+    """What one tuning sees: questions and their targets, documents, and reference sentences.
 
     `targets` is float32 `[Q, D]`, `active` `[D]`. With `columns` int64 `[Q, C]`, targets are `[Q, C]`, of these
     documents for each question. The vectors are the base's own, unit length:
-    `document_vectors` `[D, dimension]`, `unrelated_vectors` `[len(unrelated), dimension]`. `known` `[Q]` tells which
-    questions are the user's own; None: they are not told apart.
+    `document_vectors` `[D, dimension]`, `reference_vectors` `[len(reference), dimension]`. `labelled` `[Q]` tells which
+    questions are labelled ones; None: they are not told apart.
     """
 
     questions: Sequence[str]
@@ -56,10 +71,10 @@ class TrainingData:
     targets: FloatArray
     active: NDArray[np.bool_]
     document_vectors: FloatArray
-    unrelated: Sequence[str]
-    unrelated_vectors: FloatArray
+    reference: Sequence[str]
+    reference_vectors: FloatArray
     columns: NDArray[np.int64] | None = None
-    known: NDArray[np.bool_] | None = None
+    labelled: NDArray[np.bool_] | None = None
 
 
 def planned(section: TrainSection, questions: int) -> TrainSection:
@@ -74,6 +89,7 @@ def tune(
     section: TrainSection,
     folder: Path,
     *,
+    seed: int = 0,
     report: Report = ignore_progress,
 ) -> tuple[float, ...]:
     """Tune a copy of the base, save it as a plain SentenceTransformer in `folder` and return the logged losses.
@@ -82,7 +98,7 @@ def tune(
     lies beside `folder` lets a killed tuning go on and end with the same weights. Where memory runs out, the questions
     of a step are encoded in two halves.
 
-    In one of several processes (see processes.py), the others take their share of each batch.
+    In one of several processes (see distributed.py), the others take their share of each batch.
 
     Raises:
         TrainingError: the loss stopped being a number, memory runs out with halves too, or a batch cannot be shared.
@@ -94,7 +110,7 @@ def tune(
         return tuple(json.loads((folder / _LOSSES).read_text(encoding="utf-8")))
     for halves in (False, True):
         try:
-            job = (base, data, section, part, checkpoints.newest(part), halves)
+            job = (base, data, section, seed, part, checkpoints.newest(part), halves)
             distributed.share(job)
             model, losses = _train(*job, report=report)
             break
@@ -136,6 +152,7 @@ def _train(
     base: ModelSource,
     data: TrainingData,
     section: TrainSection,
+    seed: int,
     folder: Path,
     newest: Path | None,
     halves: bool,
@@ -143,53 +160,48 @@ def _train(
     report: Report,
 ) -> tuple[SentenceTransformer, tuple[float, ...]]:
     """Return the tuned model and the logged losses; checkpoints lie in `folder`, and `newest` is gone on from."""
-    import torch
-    from sentence_transformers import SentenceTransformerTrainingArguments
     from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    from expertune.train.losses import MatrixLoss
-
-    set_seed(section.seed)
+    set_seed(seed)
     model = load_model(base)
     if section.lora_rank:
         _add_adapters(model, section.lora_rank)
-    _freeze(model, section.frozen)
-    rows = _training_rows(data, section)
-    anchored = section.anchor_weight > 0 and len(data.unrelated) > 0
-    order = (
-        np.random.default_rng(section.seed).integers(len(data.unrelated), size=len(data.questions))
-        if anchored
-        else None
+    _freeze(model, section.frozen_layers)
+    rows = _training_rows(data, section.batch_size)
+    drawn = None
+    if section.reference_weight > 0 and len(data.reference) > 0:
+        drawn = np.random.default_rng(seed).integers(len(data.reference), size=len(data.questions))
+    trainer = _trainer_class()(
+        model=model,
+        args=_arguments(section, len(rows), folder, seed=seed, halves=halves),
+        train_dataset=_dataset(data, rows, drawn),
+        loss=_loss(model, data, section, rows, drawn),
+        callbacks=[_watcher(section.steps, report), checkpoints.keeper()],
     )
-    columns: dict[str, list[Any]] = {"question": [data.questions[row] for row in rows]}
-    if order is not None:
-        columns["unrelated"] = [data.unrelated[order[row]] for row in rows]
-    columns["label"] = list(rows)
-    loss = MatrixLoss(
-        model,
-        targets=torch.from_numpy(data.targets),
-        documents=_document_source(model, data, section),
-        objective=section.loss,
-        temperature=section.temperature,
-        unrelated_vectors=None if order is None else torch.from_numpy(data.unrelated_vectors[order]),
-        anchor_weight=section.anchor_weight,
-        candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
-        log_prior=_log_prior(data, rows, section),
-    )
-    batch = min(section.batch_size, len(rows)) // distributed.count()
-    arguments = SentenceTransformerTrainingArguments(
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _arguments(section: TrainSection, rows: int, folder: Path, *, seed: int, halves: bool) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    batch = min(section.batch_size, rows) // distributed.count()
+    return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=section.steps,
         per_device_train_batch_size=(batch + 1) // 2 if halves else batch,
         gradient_accumulation_steps=2 if halves else 1,
         learning_rate=section.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=math.ceil(section.warmup * section.steps),
-        bf16=use_bf16(section.bf16),
+        warmup_steps=math.ceil(WARMUP * section.steps),
+        bf16=use_bfloat16(section.precision),
         use_cpu=not torch.cuda.is_available(),
-        seed=section.seed,
-        data_seed=section.seed,
+        seed=seed,
+        data_seed=seed,
         dataloader_drop_last=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
@@ -198,14 +210,42 @@ def _train(
         report_to=list(section.report_to) or "none",
         disable_tqdm=True,
     )
-    callbacks = [_watcher(section.steps, report), checkpoints.keeper()]
-    trainer = _trainer_class()(
-        model=model, args=arguments, train_dataset=_dataset(columns), loss=loss, callbacks=callbacks
+
+
+def _loss(
+    model: SentenceTransformer,
+    data: TrainingData,
+    section: TrainSection,
+    rows: Sequence[int],
+    drawn: NDArray[np.int64] | None,
+) -> Any:
+    """Return the loss; `drawn` `[Q]` is the reference sentence that goes with each question, None: there are none."""
+    import torch
+
+    from expertune.train.losses import MatrixLoss
+
+    return MatrixLoss(
+        model,
+        targets=torch.from_numpy(data.targets),
+        documents=_document_source(model, data, section),
+        objective=section.loss,
+        temperature=TEMPERATURE,
+        reference_vectors=None if drawn is None else torch.from_numpy(data.reference_vectors[drawn]),
+        reference_weight=section.reference_weight,
+        candidates=None if data.columns is None else torch.from_numpy(np.asarray(data.columns)),
+        log_prior=_log_prior(data, rows) if section.listwise else None,
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _dataset(data: TrainingData, rows: Sequence[int], drawn: NDArray[np.int64] | None) -> Any:
+    """Return what the Trainer reads: a question a row, the reference sentence that goes with it, and its row number."""
+    from datasets import Dataset
+
+    columns: dict[str, list[Any]] = {"question": [data.questions[row] for row in rows]}
+    if drawn is not None:
+        columns["reference"] = [data.reference[drawn[row]] for row in rows]
+    columns["label"] = list(rows)
+    return Dataset.from_dict(columns)
 
 
 def _save(model: SentenceTransformer, folder: Path) -> None:
@@ -252,10 +292,8 @@ def _trainer_class() -> Any:
 
 
 def _check(section: TrainSection, data: TrainingData) -> None:
-    from expertune.train.losses import LISTWISE_OBJECTIVES
-
     sums = data.targets.sum(axis=1)
-    if section.loss in LISTWISE_OBJECTIVES and not (sums > 0).all():
+    if section.listwise and not (sums > 0).all():
         raise TrainingError(
             "some questions have no target mass at all",
             hint="This is a fault in the labels: check score.experts.",
@@ -269,28 +307,24 @@ def _check(section: TrainSection, data: TrainingData) -> None:
         )
 
 
-def _training_rows(data: TrainingData, section: TrainSection) -> list[int]:
-    """Return question rows; the user's own come again until they have their share, all until a batch is full."""
+def _training_rows(data: TrainingData, batch_size: int) -> list[int]:
+    """Return question rows; labelled ones come again until they have their share, all until a batch is full."""
     rows = np.arange(len(data.questions))
-    if data.known is not None and data.known.any() and not data.known.all():
-        own, others = rows[data.known], rows[~data.known]
-        wanted = round(section.known_share / (1.0 - section.known_share) * len(others))
-        rows = np.concatenate([np.resize(own, max(wanted, len(own))), others])
-    repeats = max(1, math.ceil(section.batch_size / len(rows)))
+    if data.labelled is not None and data.labelled.any() and not data.labelled.all():
+        labelled, others = rows[data.labelled], rows[~data.labelled]
+        least = round(LABELLED_SHARE / (1.0 - LABELLED_SHARE) * len(others))
+        rows = np.concatenate([np.resize(labelled, max(least, len(labelled))), others])
+    repeats = max(1, math.ceil(batch_size / len(rows)))
     return [int(row) for row in np.tile(rows, repeats)]
 
 
-def _log_prior(data: TrainingData, rows: Sequence[int], section: TrainSection) -> Tensor | None:
+def _log_prior(data: TrainingData, rows: Sequence[int]) -> Tensor:
     """Return the log of each document's share of the target mass of all training rows `[D]`, relative to the mean.
 
     A document that hardly any mass leads to counts as one with a tenth of the mean: a softmax still sees it.
     """
     import torch
 
-    from expertune.train.losses import LISTWISE_OBJECTIVES
-
-    if not section.logit_adjustment or section.loss not in LISTWISE_OBJECTIVES:
-        return None
     times = np.bincount(rows, minlength=len(data.questions)).astype(np.float32)
     if data.columns is None:
         mass: FloatArray = times @ data.targets
@@ -298,18 +332,12 @@ def _log_prior(data: TrainingData, rows: Sequence[int], section: TrainSection) -
         weights = (times[:, None] * data.targets).ravel()
         mass = np.bincount(data.columns.ravel(), weights=weights, minlength=len(data.documents)).astype(np.float32)
     relative = mass / mass[np.asarray(data.active)].mean()
-    return torch.from_numpy((section.logit_adjustment * np.log(np.maximum(relative, 0.1))).astype(np.float32))
+    return torch.from_numpy((LOGIT_ADJUSTMENT * np.log(np.maximum(relative, 0.1))).astype(np.float32))
 
 
-def _dataset(columns: dict[str, list[Any]]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_dict(columns)
-
-
-def use_bf16(choice: str) -> bool:
+def use_bfloat16(precision: str) -> bool:
     """Say whether bfloat16 autocast is used: on request, or by itself where the processor or GPU computes in it."""
-    return computes_bfloat16() if choice == "auto" else choice == "on"
+    return computes_bfloat16() if precision == "auto" else precision == "bfloat16"
 
 
 def _document_source(model: Any, data: TrainingData, section: TrainSection) -> Any:
@@ -386,7 +414,7 @@ def _watcher(steps: int, report: Report) -> Any:
                 raise TrainingError(
                     f"the loss became {value} at step {state.global_step}",
                     place="train",
-                    hint='Lower train.learning_rate or set train.bf16 = "off"; everything before training is kept.',
+                    hint='Lower train.learning_rate or set train.precision = "float32"; all before training is kept.',
                 )
             report(Progress("train", state.global_step, steps, f"loss {float(value):.3f}"))
 
@@ -424,31 +452,25 @@ def _merge_adapters(model: Any) -> None:
     model[0].model = model[0].model.merge_and_unload()
 
 
-def interpolate(base: SentenceTransformer, tuned: SentenceTransformer, factor: float) -> SentenceTransformer:
-    """Return a copy of the base moved `factor` of the way to the tuned weights (WiSE-FT, Wortsman et al. 2022)."""
+def interpolate(base: SentenceTransformer, tuned: SentenceTransformer, weight: float) -> SentenceTransformer:
+    """Return a copy of the base moved to the tuned model by a weight in [0, 1] (WiSE-FT, Wortsman et al. 2022)."""
     import copy
 
     import torch
 
     mixed = copy.deepcopy(base)
-    target = tuned.state_dict()
+    target = dict(_tensors(tuned))
     with torch.no_grad():
-        for name, value in mixed.state_dict().items():
+        for name, value in _tensors(mixed):
             if value.is_floating_point():
-                value.lerp_(target[name].to(value.dtype), factor)
+                value.lerp_(target[name].to(value.dtype), weight)
     return mixed
 
 
-def average(models: Sequence[SentenceTransformer], folder: Path) -> None:
-    """Save the model whose weights are the mean of the others' (model soups, Wortsman et al. 2022)."""
-    import torch
-
-    mean, others = models[0], [model.state_dict() for model in models[1:]]
-    with torch.no_grad():
-        for name, value in mean.state_dict().items():
-            if value.is_floating_point():
-                value.add_(sum(other[name] - value for other in others) / len(models))
-    _save(mean, folder)
+def _tensors(model: SentenceTransformer) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters and buffers, each once: one that two modules share has two names in the state."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
 
 
 def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None, folder: Path) -> None:

@@ -1,226 +1,160 @@
-"""Tune once to choose, tune again on everything, keep the chosen point. Joins train, select and measure."""
+"""Tune on part of the questions, choose how far to go by the others, tune again on all: the way to the kept model."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from expertune.config import SelectSection, TrainSection, keeps_documents
+from expertune.config import TrainSection, keeps_documents
 from expertune.evaluate.stage import measure
-from expertune.label.stage import led_to, share_equal_texts
+from expertune.label.stage import Labeller
 from expertune.models import ModelSource
 from expertune.models.encoder import CachedEncoder, trial_encoder
 from expertune.models.load import load_model
 from expertune.records import (
-    Dataset,
     Document,
-    FloatArray,
     JudgedSet,
-    Question,
     Questions,
     Report,
+    Selection,
     SoftLabels,
     TunedModel,
+    ignore_progress,
 )
 from expertune.train import select, trainer
-from expertune.train.near_misses import near_misses
-from expertune.train.select import Setting, Trial
+from expertune.train.select import Fold, Trial
 
 VERSION = (trainer.VERSION, select.VERSION)
 """What a tuned and chosen model depends on beside its data and settings."""
 
-Relabel = Callable[[NDArray[np.int64]], SoftLabels]
-"""Give the targets of some question rows as if the other questions did not exist."""
 
-Index = Callable[[NDArray[np.int64]], tuple[Document, ...]]
-"""Give the documents as an index holds them, as if no other question than those of some rows existed."""
+@dataclass(frozen=True, slots=True)
+class Tuner:
+    """What both tunings of a run share.
 
+    Args:
+        base: The model to tune.
+        encoder: Gives the base's vectors.
+        section: How to tune.
+        reference: Sentences about nothing that the answers are about; they are held in place.
+        seed: Of the split, the order of the questions and dropout.
+        report: Told of the steps.
+    """
 
-def training_data(
-    dataset: Dataset,
-    questions: Questions,
-    labels: SoftLabels,
-    base_encoder: CachedEncoder,
-    sentences: Sequence[str],
-    section: TrainSection,
-) -> trainer.TrainingData:
-    """Return what one tuning on all questions sees, with the base's vectors of documents and unrelated texts."""
-    documents = [document.text for document in dataset.documents]
-    unrelated = held_texts(questions.items, sentences, section)
-    return trainer.TrainingData(
-        questions=[item.text for item in questions.items],
-        documents=documents,
-        # Copies: what comes from the store is mapped read-only, and torch warns of tensors over such memory.
-        targets=np.array(labels.targets),
-        active=np.array(labels.active),
-        document_vectors=base_encoder.encode_documents(documents),
-        unrelated=unrelated,
-        unrelated_vectors=_base_vectors(unrelated, base_encoder),
-        columns=None if labels.columns is None else np.array(labels.columns),
-        known=questions.known,
-    )
+    base: ModelSource
+    encoder: CachedEncoder
+    section: TrainSection
+    reference: Sequence[str] = ()
+    seed: int = 0
+    report: Report = ignore_progress
 
+    def planned(self, questions: int) -> Tuner:
+        """Return the same with as many optimiser steps as so many questions ask for."""
+        return replace(self, section=trainer.planned(self.section, questions))
 
-def held_texts(items: Sequence[Question], sentences: Sequence[str], section: TrainSection) -> tuple[str, ...]:
-    """Return the texts that a tuning on some questions holds in place: the sentences, and near misses of them all."""
-    return (*sentences, *near_misses(items, sentences, section.near_misses, seed=section.seed))
+    def data(self, documents: Sequence[Document], questions: Questions, labels: SoftLabels) -> trainer.TrainingData:
+        """Return what one tuning sees, with the base's vectors of documents and reference sentences."""
+        texts, reference = [document.text for document in documents], list(self.reference)
+        return trainer.TrainingData(
+            questions=[item.text for item in questions.items],
+            documents=texts,
+            # Copies: what comes from the store is mapped read-only, and torch warns of tensors over such memory.
+            targets=np.array(labels.targets),
+            active=np.array(labels.active),
+            document_vectors=self.encoder.encode_documents(texts),
+            reference=reference,
+            reference_vectors=self.encoder.encode_queries(reference) if reference else np.zeros((0, 1), np.float32),
+            columns=None if labels.columns is None else np.array(labels.columns),
+            labelled=questions.labelled,
+        )
 
-
-def _base_vectors(unrelated: Sequence[str], base_encoder: CachedEncoder) -> FloatArray:
-    return base_encoder.encode_queries(list(unrelated)) if unrelated else np.zeros((0, 1), np.float32)
+    def tune(self, data: trainer.TrainingData, folder: Path) -> tuple[float, ...]:
+        """Tune to the end, save the model in `folder` and return the losses."""
+        return trainer.tune(self.base, data, self.section, folder, seed=self.seed, report=self.report)
 
 
 def tune_and_choose(
-    *,
-    base: ModelSource,
-    base_encoder: CachedEncoder,
-    dataset: Dataset,
-    questions: Questions,
+    tuner: Tuner,
+    labeller: Labeller,
     labels: SoftLabels,
-    sentences: Sequence[str],
-    probe: JudgedSet,
-    section: TrainSection,
-    choice: SelectSection,
+    general: JudgedSet,
     folder: Path,
+    *,
     scratch: Path,
-    report: Report,
-    relabels: Mapping[str, Relabel] = MappingProxyType({}),
-    index: Index | None = None,
+    general_tolerance: float,
 ) -> TunedModel:
     """Tune the base, choose how far to go on validation questions, and write the model that is kept to `folder`.
 
-    The model to choose by is tuned on targets that know nothing of the validation questions: `labels` learn the weights
-    of the experts from all of the user's questions, `relabels` do so from the training fold alone, for every strategy
-    that `choice` weighs. Only the own one may be left out, where its labels learn nothing from questions. Likewise
-    `index` tells what the documents say where they hold questions: those of the validation would find themselves. None
-    is for documents that are what `dataset` has.
-
-    `sentences` are unrelated to every answer; they and near misses of the questions are held in place.
-
-    Where `choice` weighs several settings, each is tuned on the same part of the questions; one of them is kept.
-
-    What is half-finished lies in `scratch`: with the same arguments and `scratch`, a killed tuning goes on from there.
+    Args:
+        tuner: The base and how to tune it.
+        labeller: Labels the training fold as if the validation questions did not exist.
+        labels: Of all questions; the model that is kept is tuned on them.
+        general: The general dev set, which the choice looks at.
+        folder: Where the kept model goes.
+        scratch: What is half-finished lies here: with the same arguments, a killed tuning goes on from there.
+        general_tolerance: What the kept model may lose on `general`, in nDCG@10.
     """
-    # Both tunings take as many steps: how far to go would else be chosen for another one.
-    section = trainer.planned(section, len(questions.items))
-    hard = share_equal_texts(questions.hard_labels(dataset.documents, labels.columns), dataset, labels.columns)
-    fold = select.fold(questions, choice, seed=section.seed)
-    rows = np.arange(len(questions.items))
-    index = index or (lambda _: dataset.documents)
-    # No document that is found in the validation holds a validation question, also where those are tuned on as well.
-    whole, partial = (replace(dataset, documents=index(some)) for some in (rows, np.setdiff1d(rows, fold.validation)))
-    given = training_data(whole, questions, labels, base_encoder, sentences, section)
-    texts = [document.text for document in partial.documents]
-    same = texts == given.documents
-    columns = None if labels.columns is None else labels.columns[fold.train]
-    active = given.active & led_to(hard[fold.train], dataset, columns)
-    # Made from a validation question, a near miss would hold what is to be measured.
-    unrelated = held_texts([questions.items[int(row)] for row in fold.train], sentences, section)
-    part = replace(
-        given,
-        questions=[given.questions[int(row)] for row in fold.train],
-        documents=texts,
-        document_vectors=given.document_vectors if same else base_encoder.encode_documents(texts),
-        targets=np.asarray(labels.targets[fold.train]),
-        # Answers that only questions of the other fold lead to are no negatives either.
-        active=active,
-        columns=columns,
-        known=questions.known[fold.train],
-        unrelated=unrelated,
-        unrelated_vectors=(
-            given.unrelated_vectors if unrelated == given.unrelated else _base_vectors(unrelated, base_encoder)
-        ),
-    )
-    validation = select.validation_set(partial, questions, fold.validation)
-    learned: dict[str, FloatArray] = {}
-    own, *rest = select.settings(labels.strategy, section, choice)
-    tunings: dict[Setting, Tuning] = {}
-    trials: list[Trial] = []
-    for setting in (own, *rest):
-        if setting.strategy not in learned:
-            learn = relabels.get(setting.strategy)
-            learned[setting.strategy] = part.targets if learn is None else np.asarray(learn(fold.train).targets)
-        some = replace(part, targets=learned[setting.strategy])
-        tunings[setting] = _tune(base, some, section, setting, scratch / f"choosing-{setting.tuning}", report)
-        factors = {0.0, *choice.factors} if setting == own else {*choice.factors} - {0.0}
-        trials += _trials(base, tunings[setting].folder, base_encoder, validation, probe, setting, sorted(factors))
-    selection = select.choose(trials, choice)
-    kept = next((trial.setting for trial, item in zip(trials, selection.candidates, strict=False) if item.chosen), own)
-    tuned = tunings[kept]
-    if selection.factor > 0 and choice.refit and len(fold.train) < len(questions.items):
-        everything = given
-        if kept.strategy != labels.strategy:
-            everything = replace(given, targets=np.array(relabels[kept.strategy](rows).targets))
-        tuned = _tune(base, everything, section, kept, scratch / "final", report)
-    original = load_model(base)
-    model = trainer.interpolate(original, load_model(_local(tuned.folder)), selection.factor)
-    trainer.assemble(model, original if keeps_documents(kept.mode) else None, folder)
+    rows = np.arange(len(labeller.questions.items))
+    # Both tunings take as many steps: how far to go would else be chosen for another number of them.
+    tuner = tuner.planned(len(rows))
+    fold = select.fold(labeller.questions, seed=tuner.seed)
+    tuned, selection, losses = _choose(tuner, labeller, fold, general, scratch / "choosing", general_tolerance)
+    if selection.interpolation_weight > 0 and len(fold.train) < len(rows):
+        tuned = scratch / "final"
+        losses = tuner.tune(tuner.data(labeller.documents(rows), labeller.questions, labels), tuned)
+    _keep(tuner, tuned, selection.interpolation_weight, folder)
     return TunedModel(
         folder=Path(),
-        base=base.name,
-        strategy=kept.strategy,
-        mode=kept.mode,
+        base=tuner.base.name,
+        strategy=labels.strategy,
+        mode=tuner.section.mode,
         selection=selection,
-        steps=kept.steps,
-        losses=tuned.losses,
+        steps=tuner.section.steps,
+        losses=losses,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """What one tuning left behind: its model and its losses."""
-
-    folder: Path
-    losses: tuple[float, ...]
-
-
-def _tune(
-    base: ModelSource,
-    given: trainer.TrainingData,
-    section: TrainSection,
-    setting: Setting,
-    folder: Path,
-    report: Report,
-) -> Tuning:
-    """Tune as a setting says with each of `section.seeds` seeds; keep the average of their weights and losses."""
-    section = section.model_copy(update={"mode": setting.mode, "steps": setting.steps})
-    if section.seeds == 1:
-        return Tuning(folder, trainer.tune(base, given, section, folder, report=report))
-    members = [folder.with_name(f"{folder.name}-{number}") for number in range(section.seeds)]
-    losses = [
-        trainer.tune(base, given, section.model_copy(update={"seed": section.seed + number}), member, report=report)
-        for number, member in enumerate(members)
-    ]
-    trainer.average([load_model(_local(member)) for member in members], folder)
-    return Tuning(folder, tuple(np.mean(losses, axis=0).tolist()))
+def _choose(
+    tuner: Tuner, labeller: Labeller, fold: Fold, general: JudgedSet, folder: Path, general_tolerance: float
+) -> tuple[Path, Selection, tuple[float, ...]]:
+    """Tune on the training fold; return the tuned model, the choice by the validation questions, and the losses."""
+    rows = np.arange(len(labeller.questions.items))
+    # No document that is found in the validation holds a validation question, also where those are tuned on as well.
+    documents = labeller.documents(np.setdiff1d(rows, fold.validation))
+    data = tuner.data(documents, labeller.of(fold.train), labeller.targets(fold.train))
+    losses = tuner.tune(data, folder)
+    validation = select.validation_set(labeller.dataset.name, documents, labeller.of(fold.validation).items)
+    selection = select.choose(
+        _trials(tuner, folder, validation, general),
+        preferred_weight=tuner.section.preferred_weight,
+        general_tolerance=general_tolerance,
+    )
+    return folder, selection, losses
 
 
-def _trials(
-    base: ModelSource,
-    tuned: Path,
-    base_encoder: CachedEncoder,
-    validation: JudgedSet,
-    probe: JudgedSet,
-    setting: Setting,
-    factors: Sequence[float],
-) -> list[Trial]:
-    """Measure a tuned model at some factors between it and the base."""
+def _trials(tuner: Tuner, tuned: Path, validation: JudgedSet, general: JudgedSet) -> list[Trial]:
+    """Measure a tuned model at each interpolation weight between it and the base."""
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
-    documents = base_encoder if keeps_documents(setting.mode) else None
-    start, end = load_model(base), load_model(_local(tuned))
+    documents = tuner.encoder if keeps_documents(tuner.section.mode) else None
+    start, end = load_model(tuner.base), load_model(_local(tuned))
     trials = []
-    for factor in factors:
-        encoder = trial_encoder(f"factor {factor:g}", trainer.interpolate(start, end, factor), documents)
-        domain, general = (measure(encoder, judged, encoder.name) for judged in (validation, probe))
-        trials.append(Trial(factor=factor, setting=setting, domain=domain, general=general))
+    for weight in select.INTERPOLATION_WEIGHTS:
+        encoder = trial_encoder(f"weight {weight:g}", trainer.interpolate(start, end, weight), documents)
+        domain, kept = (measure(encoder, judged, encoder.name) for judged in (validation, general))
+        trials.append(Trial(weight, domain, kept))
         gc.collect()
     return trials
+
+
+def _keep(tuner: Tuner, tuned: Path, interpolation_weight: float, folder: Path) -> None:
+    """Write the model at an interpolation weight between the base and a tuned one."""
+    base = load_model(tuner.base)
+    model = trainer.interpolate(base, load_model(_local(tuned)), interpolation_weight)
+    trainer.assemble(model, base if keeps_documents(tuner.section.mode) else None, folder)
 
 
 def _local(folder: Path) -> ModelSource:

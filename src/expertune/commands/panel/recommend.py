@@ -17,12 +17,14 @@ from scipy import special
 from expertune import models
 from expertune.config import MODEL_FREE, Config, PluginSpec
 from expertune.errors import DataError, ExpertuneError
-from expertune.label.stage import calibrate, share_equal_texts, weigh
+from expertune.label.calibrate import calibrate
+from expertune.label.hard_labels import share_equal_texts
+from expertune.label.weights import weigh
 from expertune.models import registry
 from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Expert
 from expertune.pipeline.costs import MOST_CHARACTERS, QUESTION_CHARACTERS, estimate
-from expertune.records import Dataset, ExpertQuality, FloatArray, Questions, Report, Scores, ignore_progress
+from expertune.records import Dataset, FloatArray, Questions, Report, Scores, ignore_progress
 from expertune.score.agreement import agreement
 from expertune.score.stage import load_experts, score
 
@@ -140,7 +142,7 @@ def choose(scores: Scores, hard: FloatArray, seconds: Sequence[float], *, most_s
         seconds_left -= seconds[best]
     return Choice(
         order={scores.experts[index]: place for place, index in enumerate(chosen)},
-        qualities=tuple(item.ndcg for item in _weigh(scores.experts, calibrated, hard)[0]),
+        qualities=tuple(item.ndcg for item in weigh(scores.experts, calibrated, hard)[0]),
         gains=tuple(gains.get(index, float("nan")) for index in range(len(scores.experts))),
         likeness=agreement(scores).spearman,
     )
@@ -152,16 +154,11 @@ def likelihood(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64
     logs = np.zeros(len(hard))
     for fold in np.unique(folds):
         held = folds == fold
-        panel, sharpness = _weigh(names, calibrated[~held], hard[~held])
+        panel, sharpness = weigh(names, calibrated[~held], hard[~held])
         weights = np.array([item.weight for item in panel]) * sharpness
         log_p = special.log_softmax(np.nan_to_num(calibrated[held]) @ weights, axis=1)
         logs[held] = special.logsumexp(np.where(hard[held] > 0, log_p, -np.inf), axis=1)
     return float(logs.mean())
-
-
-def _weigh(names: tuple[str, ...], calibrated: FloatArray, hard: FloatArray) -> tuple[tuple[ExpertQuality, ...], float]:
-    """Weigh experts as the labels of a run do."""
-    return weigh(names, calibrated, hard, shrinkage=0.1)
 
 
 def _folds(hard: FloatArray) -> NDArray[np.int64]:

@@ -69,7 +69,7 @@ def run_study(name: str, config: Config, *, seeds: int = 0, report: Report) -> t
     path = config.run.out / f"study-{name}.json"
     settings = {
         "label": config.label.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
+        "train": config.train.model_dump(mode="json", exclude={"reference_texts", "report_to"}),
         "questions": len(lab.questions.items),
         "documents": len(lab.dataset.documents),
     }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expertune.commands.study.lab import VERSION, Lab, at
 from expertune.commands.study.result import Study, points, spelled
 from expertune.evaluate.statistics import bootstrap_interval
-from expertune.label.stage import ndcg
+from expertune.label.weights import ndcg
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import fingerprint
 from expertune.records import FloatArray, Provenance, Question, Questions, Role, Scores

@@ -156,6 +156,7 @@ class Lab:
         *,
         rows: Rows | None = None,
         experts: Sequence[int] | None = None,
+        listwise: bool = True,
         **changes: Any,
     ) -> tuple[Questions, SoftLabels]:
         """Label some question rows (default: all) by some experts of the panel (default: all).
@@ -167,14 +168,16 @@ class Lab:
         questions = Questions(tuple(self.questions.items[int(row)] for row in rows))
         names = tuple(self.scores.experts[column] for column in columns)
         scores = Scores(names, np.asarray(self.scores.values[rows])[:, :, columns])
-        return questions, self.label(questions, scores, strategy, **changes)
+        return questions, self.label(questions, scores, strategy, listwise=listwise, **changes)
 
-    def label(self, questions: Questions, scores: Scores, strategy: str = "", **changes: Any) -> SoftLabels:
+    def label(
+        self, questions: Questions, scores: Scores, strategy: str = "", *, listwise: bool = True, **changes: Any
+    ) -> SoftLabels:
         """Label questions by scores of one's own."""
         changes |= {"strategy": strategy} if strategy else {}
         section = self.config.label.model_copy(update=changes)
         base = PluginSpec(model=self.config.train.base).label
-        return label(self.dataset, questions, scores, section, base=base)
+        return label(self.dataset, questions, scores, section, base=base, listwise=listwise)
 
     def tuned(self, labelled: tuple[Questions, SoftLabels], *, seeds: Sequence[int], **changes: Any) -> list[Tuning]:
         """Return one tuning for each seed, made now or found; `changes` are laid over the config's train section."""
@@ -182,12 +185,12 @@ class Lab:
         tunings: list[Tuning] = []
         for seed in seeds:
             self.report(Progress("study", len(tunings), len(seeds), f"{labels.strategy}, seed {seed}"))
-            section = self.config.train.model_copy(update={**changes, "seed": seed})
-            tunings.append(self._tuning(questions, labels, section))
+            section = self.config.train.model_copy(update=changes)
+            tunings.append(self._tuning(questions, labels, section, seed))
         return tunings
 
-    def _tuning(self, questions: Questions, labels: SoftLabels, section: TrainSection) -> Tuning:
-        sentences = data.reference_sentences(section.anchor_texts) if section.anchor_weight else ()
+    def _tuning(self, questions: Questions, labels: SoftLabels, section: TrainSection, seed: int) -> Tuning:
+        reference = data.reference_sentences(section.reference_texts) if section.reference_weight else ()
         source = models.resolve(section.base, offline=self.config.run.offline)
         key = fingerprint(
             VERSION,
@@ -196,18 +199,19 @@ class Lab:
             [document.text for document in self.dataset.documents],
             hashlib.sha256(np.ascontiguousarray(labels.targets).tobytes()).hexdigest(),
             np.asarray(labels.active).tolist(),
-            questions.known.tolist(),
-            section.model_dump(mode="json", exclude={"anchor_texts", "report_to"}),
-            tuning.held_texts(questions.items, sentences, section),
+            questions.labelled.tolist(),
+            section.model_dump(mode="json", exclude={"reference_texts", "report_to"}),
+            seed,
+            reference,
             source.fingerprint,
             data.Files(self.config.data).judged_fingerprint,
         )
 
         def make(folder: Path) -> None:
-            batch = tuning.training_data(self.dataset, questions, labels, self._base_encoder, sentences, section)
+            tuner = tuning.Tuner(source, self._base_encoder, section, reference, seed, self.report)
             tuned = self.store.scratch("study", key) / "tuned"
             started = time.perf_counter()
-            trainer.tune(source, batch, section, tuned, report=self.report)
+            tuner.tune(tuner.data(self.dataset.documents, questions, labels), tuned)
             seconds = time.perf_counter() - started
             artefacts.save(Tuning(seconds, self._points(source, tuned, section)), folder)
 
