@@ -60,7 +60,7 @@ def data(model, *, candidates=False):
     ]
     questions = [f"how do i {words[n % 12]} my {words[(5 * n + 1) % 12]}" for n in range(22)]
     documents = [f"the {word} is in the shop" for word in words]
-    unrelated = ["what is the size of my colour", "where are you", "who can open the store"]
+    reference = ["what is the size of my colour", "where are you", "who can open the store"]
     encoder = load_model(models.resolve(model))
     columns = None
     if candidates:
@@ -72,14 +72,14 @@ def data(model, *, candidates=False):
         targets=targets,
         active=np.ones(12, bool),
         document_vectors=encoder.encode(documents, normalize_embeddings=True),
-        unrelated=unrelated,
-        unrelated_vectors=encoder.encode(unrelated, normalize_embeddings=True),
+        reference=reference,
+        reference_vectors=encoder.encode(reference, normalize_embeddings=True),
         columns=columns,
     )
 
 
 def section(steps=8, mode="query"):
-    return TrainSection(steps=steps, batch_size=8, learning_rate=1e-3, bf16="off", mode=mode)
+    return TrainSection(steps=steps, batch_size=8, learning_rate=1e-3, precision="float32", mode=mode)
 
 
 @pytest.fixture(scope="module")
