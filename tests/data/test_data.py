@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from expertune import data
 from expertune.config import DataSection
+from expertune.data.readers import READERS
 from expertune.errors import DataError
 from expertune.records import Document, Provenance, Question, Role
 
@@ -104,10 +105,11 @@ def test_csv_tsv_parquet_and_frame_agree_with_jsonl(tmp_path: Path) -> None:
     assert data.load_frame(frame, section("shop.csv")) == expected
 
 
-def test_cells_that_pandas_would_call_missing_stay_text(tmp_path: Path) -> None:
-    dataset = load_text(tmp_path, "question,answer\nNULL,NA\nnan,None\n", "qa.csv")
-    assert [question.text for question in dataset.questions] == ["NULL", "nan"]
-    assert [document.text for document in dataset.documents] == ["NA", "None"]
+def test_cells_that_pandas_would_call_missing_are_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "qa.csv"
+    path.write_text("question,answer\nNULL,NA\nnan,None\n", "utf-8")
+    cells = [tuple(row.values.values()) for row in READERS[".csv"](path).rows]
+    assert cells == [("NULL", "NA"), ("nan", "None")]
 
 
 def test_other_column_names(tmp_path: Path) -> None:

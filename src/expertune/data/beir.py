@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from expertune.data.readers import read_jsonl, read_lines
-from expertune.data.rows import Problems, Row, id_field, require, text_field
+from expertune.data.rows import Problems, Row, Table, id_field, require, text_field
 from expertune.data.wording import visible
 from expertune.errors import DataError
 from expertune.records import Document, JudgedSet, Query, Role
@@ -42,6 +42,11 @@ class Judgement:
     grade: int
 
 
+def as_it_is(table: Table) -> Table:
+    """Return the table: what is done to texts where nobody names anything else."""
+    return table
+
+
 def _own_id(row: Row, problems: Problems) -> str:
     identity = id_field(row, "_id", problems)
     if not identity:
@@ -49,13 +54,13 @@ def _own_id(row: Row, problems: Problems) -> str:
     return identity
 
 
-def read_corpus(path: Path) -> Corpus:
-    """Read documents: `_id`, `text` and, where given, `title`.
+def read_corpus(path: Path, clean: Callable[[Table], Table] = as_it_is) -> Corpus:
+    """Read documents: `_id`, `text` and, where given, `title`; `clean` is given the table first.
 
     Raises:
         DataError: the file is unreadable, an id is missing or stands for two texts, or a value is no text.
     """
-    table, problems = read_jsonl(path), Problems()
+    table, problems = clean(read_jsonl(path)), Problems()
     require(table, ("_id", "text"), "A corpus has the columns _id, text and, if you like, title.")
     documents: dict[str, Document] = {}
     bodies: dict[str, str] = {}
@@ -75,13 +80,13 @@ def read_corpus(path: Path) -> Corpus:
     return Corpus(kept, bodies, places, empty)
 
 
-def read_queries(path: Path) -> dict[str, PlacedQuery]:
-    """Read queries by id: `_id` and `text`.
+def read_queries(path: Path, clean: Callable[[Table], Table] = as_it_is) -> dict[str, PlacedQuery]:
+    """Read queries by id: `_id` and `text`; `clean` is given the table first.
 
     Raises:
         DataError: the file is unreadable, an id is missing or stands for two texts, or a text is empty.
     """
-    table, problems = read_jsonl(path), Problems()
+    table, problems = clean(read_jsonl(path)), Problems()
     require(table, ("_id", "text"), "Queries have the columns _id and text.")
     queries: dict[str, PlacedQuery] = {}
     for row in table.rows:

@@ -32,6 +32,8 @@ from expertune.data.layout import Layout, find
 from expertune.data.leakage import HeldOut
 from expertune.data.pairs import LabelledQuestion, Side, merge, pair_up, read_pairs, refuse_leaks
 from expertune.data.readers import READERS, frame_table, read_bytes, read_hub
+from expertune.data.rows import Table
+from expertune.data.texts import VERSION, TextFindings, clean
 from expertune.data.wording import normalise
 from expertune.errors import DataError
 from expertune.records import Dataset, Document, JudgedSet, Provenance, Query, Question, Role
@@ -45,7 +47,8 @@ class Loaded:
     """Everything that a data section names.
 
     `fingerprint` is a SHA-256 over the names and contents of the files that `train` comes from and the columns taken
-    from them (a hub data set counts by its id alone), `judged_fingerprint` the same of `judged`.
+    from them (a hub data set counts by its id alone), `judged_fingerprint` the same of `judged`. `texts` tells what was
+    done to the texts of both.
     """
 
     train: Dataset
@@ -53,6 +56,7 @@ class Loaded:
     held_out: HeldOut
     fingerprint: str
     judged_fingerprint: str
+    texts: TextFindings = field(default_factory=TextFindings)
 
 
 def load(section: DataSection, *, offline: bool = True) -> Loaded:
@@ -63,7 +67,8 @@ def load(section: DataSection, *, offline: bool = True) -> Loaded:
             two questions or answers.
     """
     files = Files(section, offline)
-    return Loaded(files.train, files.judged, files.held_out, files.fingerprint, files.judged_fingerprint)
+    train, judged, held_out = files.train, files.judged, files.held_out
+    return Loaded(train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts)
 
 
 def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
@@ -76,7 +81,7 @@ def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
         DataError: as `load` does.
     """
     name = Path(section.path).stem or "frame"
-    corpus, questions = pair_up(read_pairs(frame_table(frame, "frame"), section), None)
+    corpus, questions = pair_up(read_pairs(_clean_pairs(frame_table(frame, "frame"), section)[0], section), None)
     return _dataset(Side(name, "frame", corpus, questions))
 
 
@@ -103,6 +108,7 @@ class Files:
     section: DataSection
     offline: bool = True
     _judgements: dict[str, tuple[Judgement, ...]] = field(default_factory=dict, init=False, repr=False)
+    _texts: dict[str, TextFindings] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def layout(self) -> Layout:
@@ -151,17 +157,28 @@ class Files:
             table = read_hub(layout.hub, offline=self.offline)
         elif layout.qa:
             table = READERS[layout.qa.suffix](layout.qa)
+        if table:
+            table, self._texts[table.place] = _clean_pairs(table, self.section)
         pairs = read_pairs(table, self.section) if table else []
         return pair_up(pairs, self._corpus)
 
     @cached_property
     def _corpus(self) -> Corpus | None:
         """The documents of corpus.jsonl; None where the answers of a Q&A file are the corpus."""
-        return read_corpus(self.layout.corpus) if self.layout.corpus else None
+        return read_corpus(self.layout.corpus, self._clean) if self.layout.corpus else None
 
     @cached_property
     def _queries(self) -> dict[str, PlacedQuery]:
-        return read_queries(self.layout.queries)
+        return read_queries(self.layout.queries, self._clean)
+
+    def _clean(self, table: Table) -> Table:
+        table, self._texts[table.place] = clean(table, ("title", "text"))
+        return table
+
+    @property
+    def texts(self) -> TextFindings:
+        """What was done to the texts of the files that have been read so far."""
+        return sum(self._texts.values(), TextFindings())
 
     def _qrels(self, split: str) -> tuple[Judgement, ...]:
         if split not in self._judgements:
@@ -289,6 +306,11 @@ class Files:
         return HeldOut({key: wording.get(key, key) for key in places})
 
 
+def _clean_pairs(table: Table, section: DataSection) -> tuple[Table, TextFindings]:
+    question, answer = section.question_column, section.answer_column
+    return clean(table, (question, answer), question=question, answer=answer)
+
+
 def _dataset(side: Side) -> Dataset:
     trained, held_out = side.trained, side.held_out
     refuse_leaks(trained, {key: item.place for key, item in held_out.items()})
@@ -310,4 +332,4 @@ def _set_of_rows(name: str, split: str, corpus: Corpus, rows: Sequence[LabelledQ
 
 def _digest(names: Sequence[str], files: Iterable[Path]) -> str:
     contents = [(file.name, hashlib.sha256(read_bytes(file)).hexdigest()) for file in files]
-    return hashlib.sha256(json.dumps([list(names), contents]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([VERSION, list(names), contents]).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,24 @@ def likeness(text: str) -> str:
     latin = normalise(text).translate(_LOOK_ALIKES)
     plain = (character for character in unicodedata.normalize("NFD", latin) if ord(character) not in _ACCENTS)
     return unicodedata.normalize("NFC", "".join(plain))
+
+
+def script_of(texts: Sequence[str]) -> str:
+    """Return the script of most letters as Unicode names it ("LATIN", "CJK", "ARABIC"); "" without letters.
+
+    Chinese characters beside Japanese or Korean ones count as these.
+    """
+    counts: Counter[str] = Counter()
+    for character, count in Counter("".join(texts)).items():
+        if character.isalpha():
+            counts[unicodedata.name(character, "").partition(" ")[0]] += count
+    for kana in ("HIRAGANA", "KATAKANA"):
+        counts["JAPANESE"] += counts.pop(kana, 0)
+    for name in ("JAPANESE", "HANGUL"):
+        if counts[name] > counts["CJK"] / 10:
+            counts[name] += counts.pop("CJK", 0)
+    name, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    return name if most else ""
 
 
 _HASHES = 2**18
