@@ -37,11 +37,11 @@ def choose(
         vectors: `[len(questions), dimension]`, in the order of the questions; None: from character trigrams.
         seed: Of the draw.
     """
-    from sklearn.cluster import kmeans_plusplus
-
     number = len(searches.questions)
     if number <= most:
         return searches
+    from sklearn.cluster import kmeans_plusplus  # takes a second, and small logs do without
+
     if vectors is not None and len(vectors) != number:
         raise ValueError(f"expected one vector a question ({number}), not {len(vectors)}")
     pool = _pool(number, max(_POOL, 2 * most), seed)
