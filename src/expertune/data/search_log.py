@@ -14,7 +14,8 @@ from numbers import Real
 from pathlib import Path
 
 from expertune.data.log_cleaning import Vocabulary, clean, vocabulary
-from expertune.data.readers import READERS, Problems, Table, read_lines
+from expertune.data.readers import READERS, read_lines
+from expertune.data.rows import Problems, Table
 from expertune.data.wording import normalise
 from expertune.errors import DataError
 
