@@ -137,6 +137,11 @@ def test_a_word_that_the_answers_use_is_no_noise():
     assert rule("how", vocabulary(["This is how it works."])) == "one-word noise"
 
 
+def test_a_code_that_the_answers_use_is_not_masked():
+    known = vocabulary(["The part LF-20451 fits every pole."])
+    assert clean("does lf-20451 fit or LF-20452", known)[0] == "does lf-20451 fit or [number]"
+
+
 def test_scripts_are_those_of_the_answers():
     greek = vocabulary(["Πού είναι το δέμα μου;"])
     assert rule("πότε έρχεται", greek) == ""

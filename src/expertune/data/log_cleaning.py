@@ -104,10 +104,14 @@ def tidy(line: str) -> str:
     return " ".join(_UNSEEN.sub("", _CONTROLS.sub(" ", _TERMINAL.sub("", line))).split())
 
 
-def mask(text: str) -> str:
-    """Put `[email]`, `[link]` and `[number]` for addresses and for numbers of seven digits and more; dates stay."""
+def mask(text: str, used: frozenset[str] = frozenset()) -> str:
+    """Put `[email]`, `[link]` and `[number]` for addresses, codes, and numbers of seven digits and more.
+
+    Dates stay, and so do codes among the words used by the answers, such as the name of a part or a gene.
+    """
     text = _LINK.sub("[link]", _EMAIL.sub("[email]", text))
-    return _CODE_INSIDE.sub("[number]", _NUMBER.sub(_long_number, text))
+    text = _NUMBER.sub(_long_number, text)
+    return _CODE_INSIDE.sub(lambda match: match[0] if set(normalise(match[0]).split()) <= used else "[number]", text)
 
 
 def clean(line: str, known: Vocabulary) -> tuple[str, str]:
@@ -116,7 +120,7 @@ def clean(line: str, known: Vocabulary) -> tuple[str, str]:
     rule = _fault(text, known)
     if rule:
         return "", rule
-    masked = mask(text)
+    masked = mask(text, known.words)
     if masked != text and _mostly_masked(masked, text):
         return "", "contact or link"
     return masked, ""
