@@ -122,6 +122,9 @@ class DataSection(Section):
     train_split: str = Field(
         default="", description="qrels split with labelled user questions to train on too; empty: none"
     )
+    log: tuple[str, ...] = Field(
+        default=(), description="files of what users searched for, without labels: one a line, or a table with a column"
+    )
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
     id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
@@ -169,6 +172,9 @@ class ScoreSection(Section):
         ),
         min_length=1,
         description="the panel",
+    )
+    privileged: bool = Field(
+        default=True, description="experts read an answer together with its labelled questions; the index does not"
     )
 
 
@@ -465,6 +471,7 @@ def _each_path(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str
     changes: dict[tuple[str, str], Callable[[Any], Any]] = {
         ("data", "path"): change,
         ("data", "general"): change,
+        ("data", "log"): change,
         ("evaluate", "sts"): change,
         ("evaluate", "mteb"): change,
         ("train", "base"): change,

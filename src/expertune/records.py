@@ -49,6 +49,8 @@ class Provenance(StrEnum):
     """Written by a generator."""
     SPAN = "span"
     """Cut out of the answer; nobody asked it."""
+    LOG = "log"
+    """Asked by a user in a search log; nobody labelled it."""
     HELD_OUT = "held-out"
     """Not for training: studies let the panel score these too."""
 
@@ -80,6 +82,11 @@ class Question:
     def span(self) -> bool:
         """Whether it is cut out of the answer."""
         return self.provenance is Provenance.SPAN
+
+    @property
+    def logged(self) -> bool:
+        """Whether it comes from a search log: it has no known answer, and `document_ids` is empty."""
+        return self.provenance is Provenance.LOG
 
     @property
     def source(self) -> str:
@@ -152,6 +159,11 @@ class Questions:
     def labelled(self) -> NDArray[np.bool_]:
         """Which questions `[Q]` are labelled: the user's own."""
         return np.array([question.labelled for question in self.items], dtype=np.bool_)
+
+    @property
+    def logged(self) -> NDArray[np.bool_]:
+        """Which questions `[Q]` come from a search log."""
+        return np.array([question.logged for question in self.items], dtype=np.bool_)
 
     def hard_labels(self, documents: Sequence[Document], columns: NDArray[np.int64] | None = None) -> FloatArray:
         """Return y `[Q, D]` in {0, 1}: 1 where a question is known or meant to lead to a document.

@@ -64,7 +64,7 @@ def label(
         weights = np.array([expert.weight for expert in panel])
         targets = strategies.softmax_over(strategies.weighted_mean(calibrated, weights) * sharpness, offered)
         if section.strategy == "mixed":
-            hard_weight = _hard_weights(labelled, section.hard_weight, halve_panel=bool(unbeaten))
+            hard_weight = _hard_weights(questions, section.hard_weight, halve_panel=bool(unbeaten))
             targets = strategies.mixed(targets, hard, hard_weight)
     return SoftLabels(
         strategy=section.strategy,
@@ -77,10 +77,14 @@ def label(
     )
 
 
-def _hard_weights(labelled: NDArray[np.bool_], hard_weight: float, *, halve_panel: bool) -> FloatArray:
-    """Return the weight of the hard label of each question `[Q]`; that of synthetic ones is given."""
+def _hard_weights(questions: Questions, hard_weight: float, *, halve_panel: bool) -> FloatArray:
+    """Return the weight of the hard label of each question `[Q]`; that of synthetic ones is given.
+
+    A question of a search log has no hard label: the panel alone speaks.
+    """
     synthetic = (1.0 + hard_weight) / 2 if halve_panel else hard_weight
-    return np.where(labelled, LABELLED_HARD_WEIGHT, synthetic).astype(np.float32)
+    weights = np.where(questions.labelled, LABELLED_HARD_WEIGHT, synthetic)
+    return np.where(questions.logged, 0.0, weights).astype(np.float32)
 
 
 def _unscored(scores: Scores) -> Iterator[str]:
@@ -98,11 +102,12 @@ class Labeller:
     Args:
         dataset: The documents as they are.
         questions: Rows of the scores.
-        scores: Of all questions; where answers are expanded, joined with the plain ones.
+        scores: Of all questions; where the panel read expanded answers, joined with those of plain ones.
         section: Strategy and calibration.
         base: Name of the model to tune.
         listwise: Whether targets are distributions.
-        expansion: Which labelled questions stand before which documents.
+        read: Which labelled questions the panel read before which documents.
+        indexed: Which labelled questions stand before which documents in the index.
     """
 
     dataset: Dataset
@@ -111,7 +116,8 @@ class Labeller:
     section: LabelSection
     base: str = ""
     listwise: bool = True
-    expansion: Expansion = NOT_EXPANDED
+    read: Expansion = NOT_EXPANDED
+    indexed: Expansion = NOT_EXPANDED
 
     def of(self, rows: NDArray[np.int64]) -> Questions:
         """Return the questions of some rows."""
@@ -120,10 +126,10 @@ class Labeller:
     def targets(self, rows: NDArray[np.int64]) -> SoftLabels:
         """Return targets `[len(rows), D]`, learned from these questions alone."""
         questions = self.of(rows)
-        part = self.expansion.knowing(questions.items)
-        scores = expansion.as_if(self.scores, self.dataset.documents, self.expansion, part)
+        part = self.read.knowing(questions.items)
+        scores = expansion.as_if(self.scores, self.dataset.documents, self.read, part)
         return label(self.dataset, questions, scores.of(rows), self.section, base=self.base, listwise=self.listwise)
 
     def documents(self, rows: NDArray[np.int64]) -> tuple[Document, ...]:
         """Return the documents as an index holds them that knows these questions alone."""
-        return self.expansion.knowing(self.of(rows).items).documents(self.dataset.documents)
+        return self.indexed.knowing(self.of(rows).items).documents(self.dataset.documents)

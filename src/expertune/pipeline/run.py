@@ -22,6 +22,7 @@ from expertune import config, data, models
 from expertune.config import Config, PluginSpec, keeps_documents
 from expertune.data import HeldOut, expansion, leakage
 from expertune.data.expansion import Expansion
+from expertune.data.wording import normalise
 from expertune.errors import StoreError
 from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
@@ -36,6 +37,8 @@ from expertune.records import (
     Geometry,
     JudgedSet,
     PanelDiagnostics,
+    Provenance,
+    Question,
     Questions,
     Report,
     Role,
@@ -57,6 +60,11 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 MadePlugin = TypeVar("MadePlugin", bound=Plugin)
 logger = logging.getLogger(__name__)
+
+
+READ_QUESTIONS = 3
+"""Labelled questions of an answer that the panel reads before it, at most: more would push the answer out of what an
+expert reads."""
 
 
 class Stage(StrEnum):
@@ -154,7 +162,8 @@ class Run:
         preflight.require_models(self.config)
         ray.require(self.config.cluster)
         dataset = self._apart_by_meaning(dataset, held_out)
-        questions = self._counted_out(self._augment(dataset, held_out), held_out)
+        questions = self._with_log(self._augment(dataset, held_out), dataset.value, held_out)
+        questions = self._counted_out(questions, held_out)
         result = replace(result, dataset=dataset.value, questions=questions.value)
         yield Stage.AUGMENT, result
 
@@ -183,7 +192,7 @@ class Run:
         from expertune.report import FinishedRun
 
         started = time.perf_counter()
-        expansion = self._expansion(dataset.value)
+        expansion = self._indexed(dataset.value)
         finished = FinishedRun(
             config_toml=config.to_toml(config.seen_from(self.config, self.config.run.out)),
             dataset=dataset.value,
@@ -237,6 +246,26 @@ class Run:
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
 
+    def _with_log(self, questions: Kept[Questions], dataset: Dataset, held_out: HeldOut) -> Kept[Questions]:
+        """Add what users asked, from the search log: cleaned, without what is known or held out, chosen for spread."""
+        from expertune.data.log_choice import choose
+        from expertune.data.search_log import read_log
+
+        paths = tuple(Path(path) for path in self.config.data.log)
+        if not paths or self.config.label.strategy == "hard":
+            return questions
+        log = read_log(paths, answers=[document.text for document in dataset.documents])
+        log = log.without(held_out.repeated_by(log.texts), "held-out")
+        labelled = {normalise(question.text) for question in dataset.questions}
+        log = log.without([normalise(text) in labelled for text in log.texts], "labelled question")
+        log = log.without(self._repeats(log.texts, held_out), leakage.RULE)
+        log = choose(log, vectors=self._base.encode_queries(log.texts), seed=self.config.run.seed)
+        logger.info("log: %d lines, %d questions", log.lines, len(log.questions))
+        asked = tuple(Question(text, (), Provenance.LOG) for text in log.texts)
+        removed = {**questions.value.removed, **{f"log: {rule}": count for rule, count in log.removed.items()}}
+        whole = replace(questions.value, items=(*questions.value.items, *asked), removed=removed)
+        return Kept(whole, self._keeper.key("log", questions.key, log.texts))
+
     def _apart_by_meaning(self, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[Dataset]:
         """Leave out labelled questions that mean the same as a held-out one, and say so."""
         copies = self._repeats([question.text for question in dataset.value.questions], held_out)
@@ -275,15 +304,16 @@ class Run:
             with self._spread(load_experts, specs, experts) as spread:
                 return score(answers, questions.value, spread, cache=self.store.items, report=self.report)
 
-        if not self.config.data.expand:
+        read = self._read(dataset)
+        if not read.questions:
             return self._keeper.stage(Stage.SCORE, key, Scores, lambda: of(dataset))
 
         def make() -> Scores:
             plain = self._keeper.aside(Stage.SCORE, key, Scores, lambda: of(dataset))
-            expanded = replace(dataset, documents=self._expansion(dataset).documents(dataset.documents))
+            expanded = replace(dataset, documents=read.documents(dataset.documents))
             return expansion.joined(plain, of(expanded), questions.value.labelled)
 
-        expanded_key = self._keeper.key(Stage.SCORE, "expanded", self.config.data.expand, key)
+        expanded_key = self._keeper.key(Stage.SCORE, "expanded", sorted(read.questions.items()), key)
         return self._keeper.stage(Stage.SCORE, expanded_key, Scores, make)
 
     def _round_trip(
@@ -336,7 +366,8 @@ class Run:
                     self.config.label,
                     self._base_name,
                     section.listwise,
-                    self._expansion(dataset),
+                    self._read(dataset),
+                    self._indexed(dataset),
                 ),
                 labels.value,
                 data.load_general_dev_set(),
@@ -366,7 +397,7 @@ class Run:
 
         def make() -> Evaluation:
             plain = [item for item in loaded.judged if item.role is Role.DOMAIN] if self.config.data.expand else []
-            sets = [self._expansion(dataset).judged(item) for item in loaded.judged]
+            sets = [self._indexed(dataset).judged(item) for item in loaded.judged]
             return evaluate(encoders, sets, self.report, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain)
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
@@ -473,7 +504,16 @@ class Run:
 
     # --- what the stages share -----------------------------------------------------------------------------------
 
-    def _expansion(self, dataset: Dataset) -> Expansion:
+    def _read(self, dataset: Dataset) -> Expansion:
+        """Return which labelled questions the panel reads before which answers.
+
+        The panel may read more than the index holds: then a question that nobody labelled finds its answer through one
+        that somebody did.
+        """
+        most = READ_QUESTIONS if self.config.score.privileged else 0
+        return Expansion.of(dataset.questions, max(most, self.config.data.expand))
+
+    def _indexed(self, dataset: Dataset) -> Expansion:
         """Return which of the user's own questions stand before which answers: none, unless that is wanted."""
         return Expansion.of(dataset.questions, self.config.data.expand)
 

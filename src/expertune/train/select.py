@@ -50,7 +50,8 @@ class Fold:
 def fold(questions: Questions, *, seed: int = 0) -> Fold:
     """Split questions for choosing: the same share of the labelled and of the synthetic ones.
 
-    Spans of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go.
+    Spans of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go. So are questions
+    of a search log: nobody knows their answers.
 
     A set too small to give up two questions is validated on its own training questions: then the choice leans on the
     general dev set, and the report says so.
@@ -58,7 +59,11 @@ def fold(questions: Questions, *, seed: int = 0) -> Fold:
     generator = np.random.default_rng(seed)
     validation: list[int] = []
     for labelled in (True, False):
-        rows = [row for row, item in enumerate(questions.items) if item.labelled is labelled and not item.span]
+        rows = [
+            row
+            for row, item in enumerate(questions.items)
+            if item.labelled is labelled and not item.span and not item.logged
+        ]
         validation.extend(generator.permutation(rows)[: round(VALIDATION_SHARE * len(rows))].tolist())
     rows_all = np.arange(len(questions.items))
     if len(validation) < 2:

@@ -52,6 +52,12 @@ LOGIT_ADJUSTMENT = 1.0
 WARMUP = 0.1
 """Share of the steps in which the learning rate rises: the common choice for sentence encoders."""
 
+LOG_SHARE = 1.0
+"""Questions of a search log in a pass for each other one: they are what users ask, and no span or synthetic one is."""
+
+MOST_LOG_REPEATS = 12
+"""How often a question of a search log comes in a pass at most: five lines must not be half of the training."""
+
 _WEIGHTS = "weights.safetensors"
 _LOSSES = "losses.json"
 
@@ -75,6 +81,7 @@ class TrainingData:
     reference_vectors: FloatArray
     columns: NDArray[np.int64] | None = None
     labelled: NDArray[np.bool_] | None = None
+    logged: NDArray[np.bool_] | None = None
 
 
 def planned(section: TrainSection, questions: int) -> TrainSection:
@@ -308,12 +315,17 @@ def _check(section: TrainSection, data: TrainingData) -> None:
 
 
 def _training_rows(data: TrainingData, batch_size: int) -> list[int]:
-    """Return question rows; labelled ones come again until they have their share, all until a batch is full."""
+    """Return question rows; labelled and logged ones come again for their share, all until a batch is full."""
     rows = np.arange(len(data.questions))
+    logged = np.zeros(len(rows), dtype=np.bool_) if data.logged is None else data.logged
     if data.labelled is not None and data.labelled.any() and not data.labelled.all():
-        labelled, others = rows[data.labelled], rows[~data.labelled]
+        labelled, others = rows[data.labelled], rows[~data.labelled & ~logged]
         least = round(LABELLED_SHARE / (1.0 - LABELLED_SHARE) * len(others))
-        rows = np.concatenate([np.resize(labelled, max(least, len(labelled))), others])
+        rows = np.concatenate([np.resize(labelled, max(least, len(labelled))), others, rows[logged]])
+    if logged.any() and not logged.all():
+        asked, others = rows[logged[rows]], rows[~logged[rows]]
+        wanted = min(round(LOG_SHARE * len(others)), MOST_LOG_REPEATS * len(asked))
+        rows = np.concatenate([others, np.resize(asked, max(wanted, len(asked)))])
     repeats = max(1, math.ceil(batch_size / len(rows)))
     return [int(row) for row in np.tile(rows, repeats)]
 

@@ -70,6 +70,7 @@ class Tuner:
             reference_vectors=self.encoder.encode_queries(reference) if reference else np.zeros((0, 1), np.float32),
             columns=None if labels.columns is None else np.array(labels.columns),
             labelled=questions.labelled,
+            logged=questions.logged,
         )
 
     def tune(self, data: trainer.TrainingData, folder: Path) -> tuple[float, ...]:
