@@ -123,7 +123,6 @@ def test_where_a_hub_may_be_reached_nothing_of_it_is_missing():
         "run.offline=false",
         "--set",
         'augment.generators=["template"]',
-        "--set",
     ]
     result = CliRunner().invoke(cli.app, ["check", str(PAPER), *options], terminal_width=200)
     assert result.exit_code == 0, result.output

@@ -126,6 +126,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[int
         "augment.per_answer": 3,
         "augment.spans": 2,
         "score.experts": ["bm25", "ngrams"],
+        "score.privileged": False,
         "train.base": str(tiny_model),
         "train.steps": 2,
         "train.batch_size": 8,

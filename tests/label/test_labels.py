@@ -543,3 +543,24 @@ def test_a_base_as_good_as_the_best_expert_is_not_beaten():
         base="base",
     )
     assert len(told.warnings) == 1
+
+
+def test_a_question_of_a_log_is_labelled_by_the_panel_alone_and_teaches_no_weights():
+    values = np.array([[[4.0, 1.0], [1.0, 2.0], [0.0, 0.0]], [[1.0, 0.5], [3.0, 2.0], [0.0, 0.1]]])
+    asked = np.array([[[1.0, 0.0], [0.0, 0.0], [2.0, 1.0]]])
+    known = (Question("q0", ("d0",)), Question("q1", ("d1",)))
+    without = label(*make(values, questions=known), section("distribution", "mixed"))
+    dataset, questions, scores = make(
+        np.concatenate([values, asked]), questions=(*known, Question("what else", (), Provenance.LOG))
+    )
+    made = label(dataset, questions, scores, section("distribution", "mixed"))
+    assert made.panel == without.panel
+    np.testing.assert_array_equal(made.targets[:2], without.targets)
+    # It makes no answer active, and its target is the panel's softmax over those that are.
+    assert made.active.tolist() == [True, True, False]
+    hard = np.eye(3, dtype=np.float32)
+    calibrated = calibrate(scores.values, hard, questions.labelled, method="zscore")
+    weights_ = np.array([expert.weight for expert in made.panel])
+    _, sharpness = weigh(scores.experts, calibrated[:2], hard[:2])
+    expected = special.softmax((calibrated[2] @ weights_ * sharpness)[:2])
+    np.testing.assert_allclose(made.targets[2], [*expected, 0.0], rtol=1e-4)

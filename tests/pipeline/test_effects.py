@@ -38,11 +38,12 @@ PLAIN: dict[str, Any] = {
 
 # Field: its other value, what is set on both sides, and the first stage whose result is another one.
 CHANGES: dict[str, tuple[Any, dict[str, Any], Stage]] = {
-    "data.expand": (1, {}, Stage.SCORE),
+    "data.expand": (1, {}, Stage.TRAIN),
     "augment.per_answer": (2, {}, Stage.AUGMENT),
     "augment.spans": (2, {}, Stage.AUGMENT),
     "run.seed": (1, {}, Stage.AUGMENT),
     "score.experts": (["bm25", "latent"], {}, Stage.SCORE),
+    "score.privileged": (False, {}, Stage.SCORE),
     "label.strategy": ("weighted", {}, Stage.LABEL),
     "label.calibration": ("rank", {}, Stage.LABEL),
     "label.hard_weight": (0.25, {}, Stage.LABEL),
@@ -62,6 +63,7 @@ ELSEWHERE = {
     "run.threads": "test_effects.py::test_threads_are_set",
     "run.offline": "test_security.py::test_an_offline_run_opens_no_socket",
     "data.path": "test_data.py::test_missing_data",
+    "data.log": "test_log.py::test_a_log_is_trained_on_without_what_is_held_out_or_labelled",
     "data.general": "test_data.py::test_general_folders_replace_the_built_in_set",
     "data.test_splits": "test_data.py::test_chosen_splits_are_taken_in_order_and_may_be_rows",
     "data.train_split": "test_data.py::test_train_split_adds_labelled_questions_with_several_documents",

@@ -49,7 +49,8 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.question_column": ("asked", Stage.AUGMENT),
     "data.answer_column": ("answered", Stage.AUGMENT),
     "data.id_column": ("number", Stage.AUGMENT),
-    "data.expand": (1, Stage.SCORE),
+    "data.log": (["log.txt"], Stage.SCORE),
+    "data.expand": (1, Stage.TRAIN),
     "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
     "augment.per_answer": (2, Stage.AUGMENT),
     "augment.spans": (2, Stage.AUGMENT),
@@ -57,6 +58,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "score.experts": (["bm25", "latent"], Stage.SCORE),
     "label.strategy": ("weighted", Stage.LABEL),
     "label.calibration": ("rank", Stage.LABEL),
+    "score.privileged": (False, Stage.SCORE),
     "label.hard_weight": (0.25, Stage.LABEL),
     "label.round_trip": (3, Stage.LABEL),
     "train.base": ("base-2", Stage.LABEL),
@@ -100,6 +102,7 @@ def _write(folder: Path) -> None:
     (folder / "general" / "qrels" / "more.tsv").unlink()
     (folder / "data" / "qa.jsonl").write_text(_lines(rows))
     (folder / "other" / "qa.jsonl").write_text(_lines(rows[1:]))
+    (folder / "log.txt").write_text("what does it weigh\n")
     (folder / "reference.txt").write_text("The moon is far.\n")
     for name in ("base", "base-2"):
         (folder / name).mkdir()

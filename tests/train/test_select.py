@@ -228,3 +228,11 @@ def test_a_validation_set_is_a_domain_set_over_every_document():
     assert (judged.dataset, judged.split, judged.documents) == ("hand", "validation", documents)
     assert [(query.id, query.text) for query in judged.queries] == [("v0", "two")]
     assert judged.qrels == {"v0": {"d1": 1, "d2": 1}}
+
+
+def test_questions_of_a_log_validate_nothing():
+    asked = tuple(Question(f"asked {number}", (), Provenance.LOG) for number in range(50))
+    given = questions(known=10, generated=20)
+    split = fold(Questions((*given.items, *asked)))
+    assert split.validation.tolist() == fold(given).validation.tolist()
+    assert set(range(30, 80)) <= set(split.train.tolist())

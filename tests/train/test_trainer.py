@@ -385,6 +385,19 @@ def test_labelled_questions_come_again_until_they_have_their_share(data, monkeyp
     assert trainer._training_rows(dataclasses.replace(data, labelled=labelled), 1) == sorted(set(rows))
 
 
+def test_questions_of_a_log_come_as_often_as_all_others_and_a_short_log_only_so_often(data, monkeypatch):
+    monkeypatch.setattr(trainer, "LABELLED_SHARE", 0.5)
+    place = np.arange(len(QUESTIONS))
+    marked = dataclasses.replace(data, labelled=place < 2, logged=place >= len(QUESTIONS) - 2)
+    rows = trainer._training_rows(marked, 1)
+    assert np.isin(rows, place[marked.logged]).mean() == 0.5
+    # Among the others the labelled ones keep their share.
+    others = [row for row in rows if not marked.logged[row]]
+    assert np.isin(others, [0, 1]).mean() == 0.5
+    monkeypatch.setattr(trainer, "MOST_LOG_REPEATS", 2)
+    assert np.isin(trainer._training_rows(marked, 1), place[marked.logged]).sum() == 4
+
+
 class Tied(torch.nn.Module):
     """Two modules that share one weight, as T5's encoder and decoder share their embeddings; and a buffer."""
 

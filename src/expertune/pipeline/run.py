@@ -20,8 +20,9 @@ import numpy as np
 
 from expertune import config, data, models
 from expertune.config import Config, PluginSpec, keeps_documents
-from expertune.data import HeldOut, expansion, leakage
+from expertune.data import HeldOut, expansion, leakage, log_choice
 from expertune.data.expansion import Expansion
+from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
 from expertune.errors import StoreError
 from expertune.models import hardware, ray
@@ -155,6 +156,7 @@ class Run:
         """Yield after each stage what has been made so far; the next stage begins when the next item is asked for."""
         loaded, dataset = self._load()
         judged, held_out = loaded.judged, loaded.held_out
+        log = self._log(dataset.value, held_out)
         result = RunResult(self.config.run.out, dataset.value, judged, ())
         yield Stage.LOAD, result
 
@@ -162,7 +164,7 @@ class Run:
         preflight.require_models(self.config)
         ray.require(self.config.cluster)
         dataset = self._apart_by_meaning(dataset, held_out)
-        questions = self._with_log(self._augment(dataset, held_out), dataset.value, held_out)
+        questions = self._with_log(self._augment(dataset, held_out), log, held_out)
         questions = self._counted_out(questions, held_out)
         result = replace(result, dataset=dataset.value, questions=questions.value)
         yield Stage.AUGMENT, result
@@ -246,20 +248,26 @@ class Run:
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
 
-    def _with_log(self, questions: Kept[Questions], dataset: Dataset, held_out: HeldOut) -> Kept[Questions]:
-        """Add what users asked, from the search log: cleaned, without what is known or held out, chosen for spread."""
-        from expertune.data.log_choice import choose
-        from expertune.data.search_log import read_log
+    def _log(self, dataset: Dataset, held_out: HeldOut) -> SearchLog:
+        """Read what users asked, without what is labelled or held out; a run without a log has an empty one.
 
-        paths = tuple(Path(path) for path in self.config.data.log)
-        if not paths or self.config.label.strategy == "hard":
-            return questions
-        log = read_log(paths, answers=[document.text for document in dataset.documents])
+        Hard labels learn nothing from a question that nobody labelled, so they are given none.
+        """
+        if not self.config.data.log or self.config.label.strategy == "hard":
+            return SearchLog(())
+        answers = [document.text for document in dataset.documents]
+        log = read_log([Path(path) for path in self.config.data.log], answers=answers)
         log = log.without(held_out.repeated_by(log.texts), "held-out")
         labelled = {normalise(question.text) for question in dataset.questions}
-        log = log.without([normalise(text) in labelled for text in log.texts], "labelled question")
+        return log.without([normalise(text) in labelled for text in log.texts], "labelled question")
+
+    def _with_log(self, questions: Kept[Questions], log: SearchLog, held_out: HeldOut) -> Kept[Questions]:
+        """Add the questions of the log, chosen for spread where there are too many."""
+        if not log.lines:
+            return questions
         log = log.without(self._repeats(log.texts, held_out), leakage.RULE)
-        log = choose(log, vectors=self._base.encode_queries(log.texts), seed=self.config.run.seed)
+        if len(log.questions) > log_choice.MOST_QUESTIONS:
+            log = log_choice.choose(log, vectors=self._base.encode_queries(log.texts), seed=self.config.run.seed)
         logger.info("log: %d lines, %d questions", log.lines, len(log.questions))
         asked = tuple(Question(text, (), Provenance.LOG) for text in log.texts)
         removed = {**questions.value.removed, **{f"log: {rule}": count for rule, count in log.removed.items()}}
@@ -353,7 +361,10 @@ class Run:
         reference = data.reference_sentences(section.reference_texts) if section.reference_weight else ()
         settings = section.model_dump(exclude={"reference_texts", "report_to"})
         base = self._base_expert.fingerprint
-        key = self._keeper.key(Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference)
+        indexed = sorted(self._indexed(dataset).questions.items())
+        key = self._keeper.key(
+            Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference, indexed
+        )
 
         def make(folder: Path) -> None:
             source = models.resolve(section.base, offline=self.config.run.offline)

@@ -142,7 +142,7 @@ def losses(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
 def sample_rows(
     dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels, *, most: int = 30
 ) -> tuple[SampleRow, ...]:
-    """Return a sample of the synthetic questions and spans, spread evenly over generators, kinds and the corpus.
+    """Return a sample of the questions that nobody labelled, spread evenly over generators, kinds and the corpus.
 
     The choice looks at no score, so the sample is as good or bad as the rest. It is the same for the same inputs.
     """
@@ -150,9 +150,14 @@ def sample_rows(
     rows = []
     for row in _spread(questions, most):
         question = questions.items[row]
-        document = column[question.document_ids[0]]
-        place = document if scores.columns is None else int(np.searchsorted(scores.columns[row], document))
-        answer = ShownAnswer(question.document_ids[0], cut(dataset.documents[document].text, LONGEST), right=True)
+        if question.document_ids:
+            document = column[question.document_ids[0]]
+            place = document if scores.columns is None else int(np.searchsorted(scores.columns[row], document))
+        else:  # a question of a log: the answer that the panel thinks of first
+            place = int(np.argmax(labels.targets[row]))
+            document = place if scores.columns is None else int(scores.columns[row, place])
+        shown = dataset.documents[document]
+        answer = ShownAnswer(shown.id, cut(shown.text, LONGEST), right=bool(question.document_ids))
         opinions = tuple(_opinion(values, place) for values in np.asarray(scores.values[row]).T)
         rows.append(SampleRow(question, answer, float(labels.targets[row, place]), opinions))
     return tuple(rows)

@@ -50,8 +50,8 @@ class Fold:
 def fold(questions: Questions, *, seed: int = 0) -> Fold:
     """Split questions for choosing: the same share of the labelled and of the synthetic ones.
 
-    Spans of answers are tuned on only: nobody asks like that, so they tell nothing about how far to go. So are questions
-    of a search log: nobody knows their answers.
+    Spans of answers and questions of a search log are tuned on only: nobody asks like the ones, and nobody knows the
+    answers of the others, so they tell nothing about how far to go.
 
     A set too small to give up two questions is validated on its own training questions: then the choice leans on the
     general dev set, and the report says so.

@@ -1,0 +1,90 @@
+"""A search log in a whole run: what of it is trained on, and what the panel reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expertune import config
+from expertune.errors import DataError
+from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.records import Provenance
+from faults.runs import HELD_OUT, PAIRS, write_data
+
+ASKED = ("do you gift wrap", "can i pick it up myself", "what about my order", "is there a warranty on shoes")
+
+
+def settings(home: Path, model: Path, **changes: Any) -> config.Config:
+    plain = {
+        "run.out": str(home / "out"),
+        "run.store": str(home / "store"),
+        "run.threads": 1,
+        "data.path": str(home / "shop"),
+        "data.general": [str(home / "shop" / "general")],
+        "augment.per_answer": 0,
+        "augment.spans": 2,
+        "score.experts": ["bm25", "ngrams"],
+        "train.base": str(model),
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "train.precision": "float32",
+    }
+    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("log")
+    write_data(home / "shop")
+    lines = [*ASKED, ASKED[0].upper(), *HELD_OUT.values(), *(question for question, _ in PAIRS.values()), "12345", ""]
+    (home / "log.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return home
+
+
+@pytest.fixture(scope="module")
+def result(home: Path, tiny_model: Path) -> RunResult:
+    return Run(settings(home, tiny_model, **{"data.log": [str(home / "log.txt")]})).execute()
+
+
+def test_a_log_is_trained_on_without_what_is_held_out_or_labelled(result: RunResult) -> None:
+    assert result.questions
+    logged = [item for item in result.questions.items if item.provenance is Provenance.LOG]
+    assert {item.text.casefold() for item in logged} == set(ASKED)
+    assert all(item.document_ids == () for item in logged)
+    removed = {rule: count for rule, count in result.questions.removed.items() if rule.startswith("log: ")}
+    assert removed["log: held-out"] + removed["log: labelled question"] == len(HELD_OUT) + len(PAIRS)
+    assert removed["log: numbers only"] == 1
+    assert (
+        json.loads((result.folder / "results.json").read_text(encoding="utf-8"))["questions"]["by_source"]["log"] == 4
+    )
+
+
+def test_the_panel_reads_labelled_questions_and_the_index_stays(
+    result: RunResult, home: Path, tiny_model: Path
+) -> None:
+    changes = {"data.log": [str(home / "log.txt")], "score.privileged": False}
+    plain = Run(settings(home, tiny_model, **changes)).execute(until=Stage.SCORE)
+    assert result.scores
+    assert plain.scores
+    assert result.questions
+    labelled = result.questions.labelled
+    np.testing.assert_array_equal(result.scores.values[labelled], plain.scores.values[labelled])
+    np.testing.assert_array_equal(np.asarray(result.scores.plain), plain.scores.values)
+    assert not np.array_equal(result.scores.values[~labelled], plain.scores.values[~labelled])
+    assert not (result.folder / "expanded.jsonl").exists()
+
+
+def test_hard_labels_leave_a_log_out(home: Path, tiny_model: Path) -> None:
+    changes = {"data.log": [str(home / "log.txt")], "label.strategy": "hard"}
+    result = Run(settings(home, tiny_model, **changes)).execute(until=Stage.LABEL)
+    assert result.questions
+    assert not result.questions.logged.any()
+
+
+def test_a_log_that_is_not_there_is_said_before_any_work(home: Path, tiny_model: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        Run(settings(home, tiny_model, **{"data.log": [str(home / "gone.txt")]})).execute(until=Stage.LOAD)
