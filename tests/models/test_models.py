@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -150,28 +149,6 @@ def test_a_half_downloaded_hub_model_is_not_found(hub_cache: Path, tiny_model: P
     (snapshot / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailableError):
         resolve("some/model")
-
-
-def test_online_a_hub_id_passes_through_with_its_commit(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hub:
-        def model_info(self, hub: str, timeout: float) -> SimpleNamespace:
-            return SimpleNamespace(sha=f"commit-of-{hub}")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
-    source = resolve("BGE-M3", offline=False)
-    assert (source.name, source.location) == ("bge-m3", "BAAI/bge-m3")
-    assert source.fingerprint == "hub:BAAI/bge-m3@commit-of-BAAI/bge-m3"
-    assert not source.local
-    assert resolve("some/model", offline=False).name == "model"
-
-
-def test_online_without_an_answer_the_id_names_the_model(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hub:
-        def model_info(self, hub: str, timeout: float) -> SimpleNamespace:
-            raise OSError("no route")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
-    assert resolve("some/model", offline=False).fingerprint == "hub:some/model"
 
 
 @pytest.mark.models

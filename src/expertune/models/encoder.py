@@ -20,7 +20,7 @@ from expertune.records import FloatArray, Report, ignore_progress
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_VERSION = 1
+_VERSION = 2
 _MOST_TEXTS = 512
 
 
@@ -31,7 +31,7 @@ class SentenceEncoder(EmbeddingExpert):
 
     Args:
         source: Folder or hub id of a sentence-transformers model.
-        query_prompt: Put before questions; None: the catalogue's, or the model's own.
+        query_prompt: Put before questions; None: the model's own, or the catalogue's where it has none.
         document_prompt: Put before documents; None: as above.
         max_tokens: Longer texts are cut; None: the model's own limit.
         precision: What matrices are multiplied in. What is measured, and what stays in an index, is float32: it is
@@ -49,6 +49,7 @@ class SentenceEncoder(EmbeddingExpert):
     ) -> None:
         catalogued = (source.entry.query_prompt, source.entry.document_prompt) if source.entry else ("", "")
         self._source = source
+        self._prompts = {True: query_prompt, False: document_prompt}
         self._query_prompt = query_prompt if query_prompt is not None else catalogued[0] or None
         self._document_prompt = document_prompt if document_prompt is not None else catalogued[1] or None
         self._loaded = _Loaded(source, max_tokens)
@@ -80,7 +81,7 @@ class SentenceEncoder(EmbeddingExpert):
             self._loaded.rounded if bfloat16 else self._loaded.model,
             texts,
             role="query" if is_query else "document",
-            prompt=self._query_prompt if is_query else self._document_prompt,
+            prompt=self._prompts[is_query],
             most=_MOST_TEXTS,
             bfloat16=bfloat16,
         )
@@ -92,7 +93,7 @@ class SentenceEncoder(EmbeddingExpert):
         if not folder.is_dir() or self.separate:
             return False
         prompts = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-        if any(prompts.values()) and None in (self._query_prompt, self._document_prompt):
+        if any(prompts.values()) and None in self._prompts.values():
             return False
         return (self._query_prompt or "") == (self._document_prompt or "")
 

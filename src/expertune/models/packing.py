@@ -62,7 +62,7 @@ def encode(
     import torch
 
     model.eval()
-    prompt = prompt if prompt is not None else _own_prompt(model, role)
+    prompt = prompt if prompt is not None else own_prompt(model, role)
     vectors: FloatArray | None = None
     with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bfloat16):
         for rows, features in _batches(model, texts, role, prompt, tokens, most or len(texts)):
@@ -181,6 +181,7 @@ def _forward(model: SentenceTransformer, features: dict[str, Any], role: Role) -
     return vectors
 
 
-def _own_prompt(model: SentenceTransformer, role: Role) -> str | None:
+def own_prompt(model: SentenceTransformer, role: Role) -> str | None:
+    """Return what the model itself puts before texts in a role, as `encode_query` and `encode_document` choose it."""
     name = next((name for name in _PROMPTS[role] if name in model.prompts), model.default_prompt_name)
     return model.prompts.get(name) if name is not None else None

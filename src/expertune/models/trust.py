@@ -12,7 +12,7 @@ from typing import Any
 from expertune.errors import ModelUnavailableError, UntrustedModelError
 
 _WEIGHTS = (".safetensors", ".gguf", ".onnx", ".npz")
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NAMESPACE = "sentence_transformers."
 # Folders that git and hub clients keep beside a model; no loader reads them.
 _BOOKKEEPING = frozenset({".git", ".cache"})
@@ -62,7 +62,16 @@ def check(path: Path, *, root: Path | None = None) -> None:
     _check_links(path, root or path)
     files = list(_files(path))
     _check_weights(path, files)
-    for file in files:
+    check_settings(path)
+
+
+def check_settings(folder: Path) -> None:
+    """Refuse a folder whose JSON files would make a loader run code.
+
+    Raises:
+        UntrustedModelError: a config that asks for remote code, or a module outside sentence-transformers.
+    """
+    for file in _files(folder):
         if file.suffix == ".json" and file.name != "tokenizer.json":
             _check_settings(file)
 
@@ -87,7 +96,7 @@ def _check_links(folder: Path, root: Path) -> None:
 def _check_weights(folder: Path, files: list[Path]) -> None:
     for file in files:
         # OpenVINO keeps raw tensors in NAME.bin beside NAME.xml; that is no pickle.
-        if file.suffix not in _PICKLES or (file.suffix == ".bin" and file.with_suffix(".xml").exists()):
+        if file.suffix not in PICKLES or (file.suffix == ".bin" and file.with_suffix(".xml").exists()):
             continue
         if not any(file.parent.glob("*model*.safetensors")):
             raise UntrustedModelError(

@@ -6,6 +6,7 @@ Every problem of config, data and models is collected, so that a user sees them 
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +14,31 @@ from typing import Any
 
 from expertune import data, models
 from expertune.augment.stage import load_generators
-from expertune.config import Config, DataSection, PluginSpec, from_mapping
+from expertune.config import Config, DataSection, PluginSpec, TrainSection, from_mapping
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.evaluate import benchmarks
-from expertune.models import registry, trust
+from expertune.models import registry, trust, tunable
 from expertune.pipeline.costs import Cost, estimate
 from expertune.records import Dataset, JudgedSet
 from expertune.score.stage import load_experts
+
+logger = logging.getLogger(__name__)
 
 _ON_HUB = "hub, fetched on first use"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One model or plug-in that a run needs: what for, its name, whether it is there, and where it comes from."""
+    """One model or plug-in that a run needs: what for, its name, whether it is there, and where it comes from.
+
+    `note` says what to know of it, as that it brings no pooling.
+    """
 
     role: str
     name: str
     found: bool
     source: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,9 @@ def require_models(config: Config) -> None:
         ExpertuneError: the one problem, or one ModelUnavailableError with all of them.
     """
     problems: list[ExpertuneError] = []
-    list(_parts(config, problems))
+    for part in _parts(config, problems, fetch=not config.run.offline):
+        if part.role == "base" and part.note:
+            logger.warning("the base %s: %s", part.name, part.note)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -134,15 +143,17 @@ def _data(
 # --- models --------------------------------------------------------------------------------------------------------
 
 
-def _parts(config: Config, problems: list[ExpertuneError]) -> Iterator[Part]:
-    """Yield every model and plug-in of a run; what is wrong with them goes to `problems`."""
+def _parts(config: Config, problems: list[ExpertuneError], *, fetch: bool = False) -> Iterator[Part]:
+    """Yield every model and plug-in of a run; what is wrong with them goes to `problems`.
+
+    With `fetch`, what only the hub has is downloaded and looked at; nothing of it was loaded before.
+    """
     offline = config.run.offline
     generators = config.augment.generators if config.augment.per_answer else ()
     for group, specs in (("generators", generators), ("experts", config.score.experts)):
         for spec in specs:
-            yield _part(group, spec, problems, offline=offline)
-    base = PluginSpec(use="sentence_transformer", model=config.train.base)
-    yield _part("base", base, problems, offline=offline)
+            yield _part(group, spec, problems, offline=offline, fetch=fetch)
+    yield _base(config.train, problems, offline=offline, fetch=fetch)
     for tracker in config.train.report_to:
         yield _tracker(tracker, problems)
     for role, names in (("sts", config.evaluate.sts), ("mteb", config.evaluate.mteb)):
@@ -170,12 +181,30 @@ def _tracker(name: str, problems: list[ExpertuneError]) -> Part:
     return Part("tracker", name, found=found, source="installed" if found else "")
 
 
-def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offline: bool) -> Part:
+def _base(section: TrainSection, problems: list[ExpertuneError], *, offline: bool, fetch: bool) -> Part:
+    """Return the base, and refuse what cannot be tuned."""
+    name = PluginSpec(model=section.base).label
+    try:
+        source = _source(section.base, offline=offline, fetch=fetch)
+        entry = models.find(section.base)
+        if entry is not None and source not in ("folder", "file"):
+            tunable.check_entry(entry)
+        notes: tuple[str, ...] = ()
+        if source in ("folder", "file", "hub cache"):
+            folder = Path(models.resolve(section.base).location)
+            notes = tunable.check(folder, mode=section.mode, lora=section.lora_rank > 0)
+    except ExpertuneError as error:
+        problems.append(error)
+        return Part("base", name, found=False, source="")
+    return Part("base", name, found=True, source=source, note="; ".join(notes))
+
+
+def _part(group: str, spec: PluginSpec, problems: list[ExpertuneError], *, offline: bool, fetch: bool) -> Part:
     role = group.removesuffix("s")
     try:
-        source = _source(spec.model, offline=offline) if spec.model else str(spec.options.get("base_url", "built in"))
-        if group != "base":
-            _plug_in(group, spec, here=not source.startswith(_ON_HUB))
+        built_in = str(spec.options.get("base_url", "built in"))
+        source = _source(spec.model, offline=offline, fetch=fetch) if spec.model else built_in
+        _plug_in(group, spec, here=not source.startswith(_ON_HUB))
     except ExpertuneError as error:
         problems.append(error)
         return Part(role, spec.label, found=False, source="")
@@ -196,8 +225,8 @@ def _plug_in(group: str, spec: PluginSpec, *, here: bool) -> None:
         registry.refuse_role(group, spec, able=bool(entry.expert if group == "experts" else entry.generator))
 
 
-def _source(name: str, *, offline: bool) -> str:
-    """Say where a model comes from without reading its weights.
+def _source(name: str, *, offline: bool, fetch: bool) -> str:
+    """Say where a model comes from without reading its weights; with `fetch`, a hub's model is downloaded first.
 
     Raises:
         ModelUnavailableError: nowhere.
@@ -216,5 +245,8 @@ def _source(name: str, *, offline: bool) -> str:
         hub = entry.hub if entry is not None else name
         if offline or not models.HUB_ID.fullmatch(hub):
             raise
+        if fetch:
+            models.resolve(name, offline=False)
+            return "hub cache"
         return f"{_ON_HUB}{f' ({entry.megabytes} MB)' if entry is not None else ''}"
     return "hub cache"

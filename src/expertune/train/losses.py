@@ -95,6 +95,8 @@ class MatrixLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
+        # What the model is wrapped in during training does not tell.
+        self.dimension = getattr(model, "truncate_dim", None)
         self.targets = targets
         self.documents = documents
         self.objective = OBJECTIVES[objective]
@@ -112,7 +114,7 @@ class MatrixLoss(nn.Module):
             sentence_features: Tokenised questions, then tokenised reference sentences if there are any.
             labels: int64 `[B]`, rows of `targets`.
         """
-        questions = functional.normalize(packing.embed(self.model, sentence_features[0]).float(), dim=1)
+        questions = functional.normalize(self._embed(sentence_features[0]), dim=1)
         columns, vectors = self.documents(labels)
         targets = self._targets(labels.cpu(), columns).to(vectors.device)
         if self.listwise:
@@ -126,9 +128,13 @@ class MatrixLoss(nn.Module):
         loss = self.objective(cosines, targets, self.temperature)
         if self.reference_vectors is not None:
             base = self.reference_vectors[labels.cpu()[::REFERENCE_STRIDE]].to(vectors.device)
-            now = packing.embed(self.model, sentence_features[1], stride=REFERENCE_STRIDE).float()
+            now = self._embed(sentence_features[1], stride=REFERENCE_STRIDE)
             loss = loss + self.reference_weight * (1.0 - functional.cosine_similarity(now, base)).mean()
         return loss
+
+    def _embed(self, features: dict[str, Any], stride: int = 1) -> Tensor:
+        """Return the vectors of every `stride`-th text, cut to the dimension that the model is used with."""
+        return packing.embed(self.model, features, stride=stride).float()[:, : self.dimension]
 
     def _targets(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the targets `[B, C]` of question rows for ascending document columns, NaN where there is none."""

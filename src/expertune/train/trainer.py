@@ -18,7 +18,7 @@ from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.models import ModelSource, packing
 from expertune.models.hardware import computes_bfloat16
-from expertune.models.load import load_model
+from expertune.models.load import load_model, one_side
 from expertune.records import FloatArray, Progress, Report, ignore_progress
 from expertune.train import checkpoints, distributed
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 """Raise when the same data and settings give other weights, so that no older tuning is reused."""
 
 PASSES, FEWEST, MOST = 2, 50, 200
@@ -171,7 +171,7 @@ def _train(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     set_seed(seed)
-    model = load_model(base)
+    model = one_side(load_model(base), "query")
     if section.lora_rank:
         _add_adapters(model, section.lora_rank)
     _freeze(model, section.frozen_layers)
@@ -181,7 +181,7 @@ def _train(
         drawn = np.random.default_rng(seed).integers(len(data.reference), size=len(data.questions))
     trainer = _trainer_class()(
         model=model,
-        args=_arguments(section, len(rows), folder, seed=seed, halves=halves),
+        args=_arguments(section, len(rows), folder, packing.own_prompt(model, "query"), seed=seed, halves=halves),
         train_dataset=_dataset(data, rows, drawn),
         loss=_loss(model, data, section, rows, drawn),
         callbacks=[_watcher(section.steps, report), checkpoints.keeper()],
@@ -192,7 +192,9 @@ def _train(
     return model, tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
 
 
-def _arguments(section: TrainSection, rows: int, folder: Path, *, seed: int, halves: bool) -> Any:
+def _arguments(
+    section: TrainSection, rows: int, folder: Path, query_prompt: str | None, *, seed: int, halves: bool
+) -> Any:
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
 
@@ -207,6 +209,7 @@ def _arguments(section: TrainSection, rows: int, folder: Path, *, seed: int, hal
         warmup_steps=math.ceil(WARMUP * section.steps),
         bf16=use_bfloat16(section.precision),
         use_cpu=not torch.cuda.is_available(),
+        prompts={"question": query_prompt, "reference": query_prompt} if query_prompt else None,
         seed=seed,
         data_seed=seed,
         dataloader_drop_last=True,
@@ -407,9 +410,11 @@ class _EncodedDocuments:
         else:
             extra = pool[torch.randperm(len(pool))[: self.limit - len(columns)]]
             columns = torch.unique(torch.cat([columns, extra]))
-        features = self.model.preprocess([self.texts[int(column)] for column in columns])
+        prompt = packing.own_prompt(self.model, "document")
+        features = self.model.preprocess([self.texts[int(column)] for column in columns], prompt=prompt)
         features = {key: value.to(rows.device) if hasattr(value, "to") else value for key, value in features.items()}
-        return columns, functional.normalize(packing.embed(self.model, features).float(), dim=1)
+        vectors = packing.embed(self.model, features).float()
+        return columns, functional.normalize(vectors[:, : self.model.truncate_dim], dim=1)
 
 
 def _watcher(steps: int, report: Report) -> Any:
@@ -488,7 +493,8 @@ def _tensors(model: SentenceTransformer) -> Iterator[tuple[str, Tensor]]:
 def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None, folder: Path) -> None:
     """Save one model: a Router when questions and documents have encoders of their own, else a plain one.
 
-    `encode_query` and `encode_document` pick their encoder; plain `encode` takes the document side.
+    `encode_query` and `encode_document` pick their encoder and prompt; plain `encode` takes the document side. Prompts,
+    dimension and similarity are those of the two models.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
@@ -500,5 +506,16 @@ def assemble(queries: SentenceTransformer, documents: SentenceTransformer | None
             document_modules=list(documents.children()),
             default_route="document",
         )
-        model = SentenceTransformer(modules=[router], similarity_fn_name="cosine")
+        prompts = {
+            **documents.prompts,
+            "query": packing.own_prompt(queries, "query") or "",
+            "document": packing.own_prompt(documents, "document") or "",
+        }
+        model = SentenceTransformer(
+            modules=[router],
+            prompts=prompts,
+            default_prompt_name=documents.default_prompt_name,
+            similarity_fn_name=documents.similarity_fn_name,
+            truncate_dim=documents.truncate_dim,
+        )
     _save(model, folder)

@@ -14,7 +14,7 @@ from expertune.evaluate.stage import measure
 from expertune.label.stage import Labeller
 from expertune.models import ModelSource
 from expertune.models.encoder import CachedEncoder, trial_encoder
-from expertune.models.load import load_model
+from expertune.models.load import load_model, one_side
 from expertune.records import (
     Document,
     JudgedSet,
@@ -141,7 +141,7 @@ def _trials(tuner: Tuner, tuned: Path, validation: JudgedSet, general: JudgedSet
     """Measure a tuned model at each interpolation weight between it and the base."""
     # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
     documents = tuner.encoder if keeps_documents(tuner.section.mode) else None
-    start, end = load_model(tuner.base), load_model(_local(tuned))
+    start, end = one_side(load_model(tuner.base), "query"), load_model(_local(tuned))
     trials = []
     for weight in select.INTERPOLATION_WEIGHTS:
         encoder = trial_encoder(f"weight {weight:g}", trainer.interpolate(start, end, weight), documents)
@@ -154,8 +154,9 @@ def _trials(tuner: Tuner, tuned: Path, validation: JudgedSet, general: JudgedSet
 def _keep(tuner: Tuner, tuned: Path, interpolation_weight: float, folder: Path) -> None:
     """Write the model at an interpolation weight between the base and a tuned one."""
     base = load_model(tuner.base)
-    model = trainer.interpolate(base, load_model(_local(tuned)), interpolation_weight)
-    trainer.assemble(model, base if keeps_documents(tuner.section.mode) else None, folder)
+    model = trainer.interpolate(one_side(base, "query"), load_model(_local(tuned)), interpolation_weight)
+    documents = one_side(base, "document") if keeps_documents(tuner.section.mode) else None
+    trainer.assemble(model, documents, folder)
 
 
 def _local(folder: Path) -> ModelSource:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from expertune import models
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
-from expertune.errors import ConfigError
+from expertune.errors import ConfigError, ExportError
 from expertune.models.encoder import ModelInMemory
 from expertune.models.plugins import EmbeddingExpert
 
@@ -39,12 +39,13 @@ def write(sides: TunedSides, folder: Path, rank: int) -> EmbeddingExpert:
 
     Raises:
         ConfigError: peft is not installed.
-        ExportError: nothing says what the base was.
+        ExportError: nothing says what the base was, or an adapter cannot hold what changed.
     """
     if importlib.util.find_spec("peft") is None:
         raise ConfigError(["the library peft is not installed"], hint="pip install 'expertune[lora]'")
     from peft import LoraConfig, PeftModel, get_peft_model
 
+    _refuse_other_modules(sides)
     tuned = sides.queries[0].model
     changes = _changes(sides.base[0].model, tuned)
     settings = LoraConfig(
@@ -66,6 +67,19 @@ def write(sides: TunedSides, folder: Path, rank: int) -> EmbeddingExpert:
     fresh[0].model = PeftModel.from_pretrained(fresh[0].model, str(folder))
     fresh.prompts = {**(fresh.prompts or {}), "query": sides.query_prompt}
     return ModelInMemory("base and adapter", fresh)
+
+
+def _refuse_other_modules(sides: TunedSides) -> None:
+    """Raise ExportError where tuning changed more than the transformer: an adapter holds nothing else."""
+    before = dict(sides.base.named_parameters())
+    others = [(name, value) for name, value in sides.queries.named_parameters() if not name.startswith("0.model.")]
+    moved = [name for name, value in others if name not in before or (value - before[name]).abs().max() > _MOVED]
+    if moved or not hasattr(sides.queries[0], "model"):
+        raise ExportError(
+            f"the model has weights outside its transformer, which an adapter cannot hold ({(moved or ['0'])[0]})",
+            place=str(sides.folder),
+            hint="Export the query-encoder instead.",
+        )
 
 
 def _changes(base: nn.Module, tuned: nn.Module) -> _Changes:

@@ -139,6 +139,7 @@ def _convert(sides: TunedSides, file: Path) -> None:
     import torch
 
     model = sides.queries.eval().cpu()
+    _refuse_unwritable(sides)
     features = model.preprocess(["a first question", "and one more that is longer"])
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
     batch, length = torch.export.Dim("batch"), torch.export.Dim("tokens")
@@ -164,6 +165,22 @@ def _convert(sides: TunedSides, file: Path) -> None:
         ) from error
 
 
+def _refuse_unwritable(sides: TunedSides) -> None:
+    """Raise ExportError where token ids alone do not give the vector."""
+    model = sides.queries
+    reason = ""
+    if sides.query_prompt and any(not getattr(module, "include_prompt", True) for module in model):
+        reason = "its pooling leaves the tokens of the prompt out"
+    elif not hasattr(model[0], "model"):
+        reason = "its first module is no transformer"
+    if reason:
+        raise ExportError(
+            f"the model cannot be written as a graph: {reason}",
+            place=str(sides.folder),
+            hint="Export the query-encoder instead; it runs wherever sentence-transformers does.",
+        )
+
+
 def _graph(model: Any, names: Sequence[str]) -> nn.Module:
     from torch import nn
 
@@ -173,12 +190,13 @@ def _graph(model: Any, names: Sequence[str]) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.modules_in_order = nn.ModuleList(model.children())
+            self.dimension = model.truncate_dim
 
         def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
             features: Mapping[str, Any] = dict(zip(names, inputs, strict=True))
             for module in self.modules_in_order:
                 features = module(features)
-            return features[_OUTPUTS[0]], features[_OUTPUTS[1]]
+            return features[_OUTPUTS[0]], features[_OUTPUTS[1]][:, : self.dimension]
 
     return Graph()
 

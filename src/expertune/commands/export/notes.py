@@ -17,7 +17,7 @@ from peft import PeftModel
 from sentence_transformers import SentenceTransformer
 model = SentenceTransformer({base!r})
 model[0].model = PeftModel.from_pretrained(model[0].model, "this-folder")
-vectors = model.encode([{prompt!r} + "until when can I return it"], normalize_embeddings=True)
+vectors = model.encode(["until when can I return it"], prompt={prompt!r}, normalize_embeddings=True)
 """
 _TOKENS = """\
 import numpy as np

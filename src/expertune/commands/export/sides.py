@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from expertune import models
 from expertune.errors import ExportError
-from expertune.models import ModelSource
-from expertune.models.load import load_model
+from expertune.models import ModelSource, packing
+from expertune.models.load import load_model, one_side
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,14 +32,15 @@ class TunedSides:
     @property
     def separate(self) -> bool:
         """Whether documents have an encoder of their own, which tuning left alone."""
-        return self._router is not None
+        return hasattr(self._whole[0], "sub_modules")
 
     @cached_property
     def queries(self) -> SentenceTransformer:
         """What encodes questions, as a model of its own: its plain `encode` does what `encode_query` did."""
-        if self._router is None:
-            return self._whole
-        return self._plain("query")
+        side, prompt = one_side(self._whole, "query"), self.query_prompt
+        side.prompts = {"query": prompt, "document": ""} if self.separate else {**side.prompts, "query": prompt}
+        side.default_prompt_name = "query" if prompt else None
+        return side
 
     @cached_property
     def base(self) -> SentenceTransformer:
@@ -48,37 +49,21 @@ class TunedSides:
         Raises:
             ExportError: nothing says what the base was.
         """
-        if self._router is not None:
-            return self._plain("document")
+        if self.separate:
+            return one_side(self._whole, "document")
         if not self.base_name:
             raise ExportError(
                 "nothing beside the model says what it was tuned from",
                 place=str(self.folder),
                 hint="Name the run's folder, which holds its config.toml.",
             )
-        return load_model(models.resolve(self.base_name, offline=self._offline))
+        return one_side(load_model(models.resolve(self.base_name, offline=self._offline)), "query")
 
     @property
     def query_prompt(self) -> str:
         """What the model puts before a question."""
-        return str((self._whole.prompts or {}).get("query") or "")
+        return packing.own_prompt(self._whole, "query") or ""
 
     @cached_property
     def _whole(self) -> SentenceTransformer:
         return load_model(ModelSource(self.folder.name, str(self.folder), ""))
-
-    @property
-    def _router(self) -> Any:
-        first = self._whole[0]
-        return first if hasattr(first, "sub_modules") else None
-
-    def _plain(self, side: str) -> SentenceTransformer:
-        from sentence_transformers import SentenceTransformer
-
-        prompt = (self._whole.prompts or {}).get(side)
-        return SentenceTransformer(
-            modules=[*self._router.sub_modules[side], *list(self._whole.children())[1:]],
-            prompts={side: prompt} if prompt else None,
-            default_prompt_name=side if prompt else None,
-            similarity_fn_name="cosine",
-        )

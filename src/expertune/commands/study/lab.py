@@ -27,7 +27,7 @@ from expertune.evaluate.statistics import Interval, seeds_interval
 from expertune.label.stage import label
 from expertune.models import ModelSource
 from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
-from expertune.models.load import load_model
+from expertune.models.load import load_model, one_side
 from expertune.pipeline import artefacts
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.pipeline.store import fingerprint
@@ -231,7 +231,7 @@ class Lab:
 
     def _points(self, base: ModelSource, tuned: Path, section: TrainSection) -> tuple[Point, ...]:
         """Measure the models between a base and what was tuned from it."""
-        start = load_model(base)
+        start = one_side(load_model(base), "query")
         end = load_model(ModelSource(name="tuned", location=str(tuned), fingerprint=""))
         documents = self._base_encoder if keeps_documents(section.mode) else None
         return tuple(
