@@ -110,7 +110,7 @@ class DataSection(Section):
 
     path: str = Field(
         default="",
-        description="folder with qa.jsonl (and a BEIR set), a .jsonl/.csv/.parquet file, or a hub id",
+        description="folder with one table of questions and answers (and a BEIR set), such a file, or a hub id",
     )
     general: tuple[str, ...] = Field(
         default=(), description="BEIR folders that watch general ability; default: the built-in general dev set"
@@ -128,6 +128,10 @@ class DataSection(Section):
     question_column: str = Field(default="question", description="column of the question in qa files")
     answer_column: str = Field(default="answer", description="column of the answer in qa files")
     id_column: str = Field(default="id", description="column of the answer's id; made from the answer where absent")
+    split_column: str = Field(
+        default="split",
+        description="column that says which rows are held out; train, training or nothing: trained on",
+    )
     expand: int = Field(
         default=0,
         ge=0,

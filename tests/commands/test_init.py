@@ -123,3 +123,39 @@ def test_of_two_tables_none_is_guessed(tmp_path):
     (tmp_path / "b.csv").write_text("question,answer\n")
     with pytest.raises(DataError, match=r"a\.csv, b\.csv"):
         init.look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        ("Nr;Frage;Antwort;Teil", {"id_column": "Nr", "question_column": "Frage", "answer_column": "Antwort"}),
+        ("Key;Title;Body;Set", {"id_column": "Key", "question_column": "Title", "answer_column": "Body"}),
+        (
+            "FAQ-ID;Query;Response;fold",
+            {"id_column": "FAQ-ID", "question_column": "Query", "answer_column": "Response"},
+        ),
+        ("ID;Question;Answer;usage", {}),
+    ],
+)
+def test_columns_are_guessed_from_the_header_and_three_rows_are_shown(tmp_path, heads, expected):
+    lines = ["1;How?;So.;train", "2;Why?;Because.;train", "2;What for?;Because.;test", "1;Which way?;So.;test"]
+    (tmp_path / "export.csv").write_text("\ufeff" + "\n".join([heads, *lines]) + "\n", encoding="utf-8")
+    found = init.look(tmp_path)
+    assert found.columns == {**expected, "split_column": heads.rpartition(";")[2]}
+    assert len(found.rows) == 3
+    assert found.rows[0] == "question: How? | answer: So. | id: 1 | split: train"
+    written = config.read(init.write(tmp_path, found))
+    read = data.Files(written.data)
+    assert (len(read.train.questions), read.held_out.texts) == (2, ("What for?", "Which way?"))
+
+
+def test_an_id_that_stands_for_two_answers_is_not_guessed(tmp_path):
+    (tmp_path / "faq.csv").write_text("number,question,answer\n1,How?,So.\n1,Why?,Because.\n")
+    assert init.look(tmp_path).columns == {}
+
+
+def test_a_folder_with_a_spreadsheet_says_how_to_save_it(tmp_path):
+    (tmp_path / "FAQ.XLSX").write_bytes(b"PK")
+    with pytest.raises(DataError) as caught:
+        init.look(tmp_path)
+    assert "CSV UTF-8" in caught.value.hint

@@ -86,7 +86,7 @@ def test_held_out_row_gives_its_answer_but_not_its_question(tmp_path: Path) -> N
     assert dataset.questions == (Question("How fast?", ("s",)), Question("Can I return it?", ("r",)))
 
 
-@pytest.mark.parametrize("split", ["heldout", "test", "validation", "Heldout", "no"])
+@pytest.mark.parametrize("split", ["heldout", "test", "validation", "Heldout", "dev", "Held-Out ", "TEST_2", "eval"])
 def test_every_split_but_train_is_held_out(tmp_path: Path, split: str) -> None:
     rows = [qa("How fast?", A), qa("Back?", B, split="Train "), qa("Bye?", B, split=""), qa("Cards?", C, split=split)]
     dataset = load_text(tmp_path, lines(*rows))
@@ -454,8 +454,9 @@ def test_fingerprints_follow_exactly_their_files(
 
 def test_fingerprint_knows_the_columns_and_splits(tmp_path: Path) -> None:
     plain = section(write(tmp_path, BEIR))
-    others = [{"question_column": "q"}, {"answer_column": "a"}, {"id_column": "n"}, {"train_split": "train"}]
-    assert len({data.Files(section(tmp_path, **other)).fingerprint for other in [{}, *others]}) == 5
+    others = [{"question_column": "q"}, {"answer_column": "a"}, {"id_column": "n"}, {"split_column": "p"}]
+    others.append({"train_split": "train"})
+    assert len({data.Files(section(tmp_path, **other)).fingerprint for other in [{}, *others]}) == 6
     assert (
         data.Files(section(tmp_path, test_splits=("test",))).judged_fingerprint != data.Files(plain).judged_fingerprint
     )
@@ -485,7 +486,7 @@ MALFORMED_FILES: list[tuple[str, str, str | bytes, str]] = [
     ("lone surrogate", "qa.jsonl", PAIR + lines(qa("a\ud800b", B)), r"qa\.jsonl:2: 'question' holds a character"),
     ("wrong column", "qa.jsonl", lines({"q": "a", "answer": "b"}), r"no column 'question' \(found: q, answer\)"),
     ("wrong csv column", "qa.csv", "question,reply\na,b\n", r"no column 'answer' \(found: question, reply\)"),
-    ("other separator", "qa.csv", "question;answer\na;b\n", r"no column 'question' \(found: question;answer\)"),
+    ("other separator", "qa.csv", "frage;answer\na;b\n", r"no column 'question' \(found: frage, answer\)"),
     ("column twice", "qa.csv", "question,answer,answer\na,b,c\n", r"qa\.csv:1: has the column 'answer' twice"),
     ("missing key", "qa.jsonl", PAIR + lines({"question": "a"}), r"qa\.jsonl:2: has no 'answer'"),
     ("short csv row", "qa.csv", HEAD + "a,b\nc\n", r"qa\.csv:3: has no 'answer'"),

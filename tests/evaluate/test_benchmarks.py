@@ -87,7 +87,8 @@ def measured_by_mteb(folder: Path, encoder, out: Path):
 
 
 def judged_sets(folder: Path):
-    return [item for item in data.Files(DataSection(path=str(folder))).judged if item.role is Role.DOMAIN]
+    files = data.Files(DataSection(path=str(folder)), join=False)
+    return [item for item in files.judged if item.role is Role.DOMAIN]
 
 
 @pytest.mark.parametrize("turned", [0.0, 0.7])

@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "data.question_column": ("asked", Stage.AUGMENT),
     "data.answer_column": ("answered", Stage.AUGMENT),
     "data.id_column": ("number", Stage.AUGMENT),
+    "data.split_column": ("part", Stage.AUGMENT),
     "data.log": (["log.txt"], Stage.SCORE),
     "data.expand": (1, Stage.TRAIN),
     "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
@@ -88,8 +89,8 @@ def _lines(rows: list[dict[str, Any]]) -> str:
 
 def _write(folder: Path) -> None:
     """Write a Q&A set with judged splits, a copy with one more question, a general set and two bases."""
-    names = ("question", "asked", "answer", "answered", "id", "number")
-    values = ((f"q{n}", f"p{n}", answer, ANSWERS[n - 1], f"d{n}", "") for n, answer in enumerate(ANSWERS))
+    names = ("question", "asked", "answer", "answered", "id", "number", "part")
+    values = ((f"q{n}", f"p{n}", answer, ANSWERS[n - 1], f"d{n}", "", "") for n, answer in enumerate(ANSWERS))
     rows = [dict(zip(names, row, strict=True)) for row in values]
     queries = [{"_id": f"t{n}", "text": f"held out {n}{n}"} for n in range(4)]
     for name in ("data", "other", "general"):

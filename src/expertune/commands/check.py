@@ -37,6 +37,8 @@ def _show(findings: Findings) -> None:
     if findings.dataset:
         size = f"{len(findings.dataset.documents)} answers, {len(findings.dataset.questions)} training questions"
         typer.echo(f"{findings.dataset.name}: {size}")
+    for note in findings.notes:
+        typer.echo(f"- {note}")
     if findings.judged:
         sets = [
             (item.name, str(item.role), str(len(item.queries)), str(len(item.documents))) for item in findings.judged

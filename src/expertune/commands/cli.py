@@ -90,7 +90,12 @@ def _init(
     """Write a commented config for the data in a folder."""
     from expertune.commands import init
 
-    written = init.write(folder)
+    found = init.look(folder)
+    written = init.write(folder, found)
+    for row in found.rows:
+        typer.echo(f"- {row}")
+    for key, column in found.columns.items():
+        typer.echo(f"data.{key} = {column}  (guessed: correct it in the file if it is another one)")
     typer.echo(f"wrote {written}\nnext:  expertune check {written}")
 
 

@@ -1,4 +1,4 @@
-"""Write a commented config for the data found in a folder. Reads names and column heads; checks no content.
+"""Write a commented config for the data found in a folder. Guesses by names; checks no content.
 
 What was found is set; everything else stands there as a comment with its default, so that a later version's better
 default still counts.
@@ -7,25 +7,30 @@ default still counts.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from expertune.config import Config, DataSection, GeneratorSpec, PluginSpec, Section
 from expertune.data import layout
-from expertune.data.readers import READERS
+from expertune.data.columns import ANSWER_NAMES, ID_NAMES, QUESTION_NAMES, folded, guess, split_column
+from expertune.data.readers import read_table
+from expertune.data.rows import Table
 from expertune.errors import ConfigError, DataError
 
 NAME = "expertune.toml"
 
 _WIDTH = 100
+_CELL = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What lies in a folder: the path to give as `data.path`, relative to it, and what the file names say.
 
-    `columns` holds the data keys whose column is called otherwise than the default.
+    `columns` holds the data keys whose column is called otherwise than the default, `rows` the first three rows as they
+    would be read.
     """
 
     path: str
@@ -33,17 +38,18 @@ class Found:
     corpus: bool
     splits: tuple[str, ...]
     columns: dict[str, str]
+    rows: tuple[str, ...] = ()
 
 
-def write(folder: Path) -> Path:
-    """Write a config into `folder` and return its path.
+def write(folder: Path, found: Found | None = None) -> Path:
+    """Write a config into `folder`, for what was found there, and return its path.
 
     Raises:
         ConfigError: there is one already.
         DataError: there is no such folder, or nothing in it that can be read.
     """
     target = folder / NAME
-    found = look(folder)
+    found = found or look(folder)
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text(found))
@@ -68,21 +74,16 @@ def look(folder: Path) -> Found:
         raise DataError(
             "no such folder", place=str(folder), hint="Name the folder that holds your questions and answers."
         )
-    try:
-        data = layout.find(DataSection(path=str(folder)))
-        path = "."
-    except DataError:
-        tables = sorted(entry for entry in folder.iterdir() if entry.suffix in READERS and entry.is_file())
-        if len(tables) != 1:
-            raise
-        data = layout.find(DataSection(path=str(tables[0])))
-        path = tables[0].name
+    data = layout.find(DataSection(path=str(folder)))
+    table = _readable(data.qa) if data.qa else None
+    whole = data.qa is None or data.qa.stem == "qa" or data.corpus is not None or bool(data.splits)
     return Found(
-        path=path,
+        path="." if whole or data.qa is None else data.qa.name,
         name=folder.resolve().name,
         corpus=data.corpus is not None,
         splits=data.splits,
-        columns=_columns(data.qa) if data.qa else {},
+        columns=_columns(table) if table else {},
+        rows=_first_rows(table) if table else (),
     )
 
 
@@ -111,22 +112,56 @@ def _found(found: Found) -> str:
     return f"found: {'further answers in corpus.jsonl' if found.corpus else 'no corpus.jsonl'}; {held_out}"
 
 
-def _columns(file: Path) -> dict[str, str]:
-    """Return the column keys whose column is there in other letter case or under a common other name."""
+def _readable(file: Path) -> Table | None:
+    """Return the table, or None where it cannot be read: `check` and `run` name what is wrong with the content."""
     try:
-        columns = READERS[file.suffix](file).columns
-    except DataError:  # `check` and `run` name what is wrong with the content
-        return {}
-    if not {"question", "answer"} - set(columns):
-        return {}
-    known = {"question": ("question", "query", "prompt"), "answer": ("answer", "response", "reply")}
-    by_name = {column.strip().casefold(): column for column in columns}
+        return read_table(file)
+    except DataError:
+        return None
+
+
+def _columns(table: Table) -> dict[str, str]:
+    """Return the column keys whose column is called otherwise than the default, guessed by its name.
+
+    A split is guessed by its values too. An id must not stand for two answers.
+    """
+    default = DataSection()
+    names = {"question_column": QUESTION_NAMES, "answer_column": ANSWER_NAMES, "id_column": ID_NAMES}
     chosen: dict[str, str] = {}
-    for key, names in known.items():
-        match = next((by_name[name] for name in names if name in by_name), None)
-        if match and match != key:
-            chosen[f"{key}_column"] = match
+    for key, known in names.items():
+        usual = getattr(default, key)
+        free = [name for name in table.columns if name not in chosen.values()]
+        column = usual if usual in map(folded, free) else guess(free, known)
+        if key == "id_column" and column != usual and not _tells_apart(table, column, chosen):
+            continue
+        if column and column != usual:
+            chosen[key] = column
+    if default.split_column not in map(folded, table.columns):
+        others = [name for name in table.columns if name not in chosen.values()]
+        if column := split_column(table, others):
+            chosen["split_column"] = column
     return chosen
+
+
+def _tells_apart(table: Table, column: str, chosen: Mapping[str, str]) -> bool:
+    """Tell whether no value of the column stands for two answers."""
+    answers: dict[str, str] = {}
+    answer = chosen.get("answer_column", "answer")
+    rows = [row.values for row in table.rows if row.values.get(column)]
+    return all(answers.setdefault(str(row[column]), str(row.get(answer))) == str(row.get(answer)) for row in rows)
+
+
+def _first_rows(table: Table) -> tuple[str, ...]:
+    """Return the first three rows on one line each, with the names of the columns as the config will have them."""
+    columns = {"question": "question", "answer": "answer", "id": "id", "split": "split"}
+    columns |= {key.removesuffix("_column"): column for key, column in _columns(table).items()}
+    by_name = {folded(name): name for name in table.columns}
+    lines = []
+    for row in table.rows[:3]:
+        cells = {key: row.values.get(by_name.get(folded(column), column)) for key, column in columns.items()}
+        shown = (f"{key}: {textwrap.shorten(str(value), _CELL)}" for key, value in cells.items() if value)
+        lines.append(" | ".join(shown))
+    return tuple(lines)
 
 
 def _key(kind: type[Section], key: str, value: str | None) -> list[str]:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from expertune.data.readers import read_jsonl, read_lines
 from expertune.data.rows import Problems, Row, Table, id_field, require, text_field
-from expertune.data.wording import visible
+from expertune.data.wording import same_answer, visible
 from expertune.errors import DataError
 from expertune.records import Document, JudgedSet, Query, Role
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Documents by id, in order. `bodies` are their texts without title; `places` knows the `empty` ones too."""
+    """Documents by id, in order. `bodies` are their texts without title; `places` knows the `empty` ones too.
+
+    `same` leads from the id of an answer that stood there already to the one document of both; `joined` counts such.
+    """
 
     documents: Mapping[str, Document]
     bodies: Mapping[str, str]
     places: Mapping[str, str]
     empty: frozenset[str] = frozenset()
+    same: Mapping[str, str] = field(default_factory=dict)
+    joined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,9 @@ class Judgement:
     grade: int
 
 
+_EXAMPLE = '{"_id": "a1", "text": "..."}'
+
+
 def as_it_is(table: Table) -> Table:
     """Return the table: what is done to texts where nobody names anything else."""
     return table
@@ -60,7 +68,7 @@ def read_corpus(path: Path, clean: Callable[[Table], Table] = as_it_is) -> Corpu
     Raises:
         DataError: the file is unreadable, an id is missing or stands for two texts, or a value is no text.
     """
-    table, problems = clean(read_jsonl(path)), Problems()
+    table, problems = clean(read_jsonl(path, _EXAMPLE)), Problems()
     require(table, ("_id", "text"), "A corpus has the columns _id, text and, if you like, title.")
     documents: dict[str, Document] = {}
     bodies: dict[str, str] = {}
@@ -80,13 +88,24 @@ def read_corpus(path: Path, clean: Callable[[Table], Table] = as_it_is) -> Corpu
     return Corpus(kept, bodies, places, empty)
 
 
+def join_equal(corpus: Corpus) -> Corpus:
+    """Return the corpus with every answer once: of those that are the same, the first stands for all."""
+    first: dict[str, str] = {}
+    stands_for = {
+        identity: first.setdefault(same_answer(item.text), identity) for identity, item in corpus.documents.items()
+    }
+    kept = {identity: item for identity, item in corpus.documents.items() if stands_for[identity] == identity}
+    same = {old: new for old, new in stands_for.items() if old != new}
+    return replace(corpus, documents=kept, same=same, joined=len(same))
+
+
 def read_queries(path: Path, clean: Callable[[Table], Table] = as_it_is) -> dict[str, PlacedQuery]:
     """Read queries by id: `_id` and `text`; `clean` is given the table first.
 
     Raises:
         DataError: the file is unreadable, an id is missing or stands for two texts, or a text is empty.
     """
-    table, problems = clean(read_jsonl(path)), Problems()
+    table, problems = clean(read_jsonl(path, _EXAMPLE)), Problems()
     require(table, ("_id", "text"), "Queries have the columns _id and text.")
     queries: dict[str, PlacedQuery] = {}
     for row in table.rows:
@@ -147,6 +166,7 @@ def relevant(
     problems = Problems()
     grades: dict[str, dict[str, int]] = {}
     for judgement in judgements:
+        document_id = corpus.same.get(judgement.document_id, judgement.document_id)
         if queries is not None and judgement.query_id not in queries:
             message = f"judges the query '{judgement.query_id}', which is not in queries.jsonl"
             problems.add(judgement.place, message, "Add the query or remove the judgement.")
@@ -154,10 +174,11 @@ def relevant(
             message = f"judges the document '{judgement.document_id}', which is empty"
             place = corpus.places[judgement.document_id]
             problems.add(judgement.place, f"{message} ({place})", "Fill in the document or remove the judgement.")
-        elif judgement.document_id not in corpus.documents:
+        elif document_id not in corpus.documents:
             message = f"judges the document '{judgement.document_id}', which is not in the corpus"
             problems.add(judgement.place, message, "Add the document or remove the judgement.")
-        grades.setdefault(judgement.query_id, {})[judgement.document_id] = judgement.grade
+        of_query = grades.setdefault(judgement.query_id, {})
+        of_query[document_id] = max(judgement.grade, of_query.get(document_id, judgement.grade))
     problems.check()
     return {query: found for query, found in grades.items() if max(found.values()) >= 1}
 

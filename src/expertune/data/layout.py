@@ -11,6 +11,11 @@ from expertune.errors import DataError
 from expertune.models import HUB_ID
 
 SUFFIXES = ", ".join(READERS)
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+_FROM_SPREADSHEET = (
+    'Save the sheet as CSV (in Excel: Save As, "CSV UTF-8"; elsewhere: export as CSV) and name that file.'
+)
+_BEIR_FILES = ("corpus.jsonl", "queries.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +143,48 @@ def find(section: DataSection) -> Layout:
     if path.is_dir():
         return _folder_layout(path)
     if path.exists():
-        if path.suffix not in READERS:
+        if path.suffix.lower() not in READERS:
             message = f"is a file of unknown kind '{path.suffix}', expected one of {SUFFIXES}"
-            raise DataError(message, place=str(path), hint="Convert it, for instance to JSON lines.")
+            spreadsheet = path.suffix.lower() in _SPREADSHEETS
+            hint = _FROM_SPREADSHEET if spreadsheet else "Convert it, for instance to JSON lines."
+            raise DataError(message, place=str(path), hint=hint)
         return Layout(path.stem, qa=path)
-    if path.suffix not in READERS and HUB_ID.fullmatch(section.path):
+    if path.suffix.lower() not in READERS and HUB_ID.fullmatch(section.path):
         return Layout(path.name, hub=section.path)
     raise DataError("no such file or folder", place=section.path, hint="Check data.path.")
 
 
 def _folder_layout(path: Path) -> Layout:
+    """Return the layout of a folder: its qa file, else the one table that lies there; a BEIR set needs neither."""
     name = path.resolve().name
     files = [path / f"qa{suffix}" for suffix in READERS if (path / f"qa{suffix}").exists()]
     if len(files) > 1:
         both = " and ".join(file.name for file in files)
         raise DataError(f"has both {both}", place=str(path), hint="Keep one of them.")
-    if not files and not (path / "corpus.jsonl").exists():
-        found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+    if not files and not all((path / file).exists() for file in _BEIR_FILES):
+        files = _tables(path)
+    has_corpus = (path / "corpus.jsonl").exists()
+    if len(files) > 1 and not has_corpus:
+        message = f"has {len(files)} tables, expected one: {', '.join(file.name for file in files[:10])}"
+        hint = f"Name one in data.path (--data {files[0]}), or call it qa{files[0].suffix.lower()}."
+        raise DataError(message, place=str(path), hint=hint)
+    if not files and not has_corpus:
+        entries = sorted(path.iterdir())
+        found = ", ".join(entry.name for entry in entries[:10]) or "nothing"
         message = f"has neither a qa file ({SUFFIXES}) nor a BEIR set with corpus.jsonl (found: {found})"
-        raise DataError(message, place=str(path), hint="Put qa.jsonl with question and answer into the folder.")
-    return Layout(name, qa=files[0] if files else None, beir=path)
+        spreadsheet = any(entry.suffix.lower() in _SPREADSHEETS for entry in entries)
+        hint = _FROM_SPREADSHEET if spreadsheet else "Put qa.jsonl with question and answer into the folder."
+        raise DataError(message, place=str(path), hint=hint)
+    return Layout(name, qa=files[0] if len(files) == 1 else None, beir=path)
+
+
+def _tables(path: Path) -> list[Path]:
+    """Return the tables of a folder, without those of a BEIR set and what editors and systems leave there."""
+    return sorted(
+        entry
+        for entry in path.iterdir()
+        if entry.suffix.lower() in READERS
+        and entry.name.casefold() not in _BEIR_FILES
+        and not entry.name.startswith((".", "~"))
+        and entry.is_file()
+    )

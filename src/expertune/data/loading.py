@@ -21,17 +21,20 @@ from expertune.data.beir import (
     PlacedQuery,
     answers,
     companions,
+    join_equal,
     judged_set,
     read_corpus,
     read_qrels,
     read_queries,
     relevant,
 )
+from expertune.data.columns import named
 from expertune.data.general import GENERAL_DEV, read_general
 from expertune.data.layout import Layout, find
 from expertune.data.leakage import HeldOut
-from expertune.data.pairs import LabelledQuestion, Side, merge, pair_up, read_pairs, refuse_leaks
-from expertune.data.readers import READERS, frame_table, read_bytes, read_hub
+from expertune.data.notes import of_corpus, of_table
+from expertune.data.pairs import LabelledQuestion, Pair, Side, merge, pair_up, read_pairs, refuse_leaks
+from expertune.data.readers import frame_table, read_bytes, read_hub, read_table
 from expertune.data.rows import Table
 from expertune.data.texts import VERSION, TextFindings, clean
 from expertune.data.wording import normalise
@@ -48,7 +51,7 @@ class Loaded:
 
     `fingerprint` is a SHA-256 over the names and contents of the files that `train` comes from and the columns taken
     from them (a hub data set counts by its id alone), `judged_fingerprint` the same of `judged`. `texts` tells what was
-    done to the texts of both.
+    done to the texts of both, `notes` in lines how the rows were read.
     """
 
     train: Dataset
@@ -57,6 +60,7 @@ class Loaded:
     fingerprint: str
     judged_fingerprint: str
     texts: TextFindings = field(default_factory=TextFindings)
+    notes: tuple[str, ...] = ()
 
 
 def load(section: DataSection, *, offline: bool = True) -> Loaded:
@@ -68,7 +72,7 @@ def load(section: DataSection, *, offline: bool = True) -> Loaded:
     """
     files = Files(section, offline)
     train, judged, held_out = files.train, files.judged, files.held_out
-    return Loaded(train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts)
+    return Loaded(train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts, files.notes)
 
 
 def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
@@ -81,7 +85,8 @@ def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
         DataError: as `load` does.
     """
     name = Path(section.path).stem or "frame"
-    corpus, questions = pair_up(read_pairs(_clean_pairs(frame_table(frame, "frame"), section)[0], section), None)
+    table, _ = _understood(frame_table(frame, "frame"), section)
+    corpus, questions = pair_up(read_pairs(table, section), None)
     return _dataset(Side(name, "frame", corpus, questions))
 
 
@@ -93,7 +98,7 @@ def load_corpus(path: Path) -> tuple[Document, ...]:
     """
     files = Files(DataSection(path=str(path)))
     qa = files.layout.qa
-    if qa and qa.suffix == ".jsonl" and {"_id", "text"} <= set(READERS[".jsonl"](qa).columns):
+    if qa and qa.suffix.lower() in (".jsonl", ".json") and {"_id", "text"} <= set(read_table(qa).columns):
         return tuple(read_corpus(qa).documents.values())
     return tuple(files.side.corpus.documents.values())
 
@@ -102,11 +107,13 @@ def load_corpus(path: Path) -> tuple[Document, ...]:
 class Files:
     """The files of a data section, each parsed once, and only when something that needs it is asked for.
 
+    Unless `join` is false, answers that are the same become one document, and judgements of either are of that one.
     Every property may raise a DataError: a file is missing or malformed.
     """
 
     section: DataSection
     offline: bool = True
+    join: bool = True
     _judgements: dict[str, tuple[Judgement, ...]] = field(default_factory=dict, init=False, repr=False)
     _texts: dict[str, TextFindings] = field(default_factory=dict, init=False, repr=False)
 
@@ -145,27 +152,43 @@ class Files:
     def fingerprint(self) -> str:
         """The `Loaded.fingerprint`."""
         section, layout = self.section, self.layout
-        columns = (section.question_column, section.answer_column, section.id_column, section.train_split)
-        return _digest([layout.name, layout.hub, *columns], layout.training_files(section))
+        columns = (section.question_column, section.answer_column, section.id_column, section.split_column)
+        return _digest([layout.name, layout.hub, *columns, section.train_split], layout.training_files(section))
 
     @cached_property
     def _rows(self) -> tuple[Corpus, tuple[LabelledQuestion, ...]]:
         """The corpus and the rows of the Q&A file; no rows where questions come from `train_split` alone."""
+        return pair_up(self._pairs, self._corpus)
+
+    @cached_property
+    def _table(self) -> Table | None:
+        """The Q&A table, its columns called as the section says and its texts clean."""
         layout = self.layout
-        table = None
-        if layout.hub:
-            table = read_hub(layout.hub, offline=self.offline)
-        elif layout.qa:
-            table = READERS[layout.qa.suffix](layout.qa)
-        if table:
-            table, self._texts[table.place] = _clean_pairs(table, self.section)
-        pairs = read_pairs(table, self.section) if table else []
-        return pair_up(pairs, self._corpus)
+        if not (layout.hub or layout.qa):
+            return None
+        table = read_table(layout.qa) if layout.qa else read_hub(layout.hub, offline=self.offline)
+        table, self._texts[table.place] = _understood(table, self.section)
+        return table
+
+    @cached_property
+    def _pairs(self) -> list[Pair]:
+        return read_pairs(self._table, self.section) if self._table else []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the training files were read: rows by split, columns not used, rows left out, answers joined."""
+        if not self.section.path:
+            return ()
+        rows = of_table(self._table, self._pairs, self.section) if self._table else ()
+        return (*rows, *of_corpus(self.side.corpus))
 
     @cached_property
     def _corpus(self) -> Corpus | None:
         """The documents of corpus.jsonl; None where the answers of a Q&A file are the corpus."""
-        return read_corpus(self.layout.corpus, self._clean) if self.layout.corpus else None
+        if self.layout.corpus is None:
+            return None
+        corpus = read_corpus(self.layout.corpus, self._clean)
+        return join_equal(corpus) if self.join else corpus
 
     @cached_property
     def _queries(self) -> dict[str, PlacedQuery]:
@@ -216,7 +239,8 @@ class Files:
     def judged(self) -> tuple[JudgedSet, ...]:
         """The sets of the user's own domain, then the general ones (default: the general dev set).
 
-        A domain split is a file of `qrels/`, or else the held-out rows of the Q&A file. Of each set only queries with a
+        A domain split is a file of `qrels/`, or else the held-out rows of the Q&A file: those called heldout or test,
+        and where there are none, those called validation, dev or eval. Of each set only queries with a
         relevant document are kept: of others no metric says anything.
 
         Raises:
@@ -235,7 +259,8 @@ class Files:
         """The `Loaded.judged_fingerprint`."""
         section = self.section
         files: list[Path] = []
-        names = [*section.test_splits, section.question_column, section.answer_column, section.id_column]
+        columns = (section.question_column, section.answer_column, section.id_column, section.split_column)
+        names = [*section.test_splits, *columns]
         if section.path:
             names += [self.layout.name, self.layout.hub]
             files += self.layout.judged_files(section)
@@ -257,7 +282,7 @@ class Files:
             corpus, pairs = self._rows
             rows = [item for item in pairs if item.split]
         row_splits = tuple(dict.fromkeys(item.split for item in rows))
-        by_name = tuple(split for split in row_splits if split == "heldout" or split.startswith("test"))
+        by_name = tuple(split for split in row_splits if split == "heldout" or split.startswith("test")) or row_splits
         sets = []
         for split in section.test_splits or tuple(tests) or by_name:
             if split in tests:
@@ -306,9 +331,10 @@ class Files:
         return HeldOut({key: wording.get(key, key) for key in places})
 
 
-def _clean_pairs(table: Table, section: DataSection) -> tuple[Table, TextFindings]:
+def _understood(table: Table, section: DataSection) -> tuple[Table, TextFindings]:
+    """Return a Q&A table with its columns called as the section says and clean texts, and what was done to these."""
     question, answer = section.question_column, section.answer_column
-    return clean(table, (question, answer), question=question, answer=answer)
+    return clean(named(table, section), (question, answer), question=question, answer=answer)
 
 
 def _dataset(side: Side) -> Dataset:

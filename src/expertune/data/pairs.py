@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from expertune.config import DataSection
 from expertune.data.beir import Corpus
-from expertune.data.rows import Problems, Table, id_field, require, text_field
-from expertune.data.wording import normalise
+from expertune.data.columns import split_of, splits
+from expertune.data.rows import Problems, Table, id_field, is_blank, text_field
+from expertune.data.wording import normalise, same_answer
 from expertune.records import Document, Provenance
+
+MOST_EMPTY = 0.25
+"""Share of rows without question or answer from which on they are not left out: a column may be the wrong one."""
+
+_WHOLE = re.compile(r"\d+\.0")  # how pandas writes whole numbers to CSV where one is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +63,26 @@ class Side:
 
 
 def read_pairs(table: Table, section: DataSection) -> list[Pair]:
-    """Check the rows of a Q&A table. A split other than "train" or nothing is held out.
+    """Check the rows of a Q&A table whose columns are called as `section` says (`columns.named`).
+
+    Where few rows lack a question or an answer, these are left out.
 
     Raises:
-        DataError: a column is missing, or a cell is empty or no text.
+        DataError: a cell is no text, too many are empty, or a value of the split column is not known.
     """
-    columns = [section.question_column, section.answer_column]
-    if section.id_column != DataSection().id_column:  # only the default may be absent
-        columns.append(section.id_column)
-    require(table, columns, "Rename it, or set data.question_column, data.answer_column and data.id_column.")
+    question, answer = section.question_column, section.answer_column
+    empty = {row.place for row in table.rows if is_blank(row, question) or is_blank(row, answer)}
+    left_out = empty if len(empty) < MOST_EMPTY * len(table.rows) else set()
     problems, pairs = Problems(), []
     for row in table.rows:
-        split = text_field(row, "split", problems, required=False).casefold()
-        pairs.append(
-            Pair(
-                row.place,
-                text_field(row, section.question_column, problems),
-                text_field(row, section.answer_column, problems),
-                id_field(row, section.id_column, problems),
-                "" if split == "train" else split,
-            )
-        )
+        split = split_of(text_field(row, section.split_column, problems, required=False), section) or ""
+        if row.place not in left_out:
+            text, reply = text_field(row, question, problems), text_field(row, answer, problems)
+            pairs.append(Pair(row.place, text, reply, id_field(row, section.id_column, problems), split))
     problems.check()
+    splits(table, section)
+    if all(_WHOLE.fullmatch(pair.id) for pair in pairs if pair.id):
+        pairs = [replace(pair, id=pair.id.removesuffix(".0")) for pair in pairs]
     return pairs
 
 
@@ -96,7 +101,7 @@ def pair_up(pairs: Sequence[Pair], corpus: Corpus | None) -> tuple[Corpus, tuple
 
 
 def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
-    """Make one document of each distinct answer, under the id of its first row or a1, a2, ... where there is none."""
+    """Make one document of each answer, under the id of its first row or a1, a2, ... where there is none."""
     taken = {pair.id for pair in pairs}
     free = (name for name in (f"a{number}" for number in count(1)) if name not in taken)
     answer_of: dict[str, Pair] = {}
@@ -104,9 +109,9 @@ def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
     places: dict[str, str] = {}
     problems, ids = Problems(), []
     for pair in pairs:
-        text = " ".join(pair.answer.split())
+        text = same_answer(pair.answer)
         known = answer_of.setdefault(pair.id, pair) if pair.id else pair
-        if " ".join(known.answer.split()) != text:
+        if same_answer(known.answer) != text:
             message = f"id '{pair.id}' has another answer than in {known.place}"
             problems.add(pair.place, message, "Give each answer its own id.")
         if text not in document_of:
@@ -116,7 +121,17 @@ def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
     problems.check()
     documents = {document.id: document for document in document_of.values()}
     bodies = {document.id: document.text for document in document_of.values()}
-    return Corpus(documents, bodies, places), ids
+    return Corpus(documents, bodies, places, joined=_joined(pairs, ids)), ids
+
+
+def _joined(pairs: Sequence[Pair], ids: Sequence[str]) -> int:
+    """Return how many answers, told apart by id or else by wording, were the same as another one."""
+    names: dict[str, set[str]] = {}
+    wordings: dict[str, set[str]] = {}
+    for pair, identity in zip(pairs, ids, strict=True):
+        names.setdefault(identity, set()).update({pair.id} - {""})
+        wordings.setdefault(identity, set()).add(" ".join(pair.answer.split()))
+    return sum(max(len(names[identity]), len(wordings[identity])) - 1 for identity in names)
 
 
 def _linked(pairs: Sequence[Pair], corpus: Corpus) -> list[str]:
@@ -131,7 +146,7 @@ def _linked(pairs: Sequence[Pair], corpus: Corpus) -> list[str]:
     problems, ids = Problems(), []
     for pair in pairs:
         words = normalise(pair.answer)
-        named = corpus.documents.get(pair.id)
+        named = corpus.documents.get(corpus.same.get(pair.id, pair.id))
         if named and words in (normalise(named.text), normalise(corpus.bodies[named.id])):
             ids.append(named.id)
             continue

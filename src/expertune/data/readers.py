@@ -8,15 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expertune.data.rows import Problems, Row, Table, kind_of
 from expertune.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
 
 # The standard library stops at 131,072 characters; a cell may be as long as a text of JSON.
 _LONGEST_CELL = 2**31 - 1
@@ -40,7 +44,9 @@ def read_text(path: Path) -> str:
         DataError: it is missing, not UTF-8 or holds NUL bytes.
     """
     data = read_bytes(path)
-    hint = "Save the file as UTF-8 text."
+    hint = 'Save the file as UTF-8 text (in Excel: Save As, "CSV UTF-8").'
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise DataError("is an Excel workbook or a packed file, expected text", place=str(path), hint=hint)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16, expected UTF-8", place=f"{path}:1", hint=hint)
     try:
@@ -65,10 +71,16 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def read_jsonl(path: Path) -> Table:
-    """Read one JSON object a line; blank lines do not count."""
+def read_jsonl(path: Path, example: str = '{"question": "...", "answer": "..."}') -> Table:
+    """Read one JSON object a line, or an array of objects, also as the one array within an object.
+
+    Blank lines do not count. The place of an array's record is its number, from 1.
+    """
     problems, rows = Problems(), []
-    hint = 'Each line must be one JSON object, such as {"id": "a1", "text": "..."}.'
+    hint = f"Each line must be one JSON object, such as {example}."
+    records = _array(path)
+    if records is not None:
+        return _records_table(path, records, f"Each item must be one JSON object, such as {example}.")
     for place, line in read_lines(path):
         try:
             values = json.loads(line)
@@ -85,21 +97,82 @@ def read_jsonl(path: Path) -> Table:
     return Table.of(str(path), rows)
 
 
+def _array(path: Path) -> list[Any] | None:
+    """Return the items of a file that holds one JSON array, bare or in an object; None where it is read by lines.
+
+    Raises:
+        DataError: the file begins like an array, or like an object of many lines, and is not JSON.
+    """
+    text = read_text(path)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        first = next((line.strip() for line in text.split("\n") if line.strip()), "")
+        if first in ("[", "{") or first.startswith(("[{", "[ {")):
+            message = f"is not JSON ({error.msg} at column {error.colno})"
+            hint = "Mend the array, or write one object a line."
+            raise DataError(message, place=f"{path}:{error.lineno}", hint=hint) from None
+        return None
+    except (ValueError, RecursionError):
+        return None  # told with its line
+    if isinstance(value, dict):
+        lists = [item for item in value.values() if isinstance(item, list) and item and isinstance(item[0], dict)]
+        return lists[0] if len(lists) == 1 else None
+    return value if isinstance(value, list) else None
+
+
+def _records_table(path: Path, records: Sequence[Any], hint: str) -> Table:
+    problems, rows = Problems(), []
+    for number, values in enumerate(records, start=1):
+        place = f"{path}:item {number}"
+        if isinstance(values, dict):
+            rows.append(Row(place, values))
+        else:
+            problems.add(place, f"is a JSON {kind_of(values)}, expected an object", hint)
+    problems.check()
+    return Table.of(str(path), rows)
+
+
+def _separator(text: str, default: str) -> str:
+    """Return what separates the cells of a table: what gives its header the most names, and the next row as many.
+
+    Commas within answers do not matter, as only the header is counted. Among equals it is `default`.
+    """
+
+    def fit(separator: str) -> tuple[int, bool]:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        names = 0
+        try:
+            header = next(reader, [])
+            names = sum(bool(name.strip(" ,;|\t")) for name in header)
+            return names, len(next(reader, [])) == len(header)
+        except csv.Error:
+            return names, False
+
+    return max((default, *_SEPARATORS), key=fit)
+
+
 def read_csv(path: Path, delimiter: str = ",") -> Table:
     """Read a table with a header line; a record's place is the line it ends in, as cells may hold line breaks.
 
-    The standard library's reader, not pandas: it tells lines, and refuses stray quotes and extra cells.
+    Cells are separated by `delimiter`, or by what the header is separated by: European Excel writes semicolons. The
+    standard library's reader, not pandas: it tells lines, and refuses stray quotes and extra cells.
     """
     problems, rows = Problems(), []
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+    text, above = read_text(path), 0
+    if named := _SEPARATOR_LINE.match(text):  # Excel's own way to name it
+        text, above, delimiter = text[named.end() :], 1, named[1]
+    else:
+        delimiter = _separator(text, delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     try:
         header = [name.strip() for name in next(reader, [])]
         for name in sorted({name for name in header if name and header.count(name) > 1}):
-            problems.add(f"{path}:1", f"has the column '{name}' twice", "Give each column its own name.")
+            problems.add(f"{path}:{1 + above}", f"has the column '{name}' twice", "Give each column its own name.")
         for cells in reader:
-            place = f"{path}:{reader.line_num}"
+            place = f"{path}:{reader.line_num + above}"
             if len(cells) > len(header):
                 message = f"has {len(cells)} cells, but the header names {len(header)} columns"
                 problems.add(place, message, "Quote cells that contain the separator.")
@@ -107,7 +180,9 @@ def read_csv(path: Path, delimiter: str = ",") -> Table:
                 rows.append(Row(place, dict(zip(header, cells, strict=False))))
     except csv.Error as error:
         message = f"is not a table with properly quoted cells ({error})"
-        problems.add(f"{path}:{reader.line_num}", message, 'Put the cell in quotes and write each " in it as "".')
+        problems.add(
+            f"{path}:{reader.line_num + above}", message, 'Put the cell in quotes and write each " in it as "".'
+        )
     problems.check()
     return Table.of(str(path), rows, header)
 
@@ -161,7 +236,10 @@ def read_hub(name: str, *, offline: bool) -> Table:
     for split, frame in frames.items():
         part = frame_table(frame, f"{name}[{split}]")
         columns.update(dict.fromkeys(part.columns))
-        rows += [Row(row.place, {"split": split, **row.values}) for row in part.rows]
+        if any(name.strip().casefold() == "split" for name in part.columns):
+            rows += part.rows
+        else:  # "train" is what the hub calls a data set without splits
+            rows += [Row(row.place, {**row.values, "split": "" if split == "train" else split}) for row in part.rows]
     return Table(name, tuple(columns), tuple(rows))
 
 
@@ -170,4 +248,14 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
     ".csv": read_csv,
     ".parquet": read_parquet,
     ".tsv": read_tsv,
+    ".json": read_jsonl,
 }
+
+
+def read_table(path: Path) -> Table:
+    """Read a file by the kind that its suffix names, in whatever letter case.
+
+    Raises:
+        DataError: it is missing, malformed or without rows.
+    """
+    return READERS[path.suffix.lower()](path)

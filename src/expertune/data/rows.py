@@ -93,6 +93,12 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
 
 
+def is_blank(row: Row, column: str) -> bool:
+    """Tell whether a row has nothing in this column that would be seen."""
+    value = row.values.get(column)
+    return _missing(value) or (isinstance(value, str) and not visible(value))
+
+
 def text_field(row: Row, column: str, problems: Problems, *, required: bool = True) -> str:
     """Return a cell's text without outer white space; note a problem where it is no text or shows nothing."""
     value = row.values.get(column)
@@ -115,8 +121,10 @@ def text_field(row: Row, column: str, problems: Problems, *, required: bool = Tr
 
 
 def id_field(row: Row, column: str, problems: Problems) -> str:
-    """Return an id as text; whole numbers are ids too. Empty where there is none."""
+    """Return an id as text; whole numbers are ids too, also as 1.0. Empty where there is none."""
     value = row.values.get(column)
     if isinstance(value, Integral) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # pandas turns whole numbers with a gap among them into 1.0, 2.0
     return text_field(row, column, problems, required=False)

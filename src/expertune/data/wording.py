@@ -1,4 +1,4 @@
-"""Compare texts by their words alone. Knows no questions, no answers and no files."""
+"""Say when two texts count as the same. Knows no files, no models and no judgements."""
 
 from __future__ import annotations
 
@@ -46,6 +46,29 @@ def normalise(text: str) -> str:
         words = folded.translate(_CLEANING).split()
         text = " ".join(words or (part for part in folded.split() if visible(part)))
     return text
+
+
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4`", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+    }
+)
+
+
+def same_answer(text: str) -> str:
+    """Reduce an answer to what counts when two answers are called the same; loading and labels both ask here.
+
+    Letter case, Unicode presentation forms, invisible characters, the amount of white space, the shape of quotes and
+    dashes and full stops at the end do not count. All else does, as "-5 %", "5 %" and "5" are three answers.
+    """
+    seen = "".join(
+        "-" if category == "Pd" else character
+        for character in text.translate(_TYPOGRAPHY)
+        if (category := unicodedata.category(character)) != "Cf"
+    )
+    words = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+    return words.rstrip(". ") or words
 
 
 # Letters that look like Latin ones, after case folding: a capital's look counts too (Cyrillic В is в by then).

@@ -134,7 +134,7 @@ def _scores(result: TaskResult, model: str) -> list[BenchmarkScore]:
 
 def _find_one(name: str, *, offline: bool) -> list[Benchmark]:
     if where(name, offline=offline) == "folder":
-        files = data.Files(DataSection(path=name), offline)
+        files = data.Files(DataSection(path=name), offline, join=False)  # figures are to be those of MTEB
         splits = [judged for judged in files.judged if judged.role is Role.DOMAIN]
         if not splits:
             hint = "Put judgements into qrels/test.tsv."

@@ -1,10 +1,11 @@
-"""Hard labels of answers: equal texts share them, and they tell which documents can be learned from."""
+"""Hard labels of answers: equal answers share them, and they tell which documents can be learned from."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expertune.data.wording import same_answer
 from expertune.records import Dataset, FloatArray
 
 
@@ -18,12 +19,12 @@ def led_to(hard: FloatArray, dataset: Dataset, columns: NDArray[np.int64] | None
 
 
 def share_equal_texts(hard: FloatArray, dataset: Dataset, columns: NDArray[np.int64] | None = None) -> FloatArray:
-    """Return hard labels in which a document also counts as an answer when an equal text does.
+    """Return hard labels in which a document also counts as an answer when the same answer elsewhere does.
 
     They are `[Q, D]`, or `[Q, C]` of the candidate documents `columns`.
     """
     first: dict[str, int] = {}
-    group = np.array([first.setdefault(doc.text.strip(), column) for column, doc in enumerate(dataset.documents)])
+    group = np.array([first.setdefault(same_answer(doc.text), column) for column, doc in enumerate(dataset.documents)])
     if len(first) == len(group):
         return hard
     if columns is not None:

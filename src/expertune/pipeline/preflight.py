@@ -49,6 +49,7 @@ class Findings:
     config: Config | None = None
     dataset: Dataset | None = None
     judged: tuple[JudgedSet, ...] = ()
+    notes: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     costs: tuple[Cost, ...] = ()
 
@@ -72,10 +73,10 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     except ConfigError as error:
         problems.append(error)
     readable = config or _readable(values)
-    dataset, judged = _data(readable.data, problems, offline=readable.run.offline)
+    dataset, judged, notes = _data(readable.data, problems, offline=readable.run.offline)
     parts = tuple(_parts(readable, problems))
     costs = estimate(config, dataset, judged) if config and dataset else ()
-    return Findings(tuple(problems), config, dataset, judged, parts, costs)
+    return Findings(tuple(problems), config, dataset, judged, notes, parts, costs)
 
 
 def require_models(config: Config) -> None:
@@ -120,8 +121,8 @@ def _readable(values: Mapping[str, Any]) -> Config:
 
 def _data(
     section: DataSection, problems: list[ExpertuneError], *, offline: bool
-) -> tuple[Dataset | None, tuple[JudgedSet, ...]]:
-    """Return what can be read of either side; what is wrong goes to `problems`, each fault once."""
+) -> tuple[Dataset | None, tuple[JudgedSet, ...], tuple[str, ...]]:
+    """Return what can be read of either side, and how it was read; faults go to `problems`, each once."""
     files = data.Files(section, offline)
     faults: dict[str, ExpertuneError] = {}
 
@@ -136,8 +137,9 @@ def _data(
     dataset = files.train if readable("train") else None
     judged = files.judged if readable("judged") else ()
     readable("held_out")
+    notes = files.notes if readable("notes") else ()
     problems.extend(faults.values())
-    return dataset, judged
+    return dataset, judged, notes
 
 
 # --- models --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import numpy as np
 from expertune import config, data, models
 from expertune.config import Config, PluginSpec, keeps_documents
 from expertune.data import HeldOut, expansion, leakage, log_choice
+from expertune.data.columns import is_used
 from expertune.data.expansion import Expansion
 from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
@@ -125,8 +126,7 @@ class Run:
         data.load_frame(frame, section)
         file = config.run.out / "data" / "frame.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
-        used = {section.question_column, section.answer_column, section.id_column, "split"}
-        kept = frame[[column for column in frame.columns if column in used]]
+        kept = frame[[column for column in frame.columns if is_used(str(column), section)]]
         kept.to_json(file, orient="records", lines=True, force_ascii=False)
         moved = section.model_copy(update={"path": str(file)})
         return cls(config.model_copy(update={"data": moved}), report)
@@ -219,6 +219,8 @@ class Run:
         """Read everything; the data set comes without questions that nearly repeat a held-out one."""
         started = time.perf_counter()
         loaded = data.load(self.config.data, offline=self.config.run.offline)
+        for note in loaded.notes:
+            logger.info("data: %s", note)
         dataset = loaded.held_out.apart(loaded.train)
         held_out = sorted(loaded.held_out.wording)
         key = self._keeper.key(Stage.LOAD, loaded.fingerprint, held_out, leakage.WORD_SIMILARITY)
