@@ -45,7 +45,7 @@ def test_a_base_nobody_knows_gets_no_licence_and_no_hub_id(tmp_path: Path):
 
 
 def test_a_reader_finds_results_with_intervals_panel_and_limits(card: ModelCard):
-    assert "| shop/test\\_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
+    assert "| shop/test_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
     assert "95 % interval" in card.text
     assert "| strong | 87.5 | 0.75 |" in card.text
     assert "| silent | – | 0.00 |" in card.text
@@ -71,7 +71,7 @@ def test_how_to_index_questions_and_answers_is_said_where_it_was_done(card: Mode
     assert "Index each answer as its own questions followed by the answer" in text
     assert "`expanded.jsonl` beside the model's folder" in text
     assert "an index of these texts made with it stays valid" in text
-    assert "| shop/test\\_seen | 65.0 | 70.0 | 78.0 | +5.0 | +8.0 | +13.0 | +11.0 to +15.0 |" in text
+    assert "| shop/test_seen | 65.0 | 70.0 | 78.0 | +5.0 | +8.0 | +13.0 | +11.0 to +15.0 |" in text
     assert SENTENCE not in text
 
 
@@ -136,3 +136,19 @@ def test_names_from_data_stay_text(name: str, tmp_path: Path):
     assert "http://evil" not in card.text
     (line,) = [line for line in table.splitlines() if "+8.0" in line]
     assert len(re.findall(r"(?<!\\)\|", line)) == 9
+
+
+def test_spans_are_no_questions_that_a_model_wrote(tmp_path: Path):
+    asked = run().questions
+    span = Question("cut out of it", ("d1",), Provenance.SPAN)
+    more = run(questions=Questions((*asked.items, span, span)))
+    assert influences(more) == influences(run())
+    text = write_card(more, tmp_path).read_text("utf-8")
+    assert "2 spans cut out of the answers" in text
+    assert "85 of its training questions were written by small language models" in text
+
+
+def test_plain_sentences_are_written_as_they_are(tmp_path: Path):
+    verdict = replace(run().evaluation.verdict, why="The user's nDCG@10 rose; write to a@b.org")
+    text = write_card(run(evaluation=replace(run().evaluation, verdict=verdict)), tmp_path).read_text("utf-8")
+    assert "The user's nDCG@10 rose; write to a&#64;b.org" in text

@@ -351,3 +351,13 @@ def test_the_page_stays_small_whatever_the_texts_are(tmp_path: Path):
     wide = written(tmp_path, many_rows(3000, "<&" * 4000))  # every character of it grows when escaped
     assert 500_000 < len(wide.encode()) < MOST_BYTES
     assert re.search(r"the \d+ questions that changed most, of 3000", wide)
+
+
+def test_the_summary_is_markdown_not_html(tmp_path: Path) -> None:
+    verdict = replace(
+        finished_run.run().evaluation.verdict, why="The user's nDCG@10 rose in <b>shop</b> | [x](http://y)"
+    )
+    write_report(finished_run.run(evaluation=replace(finished_run.run().evaluation, verdict=verdict)), tmp_path)
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert r"The user's nDCG@10 rose in &lt;b&gt;shop&lt;/b&gt; \| \[x\](http&#58;//y)" in text
+    assert "&#39;" not in text

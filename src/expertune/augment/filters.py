@@ -10,6 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from expertune.augment.phrases import (
+    BRACKETED_LABEL,
+    FOREIGN_LABEL,
+    FOREIGN_PREAMBLE,
+    OPEN_PREAMBLE,
+    REFERENCE,
+    WRAPPED,
+)
 from expertune.data.leakage import HeldOut
 from expertune.data.wording import normalise, trigrams, visible
 from expertune.records import Provenance, Question
@@ -74,11 +82,12 @@ class Draft:
 def tidy(text: str) -> str:
     """Strip what surrounds a question: preambles, labels, numbering, quotes, white space.
 
-    Only the first line that is left counts.
+    Of JSON the question inside counts; else only the first line that is left.
     """
-    for line in text.splitlines():
-        line = _PREAMBLE.sub("", line)
-        for pattern in (_NUMBERING, _LABEL, _NUMBERING):
+    wrapped = WRAPPED.match(text)
+    for line in (wrapped[2] if wrapped else text).splitlines():
+        line = FOREIGN_PREAMBLE.sub("", _PREAMBLE.sub("", line))
+        for pattern in (_NUMBERING, BRACKETED_LABEL, _LABEL, FOREIGN_LABEL, _NUMBERING):
             line = pattern.sub("", line)
         line = " ".join(line.strip(_QUOTES).split())
         if visible(line):
@@ -94,6 +103,8 @@ def fault(draft: Draft) -> str:
         ("empty", lambda: not visible(text) or not words),
         ("refusal", lambda: bool(_REFUSAL.search(text))),
         ("prompt echo", lambda: bool(_ECHO.search(text))),
+        ("preamble", lambda: bool(kind) and bool(OPEN_PREAMBLE.match(text))),
+        ("names its text", lambda: bool(kind) and bool(REFERENCE.search(text))),
         ("too short", lambda: len(words) < 2 and kind not in _ONE_WORD_KINDS),
         ("too long", lambda: len(words) > _MOST_WORDS or len(text) > _MOST_WORDS * _LONGEST_MEAN_WORD),
         ("repetition", lambda: len(words) >= 6 and len(set(words)) <= 0.5 * len(words)),

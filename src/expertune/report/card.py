@@ -6,17 +6,12 @@ untrusted and leave here escaped.
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 from expertune import models
 from expertune.config import MODEL_FREE
@@ -31,9 +26,6 @@ from expertune.report.rows import index_rows
 NAME = "README.md"
 _HUB_LICENCES = frozenset({"apache-2.0", "mit"})
 _LANGUAGE_CODES = re.compile(r"[a-z]{2}(, [a-z]{2})*")
-_MARKS = re.compile(r"([\\`*_\[\]|~#!])")
-# What renderers turn into a link of itself.
-_LINKS = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class Influence:
 def write_card(run: FinishedRun, folder: Path) -> Path:
     """Write README.md into a model's folder and return its path; the same inputs give the same bytes."""
     card = folder / NAME
-    template = _environment().get_template("card.md.j2")
+    template = environment("expertune.report").get_template("card.md.j2")
     text = f"---\n{_metadata(run)}\n---\n\n{template.render(_context(run))}"
     card.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return card
@@ -120,18 +112,3 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "influences": influences(run),
         "warnings": (*run.labels.warnings, *run.evaluation.verdict.diagnostics),
     }
-
-
-@cache
-def _environment() -> Environment:
-    templates = environment("expertune.report")
-    templates.filters |= {"md": _escaped, "long": lambda text: _escaped(text, most=2000)}
-    return templates
-
-
-def _escaped(text: str, most: int = 120) -> Markup:
-    """Return text from outside as one line of Markdown that shows itself: no markup, no table cell, no link."""
-    line = _MARKS.sub(r"\\\1", html.escape(cut(text, most), quote=False))
-    for mark, shown in _LINKS.items():
-        line = line.replace(mark, shown)
-    return Markup(line)

@@ -5,12 +5,22 @@ A number that is missing (None) or not finite is written as a dash.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Callable
 
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+# An underscore inside a word is none to Markdown.
+_MARKS = re.compile(r"([\\`*\[\]|~#!]|(?<!\w)_|_(?!\w))")
+# What renderers turn into a link of itself: addresses of pages and, unlike nDCG@10, of people.
+_LINKS = (
+    (re.compile("://"), "&#58;//"),
+    (re.compile(r"www\.", re.IGNORECASE), "www&#46;"),
+    (re.compile(r"@(?=[\w-]+\.\w)"), "&#64;"),
+)
 
 
 def _or_dash(write: Callable[[float], str]) -> Callable[[float | None], str]:
@@ -82,9 +92,17 @@ def remark(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
-def cell(text: str) -> str:
-    """Write a text as the cell of a Markdown table."""
-    return cut(text, 80).replace("|", "\\|")
+def md(text: str, most: int = 120) -> str:
+    """Write a text from outside as one line of Markdown that shows itself: no markup, no table cell, no link."""
+    line = _MARKS.sub(r"\\\1", html.escape(cut(text, most), quote=False))
+    for mark, shown in _LINKS:
+        line = mark.sub(shown, line)
+    return line
+
+
+def long(text: str) -> str:
+    """Write a paragraph from outside as Markdown that shows itself."""
+    return md(text, 2000)
 
 
 def cut(text: str, most: int = 60) -> str:

@@ -21,17 +21,21 @@ FILTERS = (
     formats.p_value,
     formats.duration,
     formats.remark,
-    formats.cell,
+    formats.md,
+    formats.long,
     formats.cut,
 )
 
 
 @cache
 def environment(package: str) -> Environment:
-    """Return the templates of a package: escaping is on, a name that is not there is an error."""
+    """Return the templates of a package; a name that is not there is an error.
+
+    HTML escapes by itself; in Markdown each text from outside goes through the filter `md` or `long`.
+    """
     templates = Environment(
         loader=PackageLoader(package, "templates"),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from expertune.config import TrainSection
 from expertune.errors import TrainingError
 from expertune.models import ModelSource, packing
+from expertune.models.folders import honour_umask
 from expertune.models.hardware import computes_bfloat16
 from expertune.models.load import load_model, one_side
 from expertune.records import FloatArray, Progress, Report, ignore_progress
@@ -264,6 +265,7 @@ def _save(model: SentenceTransformer, folder: Path) -> None:
 
     try:
         model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+        honour_umask(folder)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 

@@ -113,7 +113,6 @@ def export(
         if form in _EXACT:
             _refuse_changed(form, agreements)
         size = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file()) / 1e6
-        scratch.chmod(0o755)
     return Exported(out, form, agreements, size)
 
 
