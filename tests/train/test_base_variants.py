@@ -90,3 +90,10 @@ def test_no_step_is_the_base_and_documents_stay_in_any_case(variants: Path, tmp_
 
 def document_side(model: SentenceTransformer) -> SentenceTransformer:
     return one_side(model, "document")
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["float16 truncated with prompts", "router", "adapter", "first token"])
+def test_a_real_model_keeps_its_documents_and_prompts(tmp_path: Path, name: str) -> None:
+    TUNABLE[name](Path(models.resolve("all-minilm-l6-v2").location), tmp_path / name)
+    test_no_step_is_the_base_and_documents_stay_in_any_case(tmp_path, tmp_path, name)
