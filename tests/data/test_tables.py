@@ -110,7 +110,7 @@ def test_other_columns_are_no_split_and_are_named(tmp_path):
 def test_few_rows_without_an_answer_are_left_out_and_named(tmp_path):
     path = jsonl(tmp_path / "faq.jsonl", [*rows(), {"question": "And?", "answer": " "}])
     assert same(tmp_path, path)
-    assert files(path).notes[1] == f"1 rows left out, as question or answer is empty: {path}:7"
+    assert files(path).notes[1] == f"1 row left out, as question or answer is empty: {path}:7"
 
 
 # --- dialects --------------------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def of_table(table: Table, pairs: Sequence[Pair], section: DataSection) -> Itera
     if len(pairs) < len(table.rows):
         kept = {pair.place for pair in pairs}
         places = [row.place for row in table.rows if row.place not in kept]
-        yield f"{len(places)} rows left out, as question or answer is empty: {_listed(places)}"
+        rows = "row" if len(places) == 1 else "rows"
+        yield f"{len(places)} {rows} left out, as question or answer is empty: {_listed(places)}"
 
 
 def of_corpus(corpus: Corpus) -> Iterator[str]:
