@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from base_variants import TUNABLE
+from base_variants import PROMPTS, TUNABLE
 from expertune import models
 from expertune.config import TrainSection
 from expertune.models import packing
@@ -97,3 +97,22 @@ def document_side(model: SentenceTransformer) -> SentenceTransformer:
 def test_a_real_model_keeps_its_documents_and_prompts(tmp_path: Path, name: str) -> None:
     TUNABLE[name](Path(models.resolve("all-minilm-l6-v2").location), tmp_path / name)
     test_no_step_is_the_base_and_documents_stay_in_any_case(tmp_path, tmp_path, name)
+
+
+@pytest.mark.parametrize(("mode", "prompts"), [("query", {"question "}), ("full", {"question ", "answer to "})])
+def test_texts_are_trained_on_with_the_prompts_of_their_side(
+    variants: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, prompts: set[str]
+) -> None:
+    seen: set[tuple[str, str | None]] = set()
+    preprocess = SentenceTransformer.preprocess
+
+    def note(model: SentenceTransformer, inputs: list[str], prompt: str | None = None, **options: object) -> object:
+        if model.training:
+            seen.update((text, prompt) for text in inputs)
+        return preprocess(model, inputs, prompt=prompt, **options)
+
+    monkeypatch.setattr(SentenceTransformer, "preprocess", note)
+    kept = plain(keep(models.resolve(str(variants / "prompts")), tmp_path / "kept", 0.5, tmp_path / "tuned", mode=mode))
+    assert {prompt for _, prompt in seen} == prompts
+    assert {prompt for text, prompt in seen if text not in DOCUMENTS} == {"question "}
+    assert {role: packing.own_prompt(kept, role) for role in ("query", "document")} == PROMPTS

@@ -28,8 +28,13 @@ def place(folder: Path) -> Path:
 
 def transformer_folder(folder: Path) -> Path:
     """Return where a model's first module lies, which is the folder itself for most."""
-    modules = read_json(folder / "modules.json", [])
+    modules = read_modules(folder)
     return folder / str(modules[0].get("path", "")) if modules else folder
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """Return what modules.json says of each module, in order; nothing where a transformer comes alone."""
+    return [module for module in read_json(folder / "modules.json", []) if isinstance(module, dict)]
 
 
 def read_json(path: Path, default: Any) -> Any:

@@ -51,7 +51,7 @@ def check(folder: Path, *, mode: str, lora: bool) -> tuple[str, ...]:
     if not any(folder.rglob("*.safetensors")):
         raise _refused(name, "has no weights in safetensors", "Name a folder with model.safetensors, not with a graph.")
     settings = read_json(folder / "config_sentence_transformers.json", {})
-    modules = read_json(folder / "modules.json", [])
+    modules = adapters.read_modules(folder)
     inner = read_json(adapters.transformer_folder(folder) / "config.json", {})
     if inner.get("quantization_config"):
         raise _refused(name, "holds quantised weights, which cannot be tuned", "Name the model it was made from.")
