@@ -168,8 +168,8 @@ def test_models_are_required_all_at_once(nothing_installed):
 
 
 def test_a_single_missing_model_keeps_its_own_error(nothing_installed, tiny_model):
-    wanted = config.from_mapping({**FREE, "train": {"base": "wordllama-256"}})
-    with pytest.raises(ModelUnavailableError, match="'wordllama-256' is not installed"):
+    wanted = config.from_mapping({**FREE, "train": {"base": "all-minilm-l6-v2"}})
+    with pytest.raises(ModelUnavailableError, match="'all-minilm-l6-v2' is not installed"):
         preflight.require_models(wanted)
     preflight.require_models(config.from_mapping({**FREE, "train": {"base": str(tiny_model)}}))
 
@@ -235,3 +235,9 @@ def test_looking_loads_no_torch(faq, tiny_model):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_base_that_cannot_be_tuned_is_refused_before_anybody_fetches_it(faq, nothing_installed):
+    (problem,) = preflight.check(_values(faq, "multi-qa-mpnet-base-dot-v1")).problems
+    assert isinstance(problem, ConfigError)
+    assert "ranks by 'dot'" in str(problem)

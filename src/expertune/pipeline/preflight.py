@@ -187,10 +187,10 @@ def _base(section: TrainSection, problems: list[ExpertuneError], *, offline: boo
     """Return the base, and refuse what cannot be tuned."""
     name = PluginSpec(model=section.base).label
     try:
-        source = _source(section.base, offline=offline, fetch=fetch)
         entry = models.find(section.base)
-        if entry is not None and source not in ("folder", "file"):
-            tunable.check_entry(entry)
+        if entry is not None and not Path(section.base).expanduser().exists():
+            tunable.check_entry(entry)  # first of all: nobody should fetch what is then refused
+        source = _source(section.base, offline=offline, fetch=fetch)
         notes: tuple[str, ...] = ()
         if source in ("folder", "file", "hub cache"):
             folder = Path(models.resolve(section.base).location)
