@@ -203,7 +203,10 @@ LEAK = lines({"_id": "t-cost", "text": "  how much is SHIPPING ?"})
 EQUAL = qa({key: (asked, "Yes.") for key, (asked, _) in PAIRS.items()})
 BAD_DATA = {
     "wrong column": ({"qa.jsonl": qa().replace('"answer"', '"reply"')}, ["qa.jsonl", "'answer'", "reply"]),
-    "empty answer": ({"qa.jsonl": '{"question": "A?", "answer": " "}\n' + qa()}, ["qa.jsonl:1", "'answer' is empty"]),
+    "empty answers": (
+        {"qa.jsonl": '{"question": "A?", "answer": " "}\n' * len(PAIRS) + qa()},
+        ["qa.jsonl:1", "'answer' is empty"],
+    ),
     "duplicate id": ({"qa.jsonl": TWICE}, ["qa.jsonl:2", "'x'", "qa.jsonl:1"]),
     "unknown id": ({**FILES, "qrels/test.tsv": "t-cost\tnowhere\t1\n"}, ["test.tsv:1", "'nowhere'", "corpus"]),
     "leak": (
