@@ -8,12 +8,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
 import finished_run
+from expertune.data.inspection import DataFindings
 from expertune.records import Evaluation, JudgedSet, Measurement, Query, Questions, Role, Verdict
 from expertune.report import FinishedRun, charts, write_report
+from expertune.report.results import schema
 from expertune.report.write import MOST_BYTES, sentence
 
 HEADINGS = [
@@ -361,3 +364,13 @@ def test_the_summary_is_markdown_not_html(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text("utf-8")
     assert r"The user's nDCG@10 rose in &lt;b&gt;shop&lt;/b&gt; \| \[x\](http&#58;//y)" in text
     assert "&#39;" not in text
+
+
+def test_what_was_found_in_the_texts_is_shown(tmp_path: Path) -> None:
+    found = DataFindings(notes=("3 texts lost <b>tags</b>.",))
+    write_report(replace(finished_run.run(), texts=found), tmp_path)
+    assert "3 texts lost &lt;b&gt;tags" in (tmp_path / "report.html").read_text("utf-8")
+    assert "- 3 texts lost &lt;b&gt;tags" in (tmp_path / "report.md").read_text("utf-8")
+    values = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    jsonschema.validate(values, schema())
+    assert values["data"]["notes"] == list(found.notes)

@@ -44,6 +44,10 @@ def _show(findings: Findings) -> None:
             (item.name, str(item.role), str(len(item.queries)), str(len(item.documents))) for item in findings.judged
         ]
         terminal.show_table(("held-out set", "role", ">questions", ">documents"), sets)
+    if findings.texts.notes:
+        typer.echo("your data:")
+        for note in findings.texts.notes:
+            typer.echo(f"- {note}")
     parts = [(part.role, part.name, part.source if part.found else "missing") for part in findings.parts]
     terminal.show_table(("role", "model or plug-in", "found"), parts)
     for part in findings.parts:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from expertune import data, models
 from expertune.augment.stage import load_generators
 from expertune.config import Config, DataSection, PluginSpec, TrainSection, from_mapping
+from expertune.data.inspection import DataFindings, inspect
+from expertune.data.texts import TextFindings
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.evaluate import benchmarks
 from expertune.models import registry, trust, tunable
@@ -52,6 +54,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     costs: tuple[Cost, ...] = ()
+    texts: DataFindings = field(default_factory=DataFindings)
 
     @property
     def seconds(self) -> float:
@@ -73,10 +76,17 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     except ConfigError as error:
         problems.append(error)
     readable = config or _readable(values)
-    dataset, judged, notes = _data(readable.data, problems, offline=readable.run.offline)
+    dataset, judged, notes, cleaned = _data(readable.data, problems, offline=readable.run.offline)
     parts = tuple(_parts(readable, problems))
+    texts = look_at(readable, dataset, cleaned) if dataset else DataFindings()
     costs = estimate(config, dataset, judged) if config and dataset else ()
-    return Findings(tuple(problems), config, dataset, judged, notes, parts, costs)
+    return Findings(tuple(problems), config, dataset, judged, notes, parts, costs, texts)
+
+
+def look_at(config: Config, dataset: Dataset, cleaned: TextFindings) -> DataFindings:
+    """Look at the answers as the base and the experts read them."""
+    experts = [spec.model for spec in config.score.experts if spec.model]
+    return inspect(dataset.documents, cleaned, config.train.base, experts)
 
 
 def require_models(config: Config) -> None:
@@ -121,7 +131,7 @@ def _readable(values: Mapping[str, Any]) -> Config:
 
 def _data(
     section: DataSection, problems: list[ExpertuneError], *, offline: bool
-) -> tuple[Dataset | None, tuple[JudgedSet, ...], tuple[str, ...]]:
+) -> tuple[Dataset | None, tuple[JudgedSet, ...], tuple[str, ...], TextFindings]:
     """Return what can be read of either side, and how it was read; faults go to `problems`, each once."""
     files = data.Files(section, offline)
     faults: dict[str, ExpertuneError] = {}
@@ -139,7 +149,7 @@ def _data(
     readable("held_out")
     notes = files.notes if readable("notes") else ()
     problems.extend(faults.values())
-    return dataset, judged, notes
+    return dataset, judged, notes, files.texts
 
 
 # --- models --------------------------------------------------------------------------------------------------------

@@ -208,6 +208,7 @@ class Run:
             agreement=agreement,
             geometry=self._geometry(judged, encoders, evaluation.key),
             index=expansion.documents(dataset.value.documents) if expansion.questions else (),
+            texts=preflight.look_at(self.config, dataset.value, loaded.texts),
         )
         self._publish(finished)
         self._keeper.done(Stage.REPORT, started)

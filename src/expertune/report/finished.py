@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from expertune.data.inspection import DataFindings
 from expertune.records import (
     METRIC,
     Agreement,
@@ -44,6 +45,7 @@ class FinishedRun:
     agreement: Agreement | None = None
     geometry: Mapping[str, Geometry] | None = None
     index: Sequence[Document] = ()
+    texts: DataFindings = field(default_factory=DataFindings)
 
     @property
     def expanded(self) -> int:

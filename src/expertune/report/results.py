@@ -45,6 +45,7 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
         "similarities": evaluation.similarities,
         "benchmarks": evaluation.benchmarks,
         "index": _index(evaluation, run.expanded) if run.expanded else None,
+        "data": run.texts if run.texts.notes else None,
         "used": (*run.questions.used, *run.scores.used),
     }
     values: dict[str, Any] = plain(

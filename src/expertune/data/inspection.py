@@ -1,0 +1,129 @@
+"""Look at the texts as models will read them: too long, in unknown tokens, in another script. Loads no weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from expertune import models
+from expertune.data.texts import TextFindings
+from expertune.data.wording import script_of
+from expertune.records import Document
+
+MOST_TEXTS = 2000
+"""Answers that are tokenised, evenly spread: enough for a share."""
+UNKNOWN_SHARE = 0.05
+"""Above this share of unknown tokens a model cannot read the texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one model reads the answers; shares are in [0, 1].
+
+    `limit` is in tokens, special ones included. `longer` is the share of answers beyond it, `cut` the share of all
+    tokens that is not read, `unknown` that of tokens the model has no name for.
+    """
+
+    model: str
+    limit: int
+    longer: float
+    cut: float
+    unknown: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataFindings:
+    """What was found in the texts; `notes` say in plain sentences what matters and what helps."""
+
+    texts: TextFindings = field(default_factory=TextFindings)
+    script: str = ""
+    readings: tuple[Reading, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def inspect(documents: Sequence[Document], texts: TextFindings, base: str, experts: Sequence[str]) -> DataFindings:
+    """Return what there is to say of the texts: of the base, and of each expert (by model name) that has a limit."""
+    sample = [document.text for document in documents[:: max(1, len(documents) // MOST_TEXTS)]]
+    names = dict.fromkeys([base, *experts])
+    readings = tuple(reading for name in names if (reading := _reading(name, sample)))
+    script = script_of(sample)
+    notes = [*_cleaning(texts), *(note for reading in readings for note in _read(reading, base))]
+    entry = models.find(base)
+    if entry is not None and entry.languages == "en" and script not in ("", "LATIN"):
+        notes.append(
+            f"Most letters are {script.title()}, and {base} knows English only: name a multilingual train.base."
+        )
+    if script not in ("", "LATIN"):
+        notes.append("The built-in generators write English: set augment.per_answer = 0 and rely on spans.")
+    return DataFindings(texts, script, readings, tuple(notes))
+
+
+def _reading(name: str, texts: Sequence[str]) -> Reading | None:
+    """Tokenise with the model's own tokenizer; None where it has none here, or no limit."""
+    from tokenizers import Tokenizer
+
+    entry = models.find(name)
+    if entry is not None and entry.layout is not None and entry.layout.archive:
+        return None  # unpacking takes longer than all of a check
+    try:
+        folder = Path(models.resolve(name).location)
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            file = next(iter(sorted(folder.glob("*/tokenizer.json"))), file)
+        limit = _limit(file.parent) or _limit(folder)
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # the loaders raise many kinds; a model that cannot be read is told of elsewhere
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    encodings = tokenizer.encode_batch(list(texts))
+    unknown = json.loads(tokenizer.to_str())["model"].get("unk_token")
+    number = tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
+    lengths = [len(item.ids) for item in encodings]
+    total = max(1, sum(lengths))
+    beyond = [length - limit for length in lengths if limit and length > limit]
+    strange = sum(item.ids.count(number) for item in encodings) if number is not None else 0
+    return Reading(name, limit, len(beyond) / max(1, len(lengths)), sum(beyond) / total, strange / total)
+
+
+def _limit(folder: Path) -> int:
+    """Return how many tokens a model reads, as its folder says; 0 where it does not."""
+    keys = {
+        "sentence_bert_config.json": "max_seq_length",
+        "tokenizer_config.json": "model_max_length",
+        "config.json": "max_position_embeddings",
+    }
+    for name, key in keys.items():
+        if (folder / name).is_file():
+            value = json.loads((folder / name).read_text(encoding="utf-8")).get(key)
+            if isinstance(value, int | float) and 0 < value < 1_000_000:
+                return int(value)
+    return 0
+
+
+def _read(reading: Reading, base: str) -> list[str]:
+    notes = []
+    if reading.longer:
+        advice = " Take a base that reads further (train.base), or write shorter answers, one matter each."
+        notes.append(
+            f"{reading.model} reads {reading.limit} tokens: {100 * reading.longer:.0f} % of the answers are longer, "
+            f"and {100 * reading.cut:.0f} % of all text is never read.{advice if reading.model == base else ''}"
+        )
+    if reading.unknown > UNKNOWN_SHARE:
+        notes.append(
+            f"{reading.model} does not know {100 * reading.unknown:.0f} % of the tokens: it cannot read these."
+        )
+    return notes
+
+
+def _cleaning(texts: TextFindings) -> list[str]:
+    said = {
+        "{} texts lost their HTML tags or entities: index the answers without them too.": texts.stripped,
+        "{} texts in a wrong encoding were repaired: index the repaired texts.": texts.repaired,
+        "{} cells held a list written as text; each item of a question's list counts as a question.": texts.lists,
+        "{} rows were left out: question or answer is a placeholder such as nan or TODO.": texts.placeholders,
+        "{} texts hold a character that was lost before (U+FFFD): export them again as UTF-8.": texts.lost,
+    }
+    return [sentence.format(count) for sentence, count in said.items() if count]

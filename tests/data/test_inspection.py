@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from expertune.data.inspection import inspect
+from expertune.data.texts import TextFindings
+from expertune.records import Document
+
+SHORT = (Document("a", "We are open."), Document("b", "It is free."))
+
+
+def test_texts_that_a_model_reads_whole_need_no_word(tiny_model: Path) -> None:
+    findings = inspect(SHORT, TextFindings(), str(tiny_model), ())
+    assert findings.script == "LATIN"
+    assert findings.notes == ()
+    assert [reading.longer for reading in findings.readings] == [0.0]
+
+
+def test_answers_longer_than_a_model_reads_are_told_with_what_helps(tiny_model: Path) -> None:
+    documents = (*SHORT, Document("c", "a word and more " * 3000))
+    findings = inspect(documents, TextFindings(), str(tiny_model), ())
+    (reading,) = findings.readings
+    assert reading.limit > 0
+    assert reading.longer == 1 / 3
+    assert 0.5 < reading.cut < 1
+    assert "33 % of the answers are longer" in findings.notes[0]
+    assert "train.base" in findings.notes[0]
+
+
+def test_another_script_is_told(tiny_model: Path) -> None:
+    findings = inspect((Document("a", "貸出所は毎日開いています"),), TextFindings(), str(tiny_model), ())
+    assert findings.script == "JAPANESE"
+    assert "augment.per_answer = 0" in findings.notes[-1]
+
+
+def test_what_was_cleaned_is_told(tiny_model: Path) -> None:
+    notes = inspect(SHORT, TextFindings(repaired=2, stripped=3, placeholders=1), str(tiny_model), ()).notes
+    assert [note.split(" ")[0] for note in notes] == ["3", "2", "1"]
