@@ -54,3 +54,12 @@ def test_any_text_gives_at_most_so_many_pieces_and_always_the_same(text: str, co
     assert len(pieces) <= count
     assert all(piece.strip() for piece in pieces)
     assert pieces == spans(text, count, seed=seed)
+
+
+def test_a_script_without_blanks_is_cut_by_characters() -> None:
+    text = "貸出所は毎日午前七時から午後九時まで開いています。"
+    text += "カードに四十ユーロが一時的に確保され、自転車の返却時に解除されます。"
+    cut = spans(text, 8, seed=0)
+    assert len(cut) == 8
+    assert all(span in text and 2 <= len(span) <= 12 for span in cut)
+    assert spans(text, 3, seed=0) == cut[:3]

@@ -16,6 +16,11 @@ from functools import cache
 _SENTENCE_END = re.compile(r"(?<=[.!?;:。！？])\s*(?=\S)")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _EDGES = " .,;:!?\"'()[]"
+_FULL_EDGES = "。、，！？：；「」（）"
+# Scripts that put no blanks between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
+_BLANKLESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+# Characters in a run of such a script.
+_CHARACTERS = (4, 12)
 # Words in a run, and words picked out of a sentence.
 _RUN = (3, 8)
 _PICKED = (2, 4)
@@ -30,6 +35,8 @@ def spans(text: str, count: int, *, seed: int) -> tuple[str, ...]:
 
     The same text, count and seed give the same spans, and a smaller count the beginning of a larger one.
     """
+    if 2 * len(_BLANKLESS.findall(text)) > len(text):
+        return _character_spans(text, count, random.Random(_number(seed, text)))
     sentences = [words for words in map(str.split, _SENTENCE_END.split(text)) if len(words) >= _RUN[0]]
     sentences = sentences or [text.split()]
     parts = [(words, [word.strip(_EDGES) for word in words if content_words(word)]) for words in sentences]
@@ -41,6 +48,21 @@ def spans(text: str, count: int, *, seed: int) -> tuple[str, ...]:
         span = (_run(words, draw) if draw.random() < 0.5 else _picked(meaning, draw)).strip(_EDGES)
         span = span.lower() if draw.random() < _LOWERED else span
         if span:
+            cut.setdefault(span)
+        if len(cut) == count:
+            break
+    return tuple(cut)
+
+
+def _character_spans(text: str, count: int, draw: random.Random) -> tuple[str, ...]:
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip(_EDGES + _FULL_EDGES)]
+    cut: dict[str, None] = {}
+    for _ in range(_PATIENCE * count):
+        (sentence,) = draw.choices(sentences, list(map(len, sentences)))
+        length = draw.randint(*_CHARACTERS)
+        start = draw.randrange(max(1, len(sentence) - length + 1))
+        span = sentence[start : start + length].strip(_EDGES + _FULL_EDGES)
+        if len(span) > 1:
             cut.setdefault(span)
         if len(cut) == count:
             break
