@@ -72,7 +72,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "train.learning_rate": (1e-3, Stage.TRAIN),
     "train.reference_weight": (1.0, Stage.TRAIN),
     "train.reference_texts": ("reference.txt", Stage.TRAIN),
-    "train.precision": ("bfloat16", Stage.TRAIN),
+    "train.precision": ("float32", Stage.TRAIN),
     "train.preferred_weight": (0.0, Stage.TRAIN),
     "train.report_to": (["tensorboard"], None),
     "evaluate.general_tolerance": (0.5, Stage.TRAIN),
@@ -80,6 +80,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
 # Some values are valid only together with others; those are set on both sides of the comparison.
 TOGETHER: dict[str, dict[str, Any]] = {
     "train.loss": {"label.strategy": "soft-1"},
+    "train.precision": {"train.precision": "bfloat16"},
 }
 
 
@@ -182,6 +183,13 @@ def test_a_field_changes_exactly_the_stages_after_it(field, keys):
     before, after = keys(both), keys({**both, field: value})
     changed = [stage for stage in KEYED if before[stage] != after[stage]]
     assert changed == (KEYED[KEYED.index(first) :] if first else [])
+
+
+def test_the_key_holds_what_is_computed_in_and_not_that_it_was_left_open(keys, monkeypatch):
+    monkeypatch.setattr("expertune.train.trainer.computes_bfloat16", lambda: True)
+    assert keys({}) == keys({"train.precision": "bfloat16"}) != keys({"train.precision": "float32"})
+    monkeypatch.setattr("expertune.train.trainer.computes_bfloat16", lambda: False)
+    assert keys({}) == keys({"train.precision": "float32"})
 
 
 def test_the_same_config_has_the_same_keys_wherever_its_data_lie(keys, tmp_path, monkeypatch):

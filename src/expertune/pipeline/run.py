@@ -357,12 +357,14 @@ class Run:
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: Kept[SoftLabels]
     ) -> Kept[TunedModel]:
         from expertune.label.stage import Labeller
-        from expertune.train import tuning
+        from expertune.train import trainer, tuning
 
         section, seed = self.config.train, self.config.run.seed
         tolerance = self.config.evaluate.general_tolerance
         reference = data.reference_sentences(section.reference_texts) if section.reference_weight else ()
         settings = section.model_dump(exclude={"reference_texts", "report_to"})
+        # "auto" is one thing on this machine and another on the next: the key holds what is computed in.
+        settings["precision"] = trainer.use_bfloat16(section.precision)
         base = self._base_expert.fingerprint
         indexed = sorted(self._indexed(dataset).questions.items())
         key = self._keeper.key(
