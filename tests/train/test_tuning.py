@@ -127,7 +127,7 @@ def test_nothing_that_the_choice_looks_at_holds_a_validation_question(
     measure = tuning.measure
     monkeypatch.setattr(tuning, "measure", look)
     whole = Expansion.of(job.labeller.questions.items, 1)
-    replace(job, labeller=replace(job.labeller, expansion=whole)).run(tmp_path)
+    replace(job, labeller=replace(job.labeller, read=whole, indexed=whole)).run(tmp_path)
     choosing, final = (data for data, *_ in tunings)
     validation = [query.text for judged in found if judged.dataset == "hand" for query in judged.queries]
     assert set(validation) == {text for text, _ in ASKED} - set(choosing.questions)
@@ -143,7 +143,7 @@ def test_nothing_that_the_choice_looks_at_holds_a_validation_question(
 def test_a_set_too_small_to_split_is_chosen_by_on_answers_as_they_are(job, tmp_path, tunings, monkeypatch):
     monkeypatch.setattr(select, "VALIDATION_SHARE", 0.0)
     whole = Expansion.of(job.labeller.questions.items, 1)
-    replace(job, labeller=replace(job.labeller, expansion=whole)).run(tmp_path)
+    replace(job, labeller=replace(job.labeller, read=whole, indexed=whole)).run(tmp_path)
     ((data, *_),) = tunings
     assert len(data.questions) == len(ASKED)
     assert tuple(data.documents) == DOCUMENTS
