@@ -181,6 +181,7 @@ def test_an_item_cache_with_torn_pages_is_one_error(tmp_path):
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,  # deeper ones take seconds to make and are no other case
 )
 
 
