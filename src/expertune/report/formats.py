@@ -89,7 +89,8 @@ def duration(seconds: float) -> str:
 def remark(text: str) -> str:
     """Write a remark as a sentence: a capital first, a full stop last, true minus signs."""
     text = _MINUS.sub("−", text.strip())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+    first = text[:1] if text.startswith("nDCG") else text[:1].upper()  # the name of a metric keeps its letters
+    return first + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
 def md(text: str, most: int = 120) -> str:

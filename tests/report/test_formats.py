@@ -65,6 +65,7 @@ def test_a_cut_text_is_one_short_printable_line(text: str, most: int):
 @pytest.mark.parametrize(
     ("text", "written"),
     [
+        ("nDCG@10 rises", "nDCG@10 rises."),
         ("factor 1 gains", "Factor 1 gains."),
         ("It did.", "It did."),
         (" why? ", "Why?"),
