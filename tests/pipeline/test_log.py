@@ -11,6 +11,7 @@ import pytest
 
 from expertune import config
 from expertune.errors import DataError
+from expertune.pipeline import preflight
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import Provenance
 from faults.runs import HELD_OUT, PAIRS, write_data
@@ -88,3 +89,15 @@ def test_hard_labels_leave_a_log_out(home: Path, tiny_model: Path) -> None:
 def test_a_log_that_is_not_there_is_said_before_any_work(home: Path, tiny_model: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         Run(settings(home, tiny_model, **{"data.log": [str(home / "gone.txt")]})).execute(until=Stage.LOAD)
+
+
+def test_the_check_counts_a_log_and_says_what_is_wrong_with_one(home: Path, tiny_model: Path) -> None:
+    def checked(log: Path) -> preflight.Findings:
+        return preflight.check(settings(home, tiny_model, **{"data.log": [str(log)]}).model_dump(mode="json"))
+
+    (line,) = [line for line in checked(home / "log.txt").notes if "search log" in line]
+    assert "1 numbers only" in line
+    binary = home / "binary.txt"
+    binary.write_bytes(bytes(range(256)))
+    for log, said in ((home / "gone.txt", "no such file"), (binary, "UTF-8")):
+        assert any(said in str(problem) for problem in checked(log).problems)

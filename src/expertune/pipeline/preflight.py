@@ -16,6 +16,7 @@ from expertune import data, models
 from expertune.augment.stage import load_generators
 from expertune.config import Config, DataSection, PluginSpec, TrainSection, from_mapping
 from expertune.data.inspection import DataFindings, inspect
+from expertune.data.search_log import read_log
 from expertune.data.texts import TextFindings
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.evaluate import benchmarks
@@ -77,6 +78,7 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
         problems.append(error)
     readable = config or _readable(values)
     dataset, judged, notes, cleaned = _data(readable.data, problems, offline=readable.run.offline)
+    notes = (*notes, *_log(readable.data, dataset, problems))
     parts = tuple(_parts(readable, problems))
     texts = look_at(readable, dataset, cleaned) if dataset else DataFindings()
     costs = estimate(config, dataset, judged) if config and dataset else ()
@@ -150,6 +152,20 @@ def _data(
     notes = files.notes if readable("notes") else ()
     problems.extend(faults.values())
     return dataset, judged, notes, files.texts
+
+
+def _log(section: DataSection, dataset: Dataset | None, problems: list[ExpertuneError]) -> Iterator[str]:
+    """Yield what is left of the search log, and what went, where there is one; faults go to `problems`."""
+    if not section.log:
+        return
+    answers = [document.text for document in dataset.documents] if dataset else ()
+    try:
+        log = read_log([Path(path) for path in section.log], answers=answers)
+    except ExpertuneError as error:
+        problems.append(error)
+        return
+    removed = "".join(f", {count} {rule}" for rule, count in log.removed.items())
+    yield f"{log.lines} lines of a search log: {len(log.questions)} questions{removed}"
 
 
 # --- models --------------------------------------------------------------------------------------------------------
