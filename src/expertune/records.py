@@ -42,7 +42,7 @@ class Provenance(StrEnum):
     """Where a question comes from."""
 
     PAIR = "pair"
-    """The user's own question-answer pair."""
+    """A question-answer pair of the user's file."""
     JUDGED = "judged"
     """A user's question of a training split, with judgements."""
     SYNTHETIC = "synthetic"
@@ -157,7 +157,7 @@ class Questions:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Which questions `[Q]` are labelled: the user's own."""
+        """Which questions `[Q]` are labelled: people named their answers."""
         return np.array([question.labelled for question in self.items], dtype=np.bool_)
 
     @property
@@ -214,7 +214,7 @@ class Scores:
 class ExpertQuality:
     """How one expert ranks the known pairs, and the weight that follows.
 
-    `ndcg` is nDCG@10 in [0, 1] over the user's own questions; `weight` sums to 1 over the panel.
+    `ndcg` is nDCG@10 in [0, 1] over the labelled questions; `weight` sums to 1 over the panel.
     """
 
     expert: str

@@ -382,7 +382,7 @@ def test_signs_of_poor_labels_in_every_word():
     )
     mixed_up = (
         "Neither the base nor any expert finds the answers of the labelled questions (nDCG@10 24.0 points at most): "
-        "look whether each stands beside its own question.",
+        "look whether each stands beside its question.",
     )
     assert signs(base=0.24, best=0.2) == signs(base=0.2, best=0.24) == signs(base=0.24, best=unknown) == mixed_up
     assert signs(base=0.24, best=0.25) == signs(base=0.25, best=0.25) == ()

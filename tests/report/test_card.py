@@ -68,7 +68,7 @@ def test_the_verdict_and_the_mode_change_what_is_said(tmp_path: Path):
 def test_how_to_index_questions_and_answers_is_said_where_it_was_done(card: ModelCard, tmp_path: Path):
     assert "expanded.jsonl" not in card.text
     text = write_card(expanded_run(), tmp_path).read_text(encoding="utf-8")
-    assert "Index each answer as its own questions followed by the answer" in text
+    assert "Index each answer as its labelled questions followed by the answer" in text
     assert "`expanded.jsonl` beside the model's folder" in text
     assert "an index of these texts made with it stays valid" in text
     assert "| shop/test_seen | 65.0 | 70.0 | 78.0 | +5.0 | +8.0 | +13.0 | +11.0 to +15.0 |" in text

@@ -69,7 +69,7 @@ def of_labels(panel: PanelDiagnostics) -> Iterator[str]:
     if panel.base < LEAST_NDCG and not panel.best >= LEAST_NDCG:
         yield (
             f"Neither the base nor any expert finds the answers of the labelled questions (nDCG@10 "
-            f"{points(max(panel.base, panel.best))} points at most): look whether each stands beside its own question."
+            f"{points(max(panel.base, panel.best))} points at most): look whether each stands beside its question."
         )
     elif panel.best < panel.base:
         yield (

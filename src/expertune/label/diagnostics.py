@@ -45,10 +45,10 @@ def panel_evidence(
         dataset: The documents.
         questions: Rows of the scores.
         scores: `[Q, D, K]`, or of candidates `[Q, C, K]`.
-        labels: Their panel's quality on the user's own questions.
+        labels: Their panel's quality on the labelled questions.
         agreement: Of the same scores; None for a single expert.
         base: Name of the base, which may sit on the panel: there it is no expert that could teach it.
-        base_vectors: The base model's, of the user's own questions `[known, dimension]`, in order, and of the documents
+        base_vectors: The base's, of the labelled questions `[labelled, dimension]`, in order, and of the documents
             `[D, dimension]`.
     """
     hard = questions.hard_labels(dataset.documents, scores.columns)
@@ -70,7 +70,7 @@ def panel_evidence(
 
 
 def _base_quality(dataset: Dataset, known: Sequence[Question], left: FloatArray, right: FloatArray) -> float:
-    """Return nDCG@10 of the base on known questions, some at a time: on a large corpus all cosines would not fit."""
+    """Return nDCG@10 of the base on labelled questions, some at a time: on a large corpus all cosines would not fit."""
     step = max(1, _BLOCK_BYTES // (4 * len(dataset.documents)))
     total = 0.0
     for start in range(0, len(known), step):

@@ -95,7 +95,7 @@ class IndexingExpert(Expert):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to write: for which answer, of which kind, and the user's own question where there is one.
+    """One question to write: for which answer, of which kind, and the labelled question where there is one.
 
     `attempt` numbers repeated requests of one kind for one answer, so that each is a different item.
     """

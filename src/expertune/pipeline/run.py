@@ -530,7 +530,7 @@ class Run:
         return Expansion.of(dataset.questions, max(most, self.config.data.expand))
 
     def _indexed(self, dataset: Dataset) -> Expansion:
-        """Return which of the user's own questions stand before which answers: none, unless that is wanted."""
+        """Return which labelled questions stand before which answers in the index: none, unless `data.expand` asks."""
         return Expansion.of(dataset.questions, self.config.data.expand)
 
     @property

@@ -35,7 +35,7 @@ _GERMAN_SHARE = 0.08
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The sentences of one language. `{text}` and `{question}` stand for the answer and the user's own question."""
+    """The sentences of one language. `{text}` and `{question}` stand for the answer and the labelled question."""
 
     system: str
     text: str

@@ -2,7 +2,7 @@
 
 Every frame ends in an opening quote, which a model that follows no instructions closes again. A frame comes with
 beginnings, so that several questions for one answer differ without any chance being involved. `{text}` stands for
-the answer, `{question}` for the user's own question. Worded for answers in any domain.
+the answer, `{question}` for the labelled question. Worded for answers in any domain.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vary the user's own question, or the answer's first sentence, by rule. Knows no model and downloads nothing."""
+"""Vary the labelled question, or the answer's first sentence, by rule. Knows no model and downloads nothing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def panel(
     data: options.Data = None,
     assignments: options.Set = None,
 ) -> None:
-    """Try every expert in reach on your own questions and recommend a panel for a time."""
+    """Try every expert in reach on your labelled questions and recommend a panel for a time."""
     from expertune.commands.panel.recommend import recommend
     from expertune.data import Files
     from expertune.report.formats import decimals, duration, points
