@@ -164,8 +164,8 @@ class Run:
         preflight.require_models(self.config)
         ray.require(self.config.cluster)
         dataset = self._apart_by_meaning(dataset, held_out)
-        questions = self._with_log(self._augment(dataset, held_out), log, held_out)
-        questions = self._counted_out(questions, held_out)
+        questions = self._counted_out(self._augment(dataset, held_out), held_out)
+        questions = self._with_log(questions, log, held_out)
         result = replace(result, dataset=dataset.value, questions=questions.value)
         yield Stage.AUGMENT, result
 
