@@ -88,7 +88,7 @@ def kind_of(value: object) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
     """Tell whether a cell holds nothing: None, NaN or pandas.NA (known by name, so as not to load pandas)."""
     return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
 
@@ -96,14 +96,14 @@ def _missing(value: object) -> bool:
 def is_blank(row: Row, column: str) -> bool:
     """Tell whether a row has nothing in this column that would be seen."""
     value = row.values.get(column)
-    return _missing(value) or (isinstance(value, str) and not visible(value))
+    return is_missing(value) or (isinstance(value, str) and not visible(value))
 
 
 def text_field(row: Row, column: str, problems: Problems, *, required: bool = True) -> str:
     """Return a cell's text without outer white space; note a problem where it is no text or shows nothing."""
     value = row.values.get(column)
     hint = f"Fill in '{column}' or remove the row."
-    if _missing(value):
+    if is_missing(value):
         if required:
             problems.add(row.place, f"'{column}' is empty" if column in row.values else f"has no '{column}'", hint)
         return ""

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan
 from numbers import Real
 from pathlib import Path
 
 from expertune.data.log_cleaning import Vocabulary, clean, vocabulary
-from expertune.data.readers import READERS, read_lines
-from expertune.data.rows import Problems, Table
+from expertune.data.readers import READERS, read_lines, read_table
+from expertune.data.rows import Problems, Table, is_missing
 from expertune.data.wording import normalise
 from expertune.errors import DataError
 
@@ -158,7 +157,7 @@ def _read(path: Path, question_column: str, count_column: str) -> Iterator[tuple
     """Yield place, text and count of each line or row."""
     suffix = path.suffix.casefold()
     if suffix in READERS:
-        yield from _rows(READERS[suffix](path), question_column, count_column)
+        yield from _rows(read_table(path), question_column, count_column)
         return
     if suffix not in _TEXT_SUFFIXES:
         kinds = ", ".join((*_TEXT_SUFFIXES[1:], *sorted(READERS)))
@@ -225,14 +224,14 @@ def _text(value: object) -> str | None:
     """Return a cell as text, "" where it holds nothing, None where it is no single value."""
     if isinstance(value, str):
         return value
-    if _nothing(value):
+    if is_missing(value):
         return ""
     return str(value) if isinstance(value, Real) and not isinstance(value, bool) else None
 
 
 def _count(value: object) -> int | None:
     """Return a cell as a count, 1 where it holds nothing, None where it is no count."""
-    if _nothing(value) or (isinstance(value, str) and not value.strip()):
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return 1
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -240,7 +239,3 @@ def _count(value: object) -> int | None:
         return None
     valid = not isinstance(value, bool) and 1 <= number <= _MOST_COUNT and number == int(number)
     return int(number) if valid else None
-
-
-def _nothing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
