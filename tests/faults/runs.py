@@ -26,17 +26,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PAIRS = {
-    "cost": ("How much is shipping?", "Shipping is free from 50 and 5 below."),
-    "return": ("Can I return an item?", "You can return every item for 30 days."),
-    "refund": ("When is my refund?", "A refund takes 5 days to your card."),
-    "cancel": ("How do I cancel my order?", "Open your account and cancel the order."),
-    "size": ("What size do I take?", "We list the size of each item in the shop."),
-    "password": ("How do I reset my password?", "Open your account and reset the password."),
-    "track": ("Where is my parcel?", "You can track the parcel from your account."),
-    "pay": ("How can I pay?", "You can pay by card."),
-}
-HELD_OUT = {"cost": "price of delivery", "refund": "my refund is not on my card", "track": "track my order"}
+from small_shop import ASKED as HELD_OUT
+from small_shop import PAIRS
+
 _EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "shutil.copyfile"}
 # Longest pause between the chosen moment and the kill: about as long as a small file or a commit takes to write.
 MOST_PAUSE = 0.005
