@@ -31,6 +31,7 @@ SECTIONS = {
     "scoring": "speed_parts.scoring",
     "training": "speed_parts.training",
     "generation": "speed_parts.generation",
+    "threads": "speed_parts.threads",
     "startup": "speed_parts.startup",
     "profile": "speed_parts.floor",
 }

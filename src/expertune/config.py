@@ -90,7 +90,7 @@ class RunSection(Section):
 
     out: Path = Field(default=Path("runs/expertune"), description="folder for the report, the results and the model")
     store: Path | None = Field(default=None, description="folder of reusable artefacts; default: OUT/store")
-    threads: int = Field(default=0, ge=0, description="processor threads; 0: all cores")
+    threads: int = Field(default=0, ge=0, description="processor threads; 0: the cores that are free, at least half")
     offline: bool = Field(default=True, description="never open a network connection to find a model or data set")
     seed: Seed = Field(default=0, description="seed of everything that is drawn at random")
 

@@ -19,9 +19,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from expertune import models
-from expertune.commands import cli, options, terminal
+from expertune.commands import cli, machine, options, terminal
+from expertune.config import Config, DataSection
 from expertune.errors import ExpertuneError
-from expertune.models import registry
+from expertune.models import hardware, registry
 from expertune.models.plugins import Expert, Generator
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Progress
@@ -477,3 +478,23 @@ def test_a_refused_run_ends_with_code_2_and_nothing_on_stdout(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    machine.prepare_libraries()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    machine.prepare_libraries()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_threads_follow_the_load_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 2)
+    monkeypatch.setattr(hardware, "free_cores", lambda cores: cores - 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    machine.prepare_machine(Config(data=DataSection(path="x")))
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    machine.prepare_machine(Config(data=DataSection(path="x")))
+    assert os.environ["OMP_NUM_THREADS"] == "1"

@@ -81,7 +81,7 @@ def _root(
 
         typer.echo(f"expertune {installed('expertune')}")
         raise typer.Exit
-    machine.quiet_libraries()
+    machine.prepare_libraries()
 
 
 def _init(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from expertune.config import Config
 
@@ -17,10 +19,17 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+# Threads that wait for each other sleep. They would spin, and starve as soon as one core has other work: beside one
+# busy core of two, training did 0.16 steps a second instead of 1.17 (docs/performance.md).
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
-def quiet_libraries() -> None:
-    """Keep other libraries' progress bars and advice out of the terminal, unless the user's environment wants them."""
-    for name, value in QUIET.items():
+
+def prepare_libraries() -> None:
+    """Keep other libraries' bars and advice out of the terminal and their threads from spinning.
+
+    What the user's environment says stays. They read it when they are loaded, so no command may import torch before.
+    """
+    for name, value in (QUIET | WAITING).items():
         os.environ.setdefault(name, value)
 
 
@@ -29,8 +38,13 @@ def prepare_machine(config: Config) -> None:
 
     The libraries read the variables when they are imported, so this comes before any other work.
     """
-    from expertune.models.hardware import use_machine
+    from expertune.models.hardware import free_cores, usable_cores, use_machine
 
+    if not config.run.threads and "OMP_NUM_THREADS" not in os.environ:
+        cores = usable_cores()
+        os.environ["OMP_NUM_THREADS"] = str(threads := free_cores(cores))
+        if threads < cores:
+            typer.echo(f"{threads} of {cores} cores are used, because other programs keep some busy", err=True)
     use_machine(config.run.threads, offline=config.run.offline)
     if "tensorboard" in config.train.report_to:  # the trainer asks for the folder here and nowhere else
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.run.out / "tensorboard")

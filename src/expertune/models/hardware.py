@@ -36,8 +36,34 @@ def processor_has_bfloat16(flags: Path = Path("/proc/cpuinfo")) -> bool:
     return not _BFLOAT16.isdisjoint(found)
 
 
+def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: those it may be scheduled on, and what a container's quota allows."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        allowed, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(cores, round(int(allowed) / int(period))))
+    except (OSError, ValueError):  # no quota, or "max"
+        return cores
+
+
+def free_cores(cores: int, load: Path = Path("/proc/loadavg")) -> int:
+    """Return how many threads to compute with beside what else runs: from half of the cores to all.
+
+    Load counts that has lasted (the average of a minute) and is still there (what runs now, without this process):
+    neither what has just ended nor a blink should slow a run of minutes.
+    """
+    try:
+        average, _, _, running, _ = load.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    busy = min(float(average), int(running.partition("/")[0]) - 1)
+    share = min(1.0, busy / (os.cpu_count() or 1))
+    return max(1, (cores + 1) // 2, round(cores * (1.0 - share)))
+
+
 def use_threads(threads: int) -> None:
-    """Compute with so many threads in this process; 0: as many as torch chooses, all cores."""
+    """Compute with so many threads in this process; 0: as many as torch chooses."""
     if threads:
         import torch
 
