@@ -60,6 +60,8 @@ class Question:
     """A question and the answers it is known or meant to lead to.
 
     `generator` and `kind` name who wrote a synthetic question and the kind of prompt; both are empty otherwise.
+    `count` tells how often a question of a log was asked, `clicks` the ids of the answers that users opened after it,
+    and how often.
     """
 
     text: str
@@ -67,6 +69,8 @@ class Question:
     provenance: Provenance = Provenance.PAIR
     generator: str = ""
     kind: str = ""
+    count: int = 1
+    clicks: tuple[tuple[str, int], ...] = ()
 
     @property
     def labelled(self) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expertune.data.leakage import HeldOut
-from expertune.data.log_choice import LEFT_OUT, choose
+from expertune.data.log_choice import LEFT_OUT, NOT_DRAWN, choose, pool
 from expertune.data.log_cleaning import Vocabulary, clean, mask, tidy, vocabulary
 from expertune.data.search_log import JOINED, LogQuestion, SearchLog, read_log
 from expertune.data.wording import normalise
@@ -222,10 +222,82 @@ def test_the_only_text_column_holds_the_questions(tmp_path):
     assert read_log([path]).texts == ("refund", "size guide")
 
 
-def test_columns_can_be_named(tmp_path):
-    path = write(tmp_path, "query,typed,seen\nx,refund,3\n", "log.csv")
-    searches = read_log([path], question_column="Typed", count_column="seen")
-    assert [(item.text, item.count) for item in searches.questions] == [("refund", 3)]
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["log.txt", "log.tsv"])
+def test_an_encoding_is_read_where_it_is_certain(encoding, name, tmp_path):
+    marks = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+    text = (
+        "where is my café card\nsize guide\n" if name.endswith("txt") else "Query\nwhere is my café card\nsize guide\n"
+    )
+    (tmp_path / name).write_bytes(marks.get(encoding, b"") + text.encode(encoding))
+    assert read_log([tmp_path / name]).texts == ("where is my café card", "size guide")
+
+
+def test_two_hundred_thousand_lines_are_each_counted(tmp_path):
+    path = write(tmp_path, "".join(f"where is order {number % 100}\nhi\n" for number in range(100_000)))
+    searches = read_log([path])
+    assert searches.lines == 200_000
+    assert searches.counts == (1000,) * 100
+    assert searches.removed == {"greeting": 100_000, JOINED: 99_900}
+
+
+# --- clicks -----------------------------------------------------------------------------------------------------------
+
+ANSWERS = {"a1": "Send it back within 45 days.", "a2": "Our opening hours are 9 to 5."}
+
+
+def clicks(folder, text, name="log.csv"):
+    searches = read_log([write(folder, text, name)], answers=ANSWERS)
+    return {item.text: dict(item.clicks) for item in searches.questions}, dict(searches.unknown)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        # Each row is one search, or as many as its count says.
+        ("query,clicked_id\nrefund,a1\nrefund,a1\nRefund,a2\nrefund,\n", {"a1": 2, "a2": 1}),
+        ("query,count,Clicked Answer\nrefund,7,a1\n", {"a1": 7}),
+        ("query,count,answer_id,clicks\nrefund,7,a1,3\nrefund,7,a2,0\n", {"a1": 3}),
+        # A thumb up is as good as ten clicks, a thumb down is none.
+        ("query,answer_id,thumb\nrefund,a1,up\nrefund,a2,down\n", {"a1": 10}),
+        ("query,answer_id,thumb\nrefund,a1,1.0\nrefund,a2,\n", {"a1": 10, "a2": 1}),
+        # An id beside which nothing stands may have been shown only.
+        ("query,answer_id\nrefund,a1\n", {}),
+    ],
+)
+def test_clicks_and_thumbs_are_counted_by_answer(table, expected, tmp_path):
+    assert clicks(tmp_path, table) == ({"refund": expected}, {})
+
+
+def test_clicks_on_answers_that_are_not_there_are_counted_and_told(tmp_path):
+    found, unknown = clicks(tmp_path, "query,clicked\nrefund,a1\nrefund,gone\nsize guide,gone\nsize guide,7\n")
+    assert found == {"refund": {"a1": 1}, "size guide": {}}
+    assert unknown == {"7": 1, "gone": 2}
+    searches = read_log([tmp_path / "log.csv"], answers=ANSWERS)
+    assert "3 clicks on 2 ids that no answer has, such as '7', do not count" in searches.notes
+
+
+def test_clicks_of_a_parquet_file_have_whole_numbers_as_ids(tmp_path):
+    path = tmp_path / "log.parquet"
+    pandas.DataFrame({"query": ["refund", "hours"], "clicked": [7, None]}).to_parquet(path)  # 7.0 and NaN
+    assert read_log([path], answers={"7": "Send it back."}).questions[0].clicks == (("7", 1),)
+
+
+def test_a_thumb_that_says_nothing_clear_is_refused(tmp_path):
+    path = write(tmp_path, "query,answer_id,thumb\nrefund,a1,4\n", "log.csv")
+    with pytest.raises(DataError, match="'thumb' is '4', which is neither up nor down") as caught:
+        read_log([path])
+    assert caught.value.place == f"{path}:2"
+
+
+def test_what_was_opened_most_often_counts(tmp_path):
+    rows = "".join(f"refund,a{number},{number}\n" for number in range(1, 31))
+    path = write(tmp_path, f"query,answer_id,clicks\n{rows}", "log.csv")
+    (question,) = read_log([path]).questions
+    assert question.clicks == tuple((f"a{number}", number) for number in range(30, 10, -1))
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
 def test_cells_without_a_question_are_counted(tmp_path):
@@ -260,6 +332,8 @@ def test_text_in_a_line_is_never_run_or_formatted(tmp_path):
         ("log.txt", bytes(range(256)), "NUL|not UTF-8"),
         ("log.gz", b"\x1f\x8b\x08", r"is a \.gz file"),
         ("log", b"\x1f\x8b\x08", "is not UTF-8"),
+        ("log.txt", "wo ist mein Rücksendeetikett".encode("cp1252"), r"is not UTF-8 \(byte 0xfc\)"),
+        ("log.txt", "refund".encode("utf-16") + b"\x00", "is UTF-16 that is cut or broken"),
         ("log.parquet", b"PAR1", "is not Parquet"),
         ("log.csv", b"alpha,beta\nrefund,size\n", r"no column that is known.*alpha, beta.*several"),
         ("log.csv", b"alpha,beta\n1,2\n", r"no column that is known.*none of them holds text"),
@@ -283,20 +357,16 @@ def test_bad_logs_are_told_with_place_and_hint(name, content, message, tmp_path)
     assert caught.value.hint
 
 
-def test_a_missing_file_or_column_is_told(tmp_path):
+def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_log([tmp_path / "nowhere.txt"])
-    path = write(tmp_path, "query,n\nrefund,2\n", "log.csv")
-    with pytest.raises(DataError, match=r"no column 'typed' \(found: query, n\)"):
-        read_log([path], question_column="typed")
-    with pytest.raises(DataError, match=r"no column 'seen'"):
-        read_log([path], count_column="seen")
 
 
 def test_a_log_equal_to_the_held_out_set_leaves_nothing_and_counts_it(tmp_path):
     searches = read_log([write(tmp_path, "refund\nsize guide\n")])
     emptied = searches.without(HeldOut.of(["Refund?", "guide: size"]).repeated_by(searches.texts), "held-out")
     assert emptied == SearchLog((), {"held-out": 2}, 2)
+    assert emptied.notes == ("2 lines: 0 questions, 2 held-out", "no question is left, so it adds nothing")
     assert searches.without([False, False], "held-out") == searches
     with pytest.raises(ValueError, match="shorter"):
         searches.without([True], "held-out")
@@ -323,14 +393,15 @@ def log_of(*texts, counts=None):
 
 def test_a_small_log_is_kept_whole():
     searches = log_of("refund", "size guide")
-    assert choose(searches, 2) == searches
+    assert choose(searches, np.eye(2, dtype=np.float32), 2) == searches
+    assert pool(searches, 2) == searches
 
 
 def test_one_question_of_each_group_is_chosen():
     vectors = np.repeat(np.eye(4, dtype=np.float32), [50, 3, 2, 1], axis=0)
     searches = log_of(*(f"question {number}" for number in range(len(vectors))))
     for seed in range(5):
-        chosen = choose(searches, 4, vectors, seed=seed)
+        chosen = choose(searches, vectors, 4, seed=seed)
         groups = {int(vectors[searches.texts.index(text)].argmax()) for text in chosen.texts}
         assert groups == {0, 1, 2, 3}
         assert chosen.removed == {LEFT_OUT: 52}
@@ -339,36 +410,27 @@ def test_one_question_of_each_group_is_chosen():
 def test_what_is_asked_often_is_chosen_more_often():
     vectors = np.eye(20, dtype=np.float32)
     searches = log_of(*(f"question {number}" for number in range(20)), counts=[10**6] * 5 + [1] * 15)
-    drawn = [choose(searches, 5, vectors, seed=seed).counts.count(10**6) for seed in range(20)]
+    drawn = [choose(searches, vectors, 5, seed=seed).counts.count(10**6) for seed in range(20)]
     assert np.mean(drawn) > 2.5  # by lot: 1.25
 
 
 def test_equal_vectors_still_fill_the_places():
     searches = log_of("one", "two", "three", "four")
-    assert len(choose(searches, 3, np.ones((4, 2), dtype=np.float32)).questions) == 3
+    assert len(choose(searches, np.ones((4, 2), dtype=np.float32), 3).questions) == 3
 
 
-def test_without_vectors_the_words_spread_the_choice():
-    alike = [f"where is my parcel {number}" for number in ("one", "two", "three", "four", "five")]
-    searches = log_of(*alike, "gift card", "boots")
-    chosen = [choose(searches, 3, seed=seed) for seed in range(20)]
-    others = [len({"gift card", "boots"} & set(each.texts)) for each in chosen]
-    assert np.mean(others) > 1.5  # by lot: 0.86
-    assert chosen[0] == choose(searches, 3, seed=0)
-
-
-def test_many_questions_are_chosen_from_a_pool(monkeypatch):
-    monkeypatch.setattr("expertune.data.log_choice._POOL", 100)
-    searches = log_of(*(f"{word} {number}" for number in range(100) for word in ("refund", "parcel", "boots")))
-    first, again, other = (choose(searches, 40, seed=seed) for seed in (0, 0, 1))
+def test_a_pool_is_the_most_frequent_and_some_by_lot():
+    searches = log_of(*(f"question {number}" for number in range(100)), counts=[9] * 20 + [1] * 80)
+    first, again, other = (pool(searches, 40, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
     assert len(first.questions) == 40
-    assert first.removed == {LEFT_OUT: 260}
+    assert first.counts == (9,) * 20 + (1,) * 20
+    assert first.removed == {NOT_DRAWN: 60}
 
 
 def test_vectors_of_other_questions_are_refused():
     with pytest.raises(ValueError, match="one vector a question"):
-        choose(log_of("one", "two"), 1, np.ones((3, 2), dtype=np.float32))
+        choose(log_of("one", "two"), np.ones((3, 2), dtype=np.float32), 1)
 
 
 # --- the example ------------------------------------------------------------------------------------------------------
@@ -376,8 +438,8 @@ def test_vectors_of_other_questions_are_refused():
 
 def test_the_log_of_the_shop_shows_what_logs_hold():
     shop = Path(__file__).parents[2] / "examples" / "shop"
-    corpus = (json.loads(line)["text"] for line in (shop / "corpus.jsonl").read_text().splitlines())
-    searches = read_log([shop / "log.txt"], answers=tuple(corpus))
+    corpus = map(json.loads, (shop / "corpus.jsonl").read_text().splitlines())
+    searches = read_log([shop / "log.txt"], answers={answer["_id"]: answer["text"] for answer in corpus})
     assert searches.lines == 300
     assert len(searches.questions) > 200
     assert set(searches.removed) == {

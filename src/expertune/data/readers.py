@@ -5,6 +5,7 @@ Every reader collects what is wrong with its source and reports it at once, each
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -40,20 +41,22 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """Return a text file's content without its byte order mark.
 
+    It is UTF-8, or UTF-16 where the mark says so. What has no mark and is not UTF-8 is refused: which of the many
+    single-byte encodings it is in could only be guessed.
+
     Raises:
-        DataError: it is missing, not UTF-8 or holds NUL bytes.
+        DataError: it is missing, not in one of the two encodings, or holds NUL characters.
     """
     data = read_bytes(path)
     hint = 'Save the file as UTF-8 text (in Excel: Save As, "CSV UTF-8").'
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise DataError("is an Excel workbook or a packed file, expected text", place=str(path), hint=hint)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("is UTF-16, expected UTF-8", place=f"{path}:1", hint=hint)
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        message = f"is not UTF-8 (byte 0x{data[error.start]:02x})"
+        message = "is UTF-16 that is cut or broken" if marked else f"is not UTF-8 (byte 0x{data[error.start]:02x})"
         raise DataError(message, place=f"{path}:{line}", hint=hint) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

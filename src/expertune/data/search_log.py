@@ -1,4 +1,4 @@
-"""Read what users asked from search logs: cleaned, and joined where it is the same. Knows no labels and no models.
+"""Join what users asked in search logs: cleaned, and one where it is the same. Knows no labels and no models.
 
 What repeats a held-out question is found by the caller, who has the held-out texts and a
 model: it hands `SearchLog.without` what goes and under which name it counts.
@@ -7,34 +7,19 @@ model: it hands `SearchLog.without` what goes and under which name it counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from pathlib import Path
 
 from expertune.data.log_cleaning import Vocabulary, clean, vocabulary
-from expertune.data.readers import READERS, read_lines, read_table
-from expertune.data.rows import Problems, Table, is_missing
+from expertune.data.log_columns import HINT, Line, read_log_lines
 from expertune.data.wording import normalise
 from expertune.errors import DataError
 
-QUESTION_COLUMNS = (
-    "question", "query", "text", "search", "q", "utterance", "search_query", "search_term", "search term", "searchterm",
-    "term", "keyword", "phrase", "message", "questions", "queries",
-)  # fmt: skip
-"""Columns that may hold the questions, without regard to case; the first that is there counts."""
-
-COUNT_COLUMNS = (
-    "count", "n", "frequency", "freq", "hits", "occurrences", "searches", "times", "counts", "total",
-)  # fmt: skip
-"""Columns that may hold how often a question was asked, without regard to case; the first that is there counts."""
-
 JOINED = "same question again"
 
-_TEXT_SUFFIXES = ("", ".txt", ".log")
-_MOST_COUNT = 10**12
-_SAMPLE = 200
-_HINT = "Give one question a line, or name the column 'question'."
+MOST_OPENED = 20
+"""Answers that count as opened after one question, those opened most often: what else was opened is chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +30,13 @@ class LogQuestion:
         text: The question, with addresses and long numbers masked.
         count: How often it was asked in any spelling, 1 or more.
         place: `file:line` where it stands first.
+        clicks: Ids of the answers that were opened after it, and how often; the most often opened first.
     """
 
     text: str
     count: int
     place: str
+    clicks: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +47,13 @@ class SearchLog:
         questions: Different by words; equally frequent ones in the order of the files.
         removed: Number of lines, or of questions once they are joined, by the rule that took them out.
         lines: Number of lines read: as many as there are questions and removals together.
+        unknown: Number of clicks on answers that are not there, by the id they name.
     """
 
     questions: tuple[LogQuestion, ...]
     removed: Mapping[str, int] = field(default_factory=dict)
     lines: int = 0
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -76,6 +65,20 @@ class SearchLog:
         """How often each question was asked, in order."""
         return tuple(question.count for question in self.questions)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read, what of it is left, and what about it is odd: a few words each."""
+        removed = "".join(f", {count} {rule}" for rule, count in self.removed.items())
+        notes = [f"{self.lines} lines: {len(self.questions)} questions{removed}"]
+        if not self.questions:
+            notes.append("no question is left, so it adds nothing")
+        if self.unknown:
+            clicks, first = sum(self.unknown.values()), next(iter(self.unknown))
+            notes.append(
+                f"{clicks} clicks on {len(self.unknown)} ids that no answer has, such as '{first}', do not count"
+            )
+        return tuple(notes)
+
     def without(self, mask: Sequence[bool], rule: str) -> SearchLog:
         """Return the log without the questions where `mask` is true; they are counted under `rule`."""
         left = tuple(item for item, goes in zip(self.questions, mask, strict=True) if not goes)
@@ -84,31 +87,28 @@ class SearchLog:
         return replace(self, questions=left, removed=removed)
 
 
-def read_log(
-    paths: Sequence[Path], *, answers: Sequence[str] = (), question_column: str = "", count_column: str = ""
-) -> SearchLog:
+def read_log(paths: Sequence[Path], *, answers: Mapping[str, str] | None = None) -> SearchLog:
     """Read, clean and join the questions of one or several logs.
 
     Args:
         paths: Text with one question a line (.txt, .log or no suffix), or CSV, TSV, JSONL or Parquet with a column.
-        answers: Texts of the answers; their scripts and words tell what is foreign and what is no noise.
-        question_column: Where the questions stand in tables; else one of `QUESTION_COLUMNS` or the only text column.
-        count_column: How often each was asked; else one of `COUNT_COLUMNS`, else every row counts once.
+        answers: Texts of the answers by id; their scripts and words tell what is foreign and what is no noise, and
+            clicks on other ids are counted as unknown.
 
     Raises:
-        DataError: a file is missing, no text, malformed or empty, a column is not there or not clear, a count is no
-            whole number from 1, or cleaning leaves no question.
+        DataError: a file cannot be read (see `read_log_lines`), or cleaning leaves no question.
     """
+    answers = answers or {}
     lines, total = _Lines(), 0
     for path in paths:
-        for place, text, count in _read(path, question_column, count_column):
-            lines.add(place, text, count)
+        for line in read_log_lines(path):
+            lines.add(line)
             total += 1
-    searches = _joined(lines, vocabulary(answers), total)
+    searches = _joined(lines, vocabulary(answers.values()), total, answers.keys())
     if not searches.questions:
         where = ", ".join(str(path) for path in paths)
         why = ", ".join(f"{rule}: {number}" for rule, number in searches.removed.items()) or "no lines"
-        raise DataError(f"has no question left after cleaning ({why})", place=where, hint=_HINT)
+        raise DataError(f"has no question left after cleaning ({why})", place=where, hint=HINT)
     return searches
 
 
@@ -119,17 +119,21 @@ class _Lines:
         self.places: dict[str, str] = {}
         self.lines: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.clicks: dict[str, Counter[str]] = {}
 
-    def add(self, place: str, text: str, count: int) -> None:
+    def add(self, line: Line) -> None:
         """Note one line."""
-        self.places.setdefault(text, place)
-        self.lines[text] += 1
-        self.counts[text] += count
+        self.places.setdefault(line.text, line.place)
+        self.lines[line.text] += 1
+        self.counts[line.text] += line.count
+        if line.answer:
+            self.clicks.setdefault(line.text, Counter())[line.answer] += line.clicks
 
 
-def _joined(lines: _Lines, known: Vocabulary, total: int) -> SearchLog:
+def _joined(lines: _Lines, known: Vocabulary, total: int, answers: Iterable[str]) -> SearchLog:
     removed: Counter[str] = Counter()
     spellings: dict[str, Counter[str]] = {}
+    clicks: dict[str, Counter[str]] = {}
     places: dict[str, str] = {}
     kept_lines = 0
     for line, place in lines.places.items():
@@ -140,102 +144,28 @@ def _joined(lines: _Lines, known: Vocabulary, total: int) -> SearchLog:
         key = normalise(text)
         places.setdefault(key, place)
         spellings.setdefault(key, Counter())[text] += lines.counts[line]
+        if line in lines.clicks:
+            clicks.setdefault(key, Counter()).update(lines.clicks[line])
         kept_lines += lines.lines[line]
+    unknown = _taken_out(clicks.values(), frozenset(answers))
     questions = [
-        LogQuestion(spelling.most_common(1)[0][0], spelling.total(), places[key]) for key, spelling in spellings.items()
+        LogQuestion(spelling.most_common(1)[0][0], spelling.total(), places[key], _most_opened(clicks.get(key)))
+        for key, spelling in spellings.items()
     ]
     questions.sort(key=lambda question: -question.count)
     if kept_lines > len(questions):
         removed[JOINED] = kept_lines - len(questions)
-    return SearchLog(tuple(questions), dict(removed), total)
+    return SearchLog(tuple(questions), dict(removed), total, unknown)
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+def _taken_out(clicks: Iterable[Counter[str]], answers: frozenset[str]) -> dict[str, int]:
+    """Take the clicks on answers that are not there out, and return them by id; all are there where none is named."""
+    unknown: Counter[str] = Counter()
+    for opened in clicks:
+        for answer in opened.keys() - answers if answers else ():
+            unknown[answer] += opened.pop(answer)
+    return dict(sorted(unknown.items()))
 
 
-def _read(path: Path, question_column: str, count_column: str) -> Iterator[tuple[str, str, int]]:
-    """Yield place, text and count of each line or row."""
-    suffix = path.suffix.casefold()
-    if suffix in READERS:
-        yield from _rows(read_table(path), question_column, count_column)
-        return
-    if suffix not in _TEXT_SUFFIXES:
-        kinds = ", ".join((*_TEXT_SUFFIXES[1:], *sorted(READERS)))
-        hint = f"Save it as one of {kinds}. {_HINT}"
-        raise DataError(f"is a {suffix} file, which cannot be read as a log", place=str(path), hint=hint)
-    empty = True
-    for place, text in read_lines(path):
-        empty = False
-        yield place, text, 1
-    if empty:
-        raise DataError("has no lines", place=str(path), hint=_HINT)
-
-
-def _rows(table: Table, question_column: str, count_column: str) -> Iterator[tuple[str, str, int]]:
-    counted = _column(table, (count_column,) if count_column else COUNT_COLUMNS, required=bool(count_column))
-    asked = _column(table, (question_column,) if question_column else QUESTION_COLUMNS, required=bool(question_column))
-    asked = asked or _only_text_column(table, counted)
-    problems = Problems()
-    for row in table.rows:
-        text = _text(row.values.get(asked))
-        if text is None:
-            problems.add(row.place, f"'{asked}' is neither a text nor a number", f"Write '{asked}' as text.")
-        count = _count(row.values.get(counted)) if counted else 1
-        if count is None:
-            message = f"'{counted}' is no whole number from 1 to {_MOST_COUNT:,}"
-            problems.add(
-                row.place, message, "Write how often the question was asked, or leave the cell empty for once."
-            )
-        yield row.place, text or "", count or 1
-    problems.check()
-
-
-def _column(table: Table, names: Sequence[str], *, required: bool) -> str:
-    """Return the table's own spelling of the first of the names that it has, or "" where it has none."""
-    by_name = {name.strip().casefold(): name for name in reversed(table.columns)}
-    spelling = next((by_name[name.casefold()] for name in names if name.casefold() in by_name), "")
-    if required and not spelling:
-        message = f"has no column '{names[0]}' (found: {_listed(table)})"
-        raise DataError(message, place=table.place, hint="Name a column that is there.")
-    return spelling
-
-
-def _only_text_column(table: Table, counted: str) -> str:
-    """Return the one column whose cells are mostly letters."""
-    sample = table.rows[:_SAMPLE]
-    wordy = []
-    for name in table.columns:
-        cells = [cell for row in sample if isinstance(cell := row.values.get(name), str) and cell.strip()]
-        letters = sum(character.isalpha() for cell in cells for character in cell)
-        if name != counted and 2 * letters > sum(len(cell) for cell in cells):
-            wordy.append(name)
-    if len(wordy) == 1:
-        return wordy[0]
-    why = f"several may be it: {', '.join(wordy)}" if wordy else "none of them holds text"
-    message = f"has no column that is known to hold questions (found: {_listed(table)}; {why})"
-    raise DataError(message, place=table.place, hint="Rename the column with the questions to 'question'.")
-
-
-def _listed(table: Table) -> str:
-    return ", ".join(name for name in table.columns if name) or "none"
-
-
-def _text(value: object) -> str | None:
-    """Return a cell as text, "" where it holds nothing, None where it is no single value."""
-    if isinstance(value, str):
-        return value
-    if is_missing(value):
-        return ""
-    return str(value) if isinstance(value, Real) and not isinstance(value, bool) else None
-
-
-def _count(value: object) -> int | None:
-    """Return a cell as a count, 1 where it holds nothing, None where it is no count."""
-    if is_missing(value) or (isinstance(value, str) and not value.strip()):
-        return 1
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    valid = not isinstance(value, bool) and 1 <= number <= _MOST_COUNT and number == int(number)
-    return int(number) if valid else None
+def _most_opened(opened: Counter[str] | None) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(opened.items(), key=lambda item: (-item[1], item[0]))[:MOST_OPENED]) if opened else ()

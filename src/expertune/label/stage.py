@@ -13,6 +13,7 @@ from expertune.data import expansion
 from expertune.data.expansion import Expansion
 from expertune.label import strategies
 from expertune.label.calibrate import calibrate
+from expertune.label.clicks import with_clicks
 from expertune.label.hard_labels import led_to, share_equal_texts
 from expertune.label.weights import unbeaten_base, weigh
 from expertune.records import Dataset, Document, FloatArray, Questions, Scores, SoftLabels
@@ -66,6 +67,7 @@ def label(
         if section.strategy == "mixed":
             hard_weight = _hard_weights(questions, section.hard_weight, halve_panel=bool(unbeaten))
             targets = strategies.mixed(targets, hard, hard_weight)
+            targets = with_clicks(targets, questions.items, dataset.documents, active, columns)
     return SoftLabels(
         strategy=section.strategy,
         targets=targets,

@@ -158,14 +158,13 @@ def _log(section: DataSection, dataset: Dataset | None, problems: list[Expertune
     """Yield what is left of the search log, and what went, where there is one; faults go to `problems`."""
     if not section.log:
         return
-    answers = [document.text for document in dataset.documents] if dataset else ()
+    answers = {document.id: document.text for document in dataset.documents} if dataset else {}
     try:
         log = read_log([Path(path) for path in section.log], answers=answers)
     except ExpertuneError as error:
         problems.append(error)
         return
-    removed = "".join(f", {count} {rule}" for rule, count in log.removed.items())
-    yield f"{log.lines} lines of a search log: {len(log.questions)} questions{removed}"
+    yield from (f"search log: {note}" for note in log.notes)
 
 
 # --- models --------------------------------------------------------------------------------------------------------

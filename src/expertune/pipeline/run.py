@@ -258,11 +258,12 @@ class Run:
         """
         if not self.config.data.log or self.config.label.strategy == "hard":
             return SearchLog(())
-        answers = [document.text for document in dataset.documents]
+        answers = {document.id: document.text for document in dataset.documents}
         log = read_log([Path(path) for path in self.config.data.log], answers=answers)
         log = log.without(held_out.repeated_by(log.texts), "held-out")
         labelled = {normalise(question.text) for question in dataset.questions}
-        return log.without([normalise(text) in labelled for text in log.texts], "labelled question")
+        log = log.without([normalise(text) in labelled for text in log.texts], "labelled question")
+        return log_choice.pool(log, seed=self.config.run.seed)
 
     def _with_log(self, questions: Kept[Questions], log: SearchLog, held_out: HeldOut) -> Kept[Questions]:
         """Add the questions of the log, chosen for spread where there are too many."""
@@ -270,12 +271,16 @@ class Run:
             return questions
         log = log.without(self._repeats(log.texts, held_out), leakage.RULE)
         if len(log.questions) > log_choice.MOST_QUESTIONS:
-            log = log_choice.choose(log, vectors=self._base.encode_queries(log.texts), seed=self.config.run.seed)
-        logger.info("log: %d lines, %d questions", log.lines, len(log.questions))
-        asked = tuple(Question(text, (), Provenance.LOG) for text in log.texts)
+            log = log_choice.choose(log, self._base.encode_queries(log.texts), seed=self.config.run.seed)
+        for note in log.notes:
+            logger.log(logging.INFO if log.questions else logging.WARNING, "log: %s", note)
+        asked = tuple(
+            Question(item.text, (), Provenance.LOG, count=item.count, clicks=item.clicks) for item in log.questions
+        )
         removed = {**questions.value.removed, **{f"log: {rule}": count for rule, count in log.removed.items()}}
         whole = replace(questions.value, items=(*questions.value.items, *asked), removed=removed)
-        return Kept(whole, self._keeper.key("log", questions.key, log.texts))
+        clicks = {item.text: item.clicks for item in asked if item.clicks}
+        return Kept(whole, self._keeper.key("log", questions.key, log.texts, *([clicks] if clicks else [])))
 
     def _apart_by_meaning(self, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[Dataset]:
         """Leave out labelled questions that mean the same as a held-out one, and say so."""

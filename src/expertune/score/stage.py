@@ -110,7 +110,10 @@ class _Job:
 def _candidates(job: _Job, experts: Sequence[Expert]) -> Scores:
     """Let every expert get ready, then score some questions at a time and keep the candidates of each."""
     column = {document.id: index for index, document in enumerate(job.dataset.documents)}
-    positives = [[column[document_id] for document_id in question.document_ids] for question in job.questions.items]
+    positives = [
+        [column[name] for name in (*question.document_ids, *(opened for opened, _ in question.clicks))]
+        for question in job.questions.items
+    ]
     most = max(len(own) for own in positives)
     count = min(max(CANDIDATES, 2 * most, 2 * len(experts)), len(column))
     judges = []
