@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
     place: str
     text: str
-    count: int = 1
+    times: int = 1
     answer: str = ""
     clicks: int = 0
 

@@ -125,7 +125,7 @@ class _Lines:
         """Note one line."""
         self.places.setdefault(line.text, line.place)
         self.lines[line.text] += 1
-        self.counts[line.text] += line.count
+        self.counts[line.text] += line.times
         if line.answer:
             self.clicks.setdefault(line.text, Counter())[line.answer] += line.clicks
 
