@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expertune.errors import DataError, PluginError
+from expertune.models.embed import Encoder as Encoder
 from expertune.records import Document, FloatArray, JudgedSet
 
 DECIMALS = 6
@@ -19,20 +19,6 @@ below that would be the noise of one machine and would hide that two answers are
 
 BLOCK_BYTES = 64 << 20
 """Similarities held at a time: a few queries against the whole corpus, never the full matrix."""
-
-
-class Encoder(Protocol):
-    """Turn texts into vectors whose dot product is the similarity. Caching is the encoder's own business."""
-
-    name: str
-
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`; rows of unit length (zero: nothing known)."""
-        ...
-
-    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`; rows of unit length (zero: nothing known)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

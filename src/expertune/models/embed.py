@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,20 @@ _EXCERPT = 60
 
 CHUNK = 256
 """Texts embedded between two writes to the cache, unless the expert says otherwise: what a killed run loses at most."""
+
+
+class Encoder(Protocol):
+    """Turn texts into vectors whose dot product is the similarity. Caching is the encoder's own business."""
+
+    name: str
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`; rows of unit length (zero: nothing known)."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 `[len(texts), dimension]`; rows of unit length (zero: nothing known)."""
+        ...
 
 
 def embed_texts(
