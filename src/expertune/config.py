@@ -24,6 +24,9 @@ from pydantic import (
 
 from expertune.errors import ConfigError
 
+FILE_NAME = "expertune.toml"
+"""What a config is called where `init` writes it and the other commands look for it."""
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -418,6 +418,19 @@ def test_options_override_the_file_and_leave_the_rest(shop, general, tmp_path):
     assert values["run"] == {"out": tmp_path / "o"}
 
 
+def test_the_config_that_init_wrote_into_the_data_is_found(tmp_path, monkeypatch, capsys):
+    folder = write_files(tmp_path / "faq", {"qa.jsonl": FILES["qa.jsonl"]})
+    (folder / "expertune.toml").write_text("[train]\nsteps = 7\n", encoding="utf-8")
+    values, place = options.values(None, data=str(folder))
+    assert values["train"] == {"steps": 7}
+    assert values["data"] == {"path": str(folder)}
+    assert place == str(folder / "expertune.toml")
+    assert "settings:" in capsys.readouterr().err
+    monkeypatch.chdir(folder)
+    assert options.values(None)[0]["train"] == {"steps": 7}
+    assert options.values(None, data=str(tmp_path))[1] == "options"
+
+
 def test_models_are_listed_with_licence_and_size():
     result = _call("models")
     assert result.exit_code == 0

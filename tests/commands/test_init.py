@@ -11,6 +11,7 @@ import pytest
 
 from expertune import config, data
 from expertune.commands import init
+from expertune.config import FILE_NAME
 from expertune.errors import ConfigError, DataError
 
 PAIRS = [("How do I pay?", "By card."), ("How do I return it?", "By post."), ("Are you open?", "Every day.")]
@@ -72,7 +73,7 @@ def test_every_shown_key_carries_its_description_and_choices(tmp_path):
 
 def test_an_existing_config_is_never_touched(tmp_path):
     _qa(tmp_path)
-    mine = tmp_path / init.NAME
+    mine = tmp_path / FILE_NAME
     mine.write_text("# mine\n")
     with pytest.raises(ConfigError, match="a config already"):
         init.write(tmp_path)
@@ -113,7 +114,7 @@ def test_nothing_to_read_is_an_error_that_says_what_to_put_there(tmp_path):
     with pytest.raises(DataError, match="neither a qa file") as caught:
         init.write(tmp_path)
     assert "qa.jsonl" in caught.value.hint
-    assert not (tmp_path / init.NAME).exists()
+    assert not (tmp_path / FILE_NAME).exists()
     with pytest.raises(DataError, match="no such folder"):
         init.write(tmp_path / "nowhere")
 

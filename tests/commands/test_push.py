@@ -155,10 +155,12 @@ def test_a_hub_that_is_down_is_one_error(hub: FakeHub, model: Path):
     refused(push(model), "did not take the model")
 
 
-@pytest.mark.parametrize("missing", ["README.md", "modules.json"])
-def test_a_folder_without_model_or_card_is_not_sent(hub: FakeHub, model: Path, missing: str):
+@pytest.mark.parametrize(
+    ("missing", "told"), [("README.md", "holds no README.md"), ("modules.json", "holds no sentence-transformers model")]
+)
+def test_a_folder_without_model_or_card_is_not_sent(hub: FakeHub, model: Path, missing: str, told: str):
     (model / missing).unlink()
-    refused(push(model), f"holds no {missing}")
+    refused(push(model), told)
     assert hub.created == []
 
 

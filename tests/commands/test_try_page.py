@@ -237,6 +237,25 @@ def test_the_base_comes_from_the_config_beside_the_model(tiny_model: Path, corpu
     assert pair.ask("return").agree
 
 
+def test_a_run_knows_its_answers_and_their_columns(tiny_model: Path, tmp_path: Path):
+    rows = "frage,antwort\nwie,return an item\nwann,pay by card\n"
+    (tmp_path / "faq.csv").write_text(rows, encoding="utf-8")
+    run = tmp_path / "run"
+    run.mkdir()
+    columns = 'question_column = "frage"\nanswer_column = "antwort"\n'
+    section = f'[train]\nbase = "{tiny_model}"\n[data]\npath = "../faq.csv"\n{columns}'
+    (run / "config.toml").write_text(section, encoding="utf-8")
+    (run / "model").symlink_to(tiny_model)
+    pair = side_by_side(str(run))
+    assert [document.text for document in pair.documents] == ["return an item", "pay by card"]
+
+
+def test_a_model_alone_needs_its_answers_named(tiny_model: Path):
+    with pytest.raises(DataError, match="no answers are named") as caught:
+        side_by_side(str(tiny_model), base=str(tiny_model))
+    assert "--corpus" in str(caught.value)
+
+
 @pytest.mark.parametrize(("separate", "same"), [(False, True), (True, False)])
 def test_the_files_say_what_documents_are_encoded_with(tiny_model: Path, corpus: Path, separate: bool, same: bool):
     run = corpus.parent

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def check(
     config: options.ConfigFile = None,
     data: options.Data = None,
+    log: options.Log = None,
+    base: options.Base = None,
     general: options.General = None,
     out: options.Out = None,
     store: options.StoreFolder = None,
@@ -24,7 +26,9 @@ def check(
     # Raises every problem at once, in one ExceptionGroup.
     from expertune.pipeline import preflight
 
-    values, place = options.values(config, assignments, data=data, general=general, out=out, store=store)
+    values, place = options.values(
+        config, assignments, data=data, log=log, base=base, general=general, out=out, store=store
+    )
     findings = preflight.check(values, place=place)
     _show(findings)
     if findings.problems:

@@ -15,6 +15,7 @@ import typer
 
 from expertune.commands import export, machine, models, panel, push, run, study, try_page
 from expertune.commands.check import check
+from expertune.commands.sections import Sections
 from expertune.errors import ExpertuneError
 
 BAD_INPUT = 2
@@ -22,6 +23,7 @@ INTERRUPTED = 130
 ISSUES = "https://github.com/expertune/expertune/issues"
 
 app = typer.Typer(
+    cls=Sections,
     help="Tune a text-embedding model to a small question-answer set, and prove whether it got better.",
     no_args_is_help=True,
     add_completion=False,

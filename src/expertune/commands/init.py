@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from expertune.config import Config, DataSection, GeneratorSpec, PluginSpec, Section
+from expertune.config import FILE_NAME, Config, DataSection, GeneratorSpec, PluginSpec, Section
 from expertune.data import layout
 from expertune.data.columns import ANSWER_NAMES, ID_NAMES, QUESTION_NAMES, folded, guess, split_column
 from expertune.data.readers import read_table
 from expertune.data.rows import Table
 from expertune.errors import ConfigError, DataError
-
-NAME = "expertune.toml"
 
 _WIDTH = 100
 _CELL = 60
@@ -48,7 +46,7 @@ def write(folder: Path, found: Found | None = None) -> Path:
         ConfigError: there is one already.
         DataError: there is no such folder, or nothing in it that can be read.
     """
-    target = folder / NAME
+    target = folder / FILE_NAME
     found = found or look(folder)
     try:
         with target.open("x", encoding="utf-8") as file:
@@ -90,7 +88,7 @@ def look(folder: Path) -> Found:
 def text(found: Found) -> str:
     """Return the config as TOML with comments."""
     lines = [
-        f"# Settings of one run. `expertune check {NAME}` looks at them, `expertune run {NAME}` runs.",
+        f"# Settings of one run. `expertune check {FILE_NAME}` looks at them, `expertune run {FILE_NAME}` runs.",
         "# Two signs (##) say what a key means; one sign (#) shows its default: remove it to set the key yourself.",
         "# Paths are relative to this file.",
     ]

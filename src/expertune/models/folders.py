@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from expertune.errors import DataError
+
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
@@ -37,3 +39,24 @@ def honour_umask(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+
+
+def inside_run(folder: Path) -> Path | None:
+    """Return the model of a run's folder; None where the folder is not one of a run."""
+    return folder / "model" if (folder / "model" / "modules.json").is_file() else None
+
+
+def model_folder(subject: Path) -> Path:
+    """Return the model's folder of a run's folder or of a model's own.
+
+    Raises:
+        DataError: neither is there.
+    """
+    folder = inside_run(subject) or subject
+    if (folder / "modules.json").is_file():
+        return folder.resolve()
+    raise DataError(
+        "holds no sentence-transformers model",
+        place=str(subject),
+        hint="Name a run's folder (such as runs/shop) or a model's (runs/shop/model).",
+    )

@@ -16,11 +16,11 @@ from expertune.commands.export import adapter, graphs
 from expertune.commands.export.agreement import RankAgreement, agreement
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
-from expertune.errors import ConfigError, DataError, ExportError
+from expertune.errors import ConfigError, ExportError
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.models.folders import new_folder
+from expertune.models.folders import model_folder, new_folder
 from expertune.models.plugins import EmbeddingExpert
 from expertune.records import JudgedSet, Report, Role, ignore_progress
 from expertune.report.results import EXPANDED
@@ -97,7 +97,7 @@ def export(
         DataError: there is no such folder, or the held-out data cannot be read.
         ConfigError: a library is missing, or `out` exists.
     """
-    model = _model_folder(subject)
+    model = model_folder(subject)
     made_by = model.parent / "config.toml"
     run = config.read(made_by) if made_by.is_file() else None
     judged = _judged(config.DataSection(path=held_out) if held_out else run.data if run else None, offline=offline)
@@ -121,17 +121,6 @@ def _write_query_encoder(sides: TunedSides, folder: Path) -> EmbeddingExpert:
     sides.queries.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
     write_notes(folder, Form.QUERY_ENCODER, sides)
     return sentence_encoder(str(folder))
-
-
-def _model_folder(subject: Path) -> Path:
-    for folder in (subject / "model", subject):
-        if (folder / "modules.json").is_file():
-            return folder.resolve()
-    raise DataError(
-        "holds no sentence-transformers model",
-        place=str(subject),
-        hint="Name a run's folder (such as runs/shop) or a model's (runs/shop/model).",
-    )
 
 
 def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[JudgedSet, ...]:

@@ -11,11 +11,13 @@ from expertune.commands import terminal
 
 
 def try_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The tuned model, such as runs/shop/model.")],
-    corpus: Annotated[
-        Path,
-        typer.Option("--corpus", metavar="FILE", help="The answers: a Q&A file, a corpus.jsonl or a folder of these."),
+    model: Annotated[
+        str, typer.Argument(metavar="RUN_OR_MODEL", help="A run's folder, such as runs/shop, or a tuned model's.")
     ],
+    corpus: Annotated[
+        Path | None,
+        typer.Option("--corpus", metavar="FILE", help="Q&A file, corpus.jsonl or their folder; default: the run's."),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option("--base", metavar="NAME", help="What to set beside it; default: the base it was tuned from."),

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune import config, data
-from expertune.errors import ModelUnavailableError
+from expertune.errors import DataError, ModelUnavailableError
 from expertune.evaluate.ranking import DECIMALS, Encoder
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.folders import inside_run
 from expertune.records import Document, FloatArray
 
 Rows = NDArray[np.int64]
@@ -78,30 +79,37 @@ class SideBySide:
         )
 
 
-def side_by_side(model: str, corpus: Path, *, base: str | None = None) -> SideBySide:
+def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None = None) -> SideBySide:
     """Load a tuned model, its base and a corpus.
 
     Args:
-        model: Folder, catalogue name or hub id.
-        corpus: Folder, Q&A file or BEIR corpus file.
+        subject: A run's folder, or a model's folder, catalogue name or hub id.
+        corpus: Folder, Q&A file or BEIR corpus file; None: the answers of the run.
         base: What to set beside it; None: the base that the config beside the model's folder names.
 
     Raises:
-        DataError: the corpus cannot be read.
+        DataError: the corpus cannot be read, or none is known.
         ModelUnavailableError: a model cannot be found, or no base is known.
     """
+    model = str(inside_run(Path(subject)) or subject)
     tuned = sentence_encoder(model)  # First of all: where it is not there, that is what to say.
     made_with = Path(model).absolute().parent / "config.toml"
-    section = config.read(made_with).train if made_with.is_file() else None
-    name = base or (section.base if section else "")
+    run = config.read(made_with) if made_with.is_file() else None
+    name = base or (run.train.base if run else "")
     if not name:
         message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
-    documents = data.load_corpus(corpus)
+    if corpus:
+        documents = data.load_corpus(corpus)
+    elif run:
+        documents = data.Files(run.data).train.documents
+    else:
+        message = f"no answers are named, and there is no {made_with.name} beside the model that would name them"
+        raise DataError(message, place=model, hint="Name them with --corpus, or name the folder of a run.")
     untouched = sentence_encoder(name)
     # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
     # say: selection may have chosen another mode than the config names.
-    shared = section is not None and section.base == name and tuned.separate
+    shared = run is not None and run.train.base == name and tuned.separate
     cache = MemoryCache()
     return SideBySide(
         documents,
