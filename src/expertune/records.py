@@ -484,6 +484,84 @@ class Comparison:
         return "worse" if self.high < 0 else "no evidence"
 
 
+PLAIN_ANSWERS = "answers"
+"""What an index holds that holds the answers as they are."""
+
+
+class IndexWork(StrEnum):
+    """What a user has to do to the index of vectors that the base made of the answers."""
+
+    KEPT = "kept"
+    """Nothing."""
+    ADDED = "words added"
+    """It stays, and an index of words comes beside it."""
+    ANEW = "made anew"
+    """Other vectors, or vectors of other texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to search, measured on the held-out questions of the domain; every set counts the same.
+
+    `model` is what encodes questions and `holds` what its index holds. `tuned` is True where that is the tuned model,
+    whatever the index. `hit1` and `hit3` are the shares of questions with a right answer among the first one and three,
+    `ndcg` is nDCG@10, all in [0, 1]. `difference` = its nDCG@10 - that of the reference, with a 95 % interval, all in
+    [-1, 1]; `sets` has the same for each set, the reference as `base`. `dimensions` is 0 where there are no vectors;
+    `megabytes` (of the weights) and `milliseconds` (a question, on this machine) are NaN where nobody knows.
+    """
+
+    model: str
+    holds: str
+    work: IndexWork
+    tuned: bool
+    hit1: float
+    hit3: float
+    ndcg: float
+    difference: float
+    low: float
+    high: float
+    sets: tuple[Comparison, ...]
+    dimensions: int = 0
+    megabytes: float = float("nan")
+    milliseconds: float = float("nan")
+
+    @property
+    def name(self) -> str:
+        """The model, and what its index holds where that is more than the answers."""
+        return self.model if self.holds == PLAIN_ANSWERS else f"{self.model}, {self.holds}"
+
+    @property
+    def outcome(self) -> str:
+        """Say "better", "worse" or, where the interval holds zero, "no evidence", all beside the reference."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "no evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """Ways to search, all on the same held-out questions; `reference` is what the others are compared with.
+
+    `questions` counts the held-out questions of all sets. `left_one_out` is True where there are none: then every
+    labelled question was searched in an index without it.
+    """
+
+    reference: Alternative
+    others: tuple[Alternative, ...]
+    questions: int
+    left_one_out: bool = False
+
+    @property
+    def rows(self) -> tuple[Alternative, ...]:
+        """All of them, highest nDCG@10 first; of equal ones the reference."""
+        return tuple(sorted((self.reference, *self.others), key=lambda row: -row.ndcg))
+
+    @property
+    def untuned(self) -> tuple[Alternative, ...]:
+        """Those other than the reference that tune nothing, highest nDCG@10 first."""
+        return tuple(row for row in self.rows if not row.tuned and row is not self.reference)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer a user came for. `domain` and `general` are better / no evidence / worse.
@@ -516,7 +594,8 @@ class Evaluation:
 
     Where answers are expanded, base and tuned both find them as question + answer. `indexing` then compares the base on
     the expanded index (its `tuned`) with the base on the plain one (its `base`), and `overall` the tuned model on the
-    expanded index with that: what comes from indexing, and what from indexing and tuning together.
+    expanded index with that: what comes from indexing, and what from indexing and tuning together. `alternatives` has
+    what a user could take instead; None without a domain set.
     """
 
     measurements: tuple[Measurement, ...]
@@ -527,6 +606,7 @@ class Evaluation:
     similarities: tuple[SimilarityChange, ...] = ()
     indexing: tuple[Comparison, ...] = ()
     overall: tuple[Comparison, ...] = ()
+    alternatives: Alternatives | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -551,17 +631,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of work done: `done` of `total` items of `stage`. The only thing a stage tells while it works.
-
-    A run adds what it expects of the whole: the `share` that is done (0 to 1) and the seconds that are left.
-    """
+    """One step of work done: `done` of `total` items of `stage`. The only thing a stage tells while it works."""
 
     stage: str
     done: int
     total: int
     detail: str = ""
-    share: float | None = None
-    seconds_left: float | None = None
 
 
 Report = Callable[[Progress], None]

@@ -321,7 +321,9 @@ def left(task: Task) -> dict[str, str]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in ("timings", "seconds")}
+        return {
+            key: _timeless(item) for key, item in value.items() if key not in ("timings", "seconds", "milliseconds")
+        }
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 

@@ -151,6 +151,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     # Keys do not depend on what is installed.
     monkeypatch.setattr(ray, "require", lambda section: None)
     monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
+    monkeypatch.setattr(Run, "_alternatives", lambda *arguments: None)
     monkeypatch.setattr(Run, "_diagnostics", lambda *arguments: PanelDiagnostics(0.0, 0.0, 0.0, "", 0.0, 1))
     monkeypatch.setattr(Store, "obtain", obtain)
     monkeypatch.setattr(artefacts, "load", lambda kind, folder: tuned)

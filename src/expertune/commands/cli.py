@@ -6,7 +6,6 @@ A command's module imports what is heavy inside its function, so that `expertune
 from __future__ import annotations
 
 import functools
-import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 
 from expertune.commands import export, machine, models, panel, push, run, study, try_page
 from expertune.commands.check import check
+from expertune.commands.compare import compare
 from expertune.commands.sections import Sections
 from expertune.errors import ExpertuneError
 
@@ -36,13 +36,12 @@ app.add_typer(models_app, name="models", invoke_without_command=True)
 
 
 def main() -> None:
-    """Run the command line; the entry point of the `expertune` script. SIGTERM ends it as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command line; the entry point of the `expertune` script."""
     app()
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with an exit code: 2 bad input, 130 interrupted or terminated, 1 a fault of ours."""
+    """Let a command end with an exit code: 2 bad input, 130 interrupted, 1 a fault of ours."""
 
     @functools.wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:
@@ -107,6 +106,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     **{stage: run.stage_command(stage) for stage in run.STAGES},
     "study": study.study,
     "check": check,
+    "compare": compare,
     "init": _init,
     "panel": panel.panel,
     "try": try_page.try_model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -25,8 +25,8 @@ BLOCK_BYTES = 64 << 20
 class Ranking:
     """The best documents per query, best first.
 
-    `scores` `[n, depth]` are cosines aligned with `documents`; a judged query without a text has no
-    documents and NaN scores. `first[i]` is the rank (1-based) of the first relevant document in the ranking
+    `scores` `[n, depth]` are cosines (or what else was ranked by) aligned with `documents`; a judged query without a
+    text has no documents and NaN scores. `first[i]` is the rank (1-based) of the first relevant document in the ranking
     of the whole corpus, one more than the corpus has documents where none is in it.
     """
 
@@ -52,6 +52,16 @@ def rank(encoder: Encoder, judged: JudgedSet, *, depth: int = 100) -> Ranking:
         DataError: no query has a relevant document, or the corpus is empty.
         PluginError: the encoder returned a wrong shape, NaN or rows that are not of unit length.
     """
+    texts, _ = judged_queries(judged)
+    return rank_scores(similarities(encoder, judged, texts), judged, depth=depth)
+
+
+def rank_scores(rows: Iterable[FloatArray], judged: JudgedSet, *, depth: int = 100) -> Ranking:
+    """Rank the corpus by scores of any kind, higher is better: one row `[D]` for each query of `judged_queries`.
+
+    Raises:
+        DataError: as `rank` does.
+    """
     texts, relevant = judged_queries(judged)
     depth = min(depth, len(judged.documents))
     column = {document.id: index for index, document in enumerate(judged.documents)}
@@ -59,7 +69,7 @@ def rank(encoder: Encoder, judged: JudgedSet, *, depth: int = 100) -> Ranking:
     documents: dict[str, tuple[str, ...]] = {}
     scores = np.full((len(relevant), depth), np.nan, dtype=np.float32)
     first = [len(judged.documents) + 1] * len(relevant)
-    for row, (query_id, similarity) in enumerate(zip(texts, similarities(encoder, judged, texts), strict=True)):
+    for row, (query_id, similarity) in enumerate(zip(texts, rows, strict=True)):
         best = _best(similarity, turn, depth)
         documents[query_id] = tuple(judged.documents[index].id for index in best)
         scores[row] = similarity[best]

@@ -101,7 +101,11 @@ def evaluate(
 
 def measure(encoder: Encoder, judged: JudgedSet, model: str) -> Measurement:
     """Measure one model on one judged set, query by query; see `rank` for errors."""
-    ranking = rank(encoder, judged)
+    return measurement(rank(encoder, judged), judged, model)
+
+
+def measurement(ranking: Ranking, judged: JudgedSet, model: str) -> Measurement:
+    """Return the metrics of a ranking of a judged set's queries."""
     _, relevant = judged_queries(judged)
     return Measurement(
         dataset=judged.dataset,

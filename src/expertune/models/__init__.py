@@ -128,6 +128,21 @@ def resolve(name: str, *, offline: bool = True) -> ModelSource:
     raise _unavailable(name, entry, offline=offline)
 
 
+def megabytes(name: str) -> float:
+    """Return the size of a model's weights: from the catalogue, or else of its folder or file; NaN where it has none.
+
+    Args:
+        name: Catalogue name, hub id, folder or file.
+    """
+    entry, path = find(name), Path(name).expanduser()
+    if entry is not None and not path.exists():
+        return float(entry.megabytes)
+    if path.is_dir():
+        weights = (file for file in path.rglob("*") if file.suffix in trust.WEIGHTS)
+        return sum(file.stat().st_size for file in weights) / 1e6 or float("nan")
+    return path.stat().st_size / 1e6 if path.is_file() else float("nan")
+
+
 def _entry(name: str, table: Mapping[str, Any]) -> CatalogEntry:
     known = {item.name for item in fields(CatalogEntry)} - {"layout"}
     values: dict[str, Any] = {

@@ -157,6 +157,15 @@ class CachedEncoder:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         return self._encode(self._queries, texts, is_query=True)
 
+    def encode_anew(self, texts: Sequence[str]) -> FloatArray:
+        """Return vectors of questions as a search makes them when they come in: nothing is looked up or kept."""
+        return self._queries.embed(texts, is_query=True)
+
+    @property
+    def served(self) -> bool:
+        """Whether a server encodes questions."""
+        return self._queries.served
+
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length."""
         if isinstance(self._documents, CachedEncoder):

@@ -11,7 +11,7 @@ from typing import Any
 
 from expertune.errors import ModelUnavailableError, UntrustedModelError
 
-_WEIGHTS = (".safetensors", ".gguf", ".onnx", ".npz")
+WEIGHTS = (".safetensors", ".gguf", ".onnx", ".npz")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NAMESPACE = "sentence_transformers."
 # Folders that git and hub clients keep beside a model; no loader reads them.
@@ -104,11 +104,11 @@ def _check_weights(folder: Path, files: list[Path]) -> None:
                 place=str(file),
                 hint="Convert it once where you trust it: SentenceTransformer(...).save_pretrained(folder).",
             )
-    if not any(file.suffix in _WEIGHTS for file in files):
+    if not any(file.suffix in WEIGHTS for file in files):
         raise ModelUnavailableError(
             "the folder holds no model weights",
             place=str(folder),
-            hint=f"Expected one of: {', '.join(_WEIGHTS)}.",
+            hint=f"Expected one of: {', '.join(WEIGHTS)}.",
         )
 
 

@@ -25,15 +25,15 @@ from expertune.data.columns import is_used
 from expertune.data.expansion import Expansion
 from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
-from expertune.errors import StoreError
+from expertune.errors import DataError, StoreError
 from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
-from expertune.pipeline import artefacts, costs, preflight
-from expertune.pipeline.forecast import Forecast
+from expertune.pipeline import artefacts, preflight
 from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.store import Store, fingerprint
 from expertune.records import (
     Agreement,
+    Alternatives,
     BenchmarkScore,
     Dataset,
     Evaluation,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from expertune.models.encoder import CachedEncoder
     from expertune.models.plugins import EmbeddingExpert
+    from expertune.pipeline.alternatives import Model
     from expertune.report import FinishedRun
 
 Made = TypeVar("Made")
@@ -139,10 +140,6 @@ class Run:
         return Store(section.store or section.out / "store")
 
     @cached_property
-    def _forecast(self) -> Forecast:
-        return Forecast(self.report)
-
-    @cached_property
     def _keeper(self) -> Keeper:
         return Keeper(self.store, _size)
 
@@ -154,18 +151,33 @@ class Run:
         """
         hardware.use_threads(self.config.run.threads)
         self._keeper.timings.clear()
-        for stage, result in self._stages():
-            self._forecast.end(stage)
-            if stage == Stage.LOAD:
-                self._forecast.expect(self._expected(result, until))
-            if stage == until:
-                break
+        result = next(result for stage, result in self._stages() if stage == until)
         return replace(result, timings=tuple(self._keeper.timings))
 
-    def _expected(self, loaded: RunResult, until: Stage) -> list[costs.Cost]:
-        """Return what the stages up to `until` are expected to cost."""
-        stages = list(Stage)[: list(Stage).index(until) + 1]
-        return [cost for cost in costs.estimate(self.config, loaded.dataset, loaded.judged) if cost.stage in stages]
+    def compare(self, tuned: str = "") -> Alternatives:
+        """Measure ways to search that tune nothing, beside a tuned model where there is one already.
+
+        Nothing is written but vectors of texts, which `execute` then finds in the store.
+
+        Args:
+            tuned: Folder of a run, or folder or name of a model, that the others are compared with; empty: the base.
+
+        Raises:
+            ExpertuneError: bad input, a missing model, or a tuned one and no held-out questions to judge it by.
+        """
+        from expertune.pipeline.alternatives import tuned_model
+
+        hardware.use_threads(self.config.run.threads)
+        preflight.require_models(self.config)
+        cache = self.store.items
+        model = tuned_model(tuned, self._base_expert, cache=cache, report=self.report) if tuned else None
+        loaded, labelled = self._load()
+        dataset = self._apart_by_meaning(labelled, loaded.held_out).value
+        judged = [item for item in loaded.judged if item.role is Role.DOMAIN]
+        if model and not judged:
+            message = "there are no held-out questions to judge a tuned model by: it has learned the labelled ones"
+            raise DataError(message, place=dataset.name, hint="Hold some out: mark rows with split = heldout.")
+        return self._beside(dataset, dataset.questions, judged, model)
 
     def _stages(self) -> Iterator[tuple[Stage, RunResult]]:
         """Yield after each stage what has been made so far; the next stage begins when the next item is asked for."""
@@ -203,6 +215,8 @@ class Run:
             dataset.value, questions.value, scores.value, labels.value, agreement, model.key
         )
         evaluation = self._evaluate(dataset.value, loaded, model, encoders, diagnostics)
+        rivals = self._alternatives(dataset.value, questions.value, loaded, model, encoders)
+        evaluation = replace(evaluation, value=replace(evaluation.value, alternatives=rivals))
         result = replace(result, evaluation=evaluation.value)
         yield Stage.EVALUATE, result
 
@@ -260,7 +274,7 @@ class Run:
                     spread,
                     held_out=held_out,
                     cache=self.store.items,
-                    report=self._forecast,
+                    report=self.report,
                     seed=seed,
                 )
 
@@ -333,7 +347,7 @@ class Run:
 
         def of(answers: Dataset) -> Scores:
             with self._spread(load_experts, specs, experts) as spread:
-                return score(answers, questions.value, spread, cache=self.store.items, report=self._forecast)
+                return score(answers, questions.value, spread, cache=self.store.items, report=self.report)
 
         read = self._read(dataset)
         if not read.questions:
@@ -394,7 +408,7 @@ class Run:
         def make(folder: Path) -> None:
             source = models.resolve(section.base, offline=self.config.run.offline)
             model = tuning.tune_and_choose(
-                tuning.Tuner(source, self._base, section, reference, seed, self._forecast),
+                tuning.Tuner(source, self._base, section, reference, seed, self.report),
                 Labeller(
                     dataset,
                     questions,
@@ -434,14 +448,50 @@ class Run:
         def make() -> Evaluation:
             plain = [item for item in loaded.judged if item.role is Role.DOMAIN] if self.config.data.expand else []
             sets = [self._indexed(dataset).judged(item) for item in loaded.judged]
-            return evaluate(
-                encoders, sets, self._forecast, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain
-            )
+            return evaluate(encoders, sets, self.report, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain)
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
         similarities = tuple(self._similarity(path, encoders, model.key) for path in self.config.evaluate.sts)
         benchmarks = self._benchmarks(encoders, model.key)
         return replace(evaluation, value=replace(evaluation.value, similarities=similarities, benchmarks=benchmarks))
+
+    def _alternatives(
+        self,
+        dataset: Dataset,
+        questions: Questions,
+        loaded: data.Loaded,
+        model: Kept[TunedModel],
+        encoders: Mapping[str, CachedEncoder],
+    ) -> Alternatives | None:
+        """Measure what a user could take instead on the same held-out questions; None without a domain set."""
+        from expertune.pipeline.alternatives import Model
+
+        judged = [item for item in loaded.judged if item.role is Role.DOMAIN]
+        if not judged:
+            return None
+        key = self._keeper.key("alternatives", model.key, self.config.run.seed, loaded.judged_fingerprint)
+
+        def make() -> Alternatives:
+            size, kept = models.megabytes(str(model.value.folder)), keeps_documents(model.value.mode)
+            return self._beside(dataset, questions.items, judged, Model("tuned", encoders["tuned"], size, kept))
+
+        return self._keeper.stage("alternatives", key, Alternatives, make).value
+
+    def _beside(
+        self, dataset: Dataset, questions: Sequence[Question], judged: Sequence[JudgedSet], tuned: Model | None
+    ) -> Alternatives:
+        """Measure base, panel and search by words beside the tuned model, or beside the base where there is none.
+
+        Without a judged set it is the labelled questions that are searched, each in an index without it.
+        """
+        from expertune.pipeline.alternatives import Model, Panel
+        from expertune.pipeline.ways import measure
+
+        asked, answers = ([item.text for item in items] for items in (questions, dataset.documents))
+        panel = Panel.of(self.config, asked, answers, cache=self.store.items, report=self.report)
+        base = Model(self._base_name, self._base, models.megabytes(self.config.train.base), kept=True)
+        expand, seed = self.config.data.expand, self.config.run.seed
+        return measure(base, tuned, panel, dataset, judged, self.report, expand=expand, seed=seed)
 
     def _similarity(self, path: str, encoders: Mapping[str, CachedEncoder], model_key: str) -> SimilarityChange:
         """Compare base and tuned on one file of scored sentence pairs."""
@@ -580,7 +630,7 @@ class Run:
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.models.encoder import CachedEncoder
 
-        return CachedEncoder(name, queries, documents, cache=self.store.items, report=self._forecast)
+        return CachedEncoder(name, queries, documents, cache=self.store.items, report=self.report)
 
     def _spread(
         self, load: Callable[..., tuple[MadePlugin, ...]], specs: Sequence[PluginSpec], made: Sequence[MadePlugin]
@@ -606,6 +656,8 @@ def _size(made: object) -> str:
             return f"{made.steps} steps, interpolation weight {made.selection.interpolation_weight:g}"
         case Evaluation():
             return f"{len(made.measurements)} measurements"
+        case Alternatives():
+            return f"{len(made.rows)} ways to search"
     return ""
 
 

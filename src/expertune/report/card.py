@@ -17,6 +17,7 @@ from expertune import models
 from expertune.config import MODEL_FREE
 from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import Role
+from expertune.report import alternatives
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import environment
@@ -103,6 +104,7 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "version": version("expertune"),
         "run": run,
         "verdict": run.evaluation.verdict,
+        "alternatives": run.evaluation.alternatives and alternatives.sentence(run.evaluation.alternatives),
         "confidence": f"{100 * CONFIDENCE:g}",
         "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,

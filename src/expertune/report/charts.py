@@ -17,7 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from expertune.records import Agreement, Candidate, Comparison, ExpertQuality, Separation, Timing
+from expertune.records import (
+    Agreement,
+    Alternatives,
+    Candidate,
+    Comparison,
+    ExpertQuality,
+    IndexWork,
+    Separation,
+    Timing,
+)
 from expertune.report.formats import cut, decimals, duration, interval, points, signed
 from expertune.report.svg import COLOUR, drawing, to_svg
 
@@ -62,6 +71,25 @@ def differences(rows: Sequence[Comparison]) -> str:
         told = "; ".join(f"{_set_name(row)} {signed(row.difference)} ({row.outcome})" for row in rows)
         label = f"Change of nDCG@10 in points with intervals: {told}."
         return to_svg(figure, name="differences", label=label)
+
+
+def alternatives(found: Alternatives) -> str:
+    """Draw nDCG@10 of every way to search, with the interval of its difference to the reference, as a forest plot."""
+    rows, ours = found.rows, 100 * found.reference.ndcg
+    with drawing():
+        figure, axes = _rows_figure(len(rows), spacing=0.42)
+        axes.axvline(ours, color=COLOUR["tuned"], linewidth=1.2, zorder=1)
+        for y, row in _from_top(rows):
+            colour = COLOUR["tuned"] if row.tuned else OUTCOME[row.outcome]
+            if row is not found.reference and interval(row.low, row.high) != "–":
+                axes.plot([ours + 100 * row.low, ours + 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
+            face = COLOUR["surface"] if row.work == IndexWork.ANEW else colour
+            axes.plot([100 * row.ndcg], [y], "D", color=colour, markerfacecolor=face, markersize=6, zorder=3)
+            figures = points(row.ndcg) + ("" if row is found.reference else f" ({signed(row.difference)})")
+            _row_text(axes, y - 0.03, cut(row.name, 46), figures)
+        axes.margins(x=0.06)
+        told = "; ".join(f"{row.name} {points(row.ndcg)} ({row.outcome}, index {row.work})" for row in rows)
+        return to_svg(figure, name="alternatives", label=f"nDCG@10 of every way to search: {told}.")
 
 
 def frontier(candidates: Sequence[Candidate]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from expertune.records import METRICS, Evaluation, Measurement
+from expertune.report import alternatives
 from expertune.report.finished import FinishedRun
 
 SCHEMA = 2
@@ -44,6 +45,7 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
         "geometry": {name: _part(cloud, GEOMETRY) for name, cloud in (run.geometry or {}).items()},
         "similarities": evaluation.similarities,
         "benchmarks": evaluation.benchmarks,
+        "alternatives": evaluation.alternatives and alternatives.values(evaluation.alternatives),
         "index": _index(evaluation, run.expanded) if run.expanded else None,
         "data": run.texts if run.texts.notes else None,
         "used": (*run.questions.used, *run.scores.used),

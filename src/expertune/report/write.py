@@ -75,6 +75,7 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "run": run,
         "results": values,
         "verdict": run.evaluation.verdict,
+        "alternatives": values.get("alternatives"),
         "sentence": sentence(run.headline),
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",
@@ -119,6 +120,8 @@ def _charts(run: FinishedRun) -> dict[str, str]:
     if run.headline:
         svgs["levels"] = charts.levels(run.headline)
         svgs["differences"] = charts.differences(run.headline)
+    if run.evaluation.alternatives is not None:
+        svgs["alternatives"] = charts.alternatives(run.evaluation.alternatives)
     if run.model.selection.candidates:
         svgs["frontier"] = charts.frontier(run.model.selection.candidates)
     for index, pair in enumerate(run.separations):

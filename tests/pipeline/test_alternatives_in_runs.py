@@ -1,0 +1,158 @@
+"""Ways to search in a whole run and before one: what is measured, that it is kept, and what the panel leaves out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import write_tiny_model
+from expertune import config
+from expertune.errors import DataError
+from expertune.index import Layout
+from expertune.models.cache import MemoryCache
+from expertune.models.encoder import sentence_encoder
+from expertune.pipeline.alternatives import Panel, tuned_model
+from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.pipeline.ways import labelled_set
+from expertune.records import IndexWork
+from faults.runs import write_data
+
+
+def settings(home: Path, base: Path, **changes: Any) -> config.Config:
+    plain = {
+        "run.out": str(home / "out"),
+        "run.store": str(home / "store"),
+        "run.threads": 1,
+        "data.path": str(home / "shop"),
+        "data.general": [str(home / "shop" / "general")],
+        "augment.per_answer": 0,
+        "augment.spans": 2,
+        "score.experts": ["bm25", str(home / "other"), str(home / "copy")],
+        "train.base": str(base),
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "train.precision": "float32",
+    }
+    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A data set, another model, and a copy of the base under another name."""
+    home = tmp_path_factory.mktemp("rivals")
+    write_data(home / "shop")
+    write_tiny_model(home / "made", seed=1).rename(home / "other")
+    shutil.copytree(tiny_model, home / "copy")
+    return home
+
+
+@pytest.fixture(scope="module")
+def result(home: Path, tiny_model: Path) -> RunResult:
+    return Run(settings(home, tiny_model)).execute()
+
+
+def test_a_run_measures_base_panel_and_words_beside_the_tuned_model(result: RunResult) -> None:
+    assert result.evaluation
+    found = result.evaluation.alternatives
+    assert found
+    rows = {row.name: row for row in found.rows}
+    assert found.reference.model == "tuned"
+    # The copy of the base is no other model.
+    layouts = [f"{model}, {layout}" for model in ("tuned", "model") for layout in Layout if layout != Layout.ANSWERS]
+    assert {name: row.work for name, row in rows.items()} == {
+        **dict.fromkeys(layouts, IndexWork.ANEW),
+        "tuned": IndexWork.KEPT,
+        "model": IndexWork.KEPT,
+        "other": IndexWork.ANEW,
+        "BM25": IndexWork.ANEW,
+        "model + BM25": IndexWork.ADDED,
+    }
+    (headline,) = (row for row in result.evaluation.comparisons if row.role == "domain" and row.metric == "ndcg@10")
+    assert found.reference.ndcg == pytest.approx(headline.tuned)
+    assert rows["model"].ndcg == pytest.approx(headline.base)
+    assert rows["model"].difference == pytest.approx(-headline.difference)
+    # An offset beside the vector is one more dimension, words have none.
+    odd = {"BM25": 0, "tuned, answers and questions": 33, "model, answers and questions": 33}
+    assert {row.name: row.dimensions for row in found.rows} == {**dict.fromkeys(rows, 32), **odd}
+    assert all(row.milliseconds > 0 for row in found.rows)
+
+
+def test_what_was_measured_is_kept(result: RunResult, home: Path, tiny_model: Path) -> None:
+    again = Run(settings(home, tiny_model)).execute()
+    assert {timing.stage for timing in again.timings if timing.reused} >= {"evaluate", "alternatives"}
+    assert again.evaluation
+    assert result.evaluation
+    assert again.evaluation.alternatives == result.evaluation.alternatives  # also the milliseconds
+
+
+def test_comparing_before_a_run_gives_the_same_without_the_tuned_model(
+    result: RunResult, home: Path, tiny_model: Path
+) -> None:
+    assert result.evaluation
+    assert result.evaluation.alternatives
+    found = Run(settings(home, tiny_model, **{"run.store": str(home / "another")})).compare()
+    assert (found.reference.model, found.left_one_out) == ("model", False)
+    expected = {row.name: row.ndcg for row in result.evaluation.alternatives.rows if not row.tuned}
+    assert {row.name: row.ndcg for row in found.rows} == pytest.approx(expected)
+
+
+def test_comparing_with_a_run_takes_its_model(result: RunResult, home: Path, tiny_model: Path) -> None:
+    assert result.evaluation
+    assert result.evaluation.alternatives
+    found = Run(settings(home, tiny_model)).compare(str(result.folder))
+    assert found.reference.work == IndexWork.KEPT
+    assert found.reference.ndcg == pytest.approx(result.evaluation.alternatives.reference.ndcg)
+
+
+def test_a_tuned_model_of_unknown_origin_needs_an_index_of_its_own(
+    result: RunResult, tiny_model: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(result.folder / "model", moved)
+    base = sentence_encoder(str(tiny_model))
+    assert not tuned_model(str(moved), base, cache=MemoryCache()).kept
+    assert tuned_model(str(result.folder), base, cache=MemoryCache()).kept
+
+
+def test_without_held_out_questions_the_labelled_ones_are_searched(
+    home: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    unjudged = tmp_path / "unjudged"
+    unjudged.mkdir()
+    shutil.copy(home / "shop" / "qa.jsonl", unjudged)
+    run = Run(settings(home, tiny_model, **{"data.path": str(unjudged)}))
+    found = run.compare()
+    dataset = run.execute(until=Stage.LOAD).dataset
+    assert found.left_one_out
+    assert found.questions == len(dataset.questions)
+    # In an index of its own text a question finds its answer first, always.
+    (separate,) = (row for row in found.rows if row.holds == Layout.SEPARATE)
+    assert separate.hit1 < 1
+    assert labelled_set(dataset).qrels["q1"] == {dataset.questions[0].document_ids[0]: 1}
+    with pytest.raises(DataError, match="no held-out questions"):
+        run.compare(str(tiny_model))
+
+
+def test_ours_is_measured_on_the_index_that_users_have(home: Path, tiny_model: Path) -> None:
+    evaluation = Run(settings(home, tiny_model, **{"data.expand": 1})).execute(until=Stage.EVALUATE).evaluation
+    assert evaluation
+    assert evaluation.alternatives
+    rows = {row.name: row for row in evaluation.alternatives.rows}
+    assert evaluation.alternatives.reference is rows["tuned, 1 question + answer"]
+    (tuning,) = (row for row in evaluation.comparisons if row.role == "domain" and row.metric == "ndcg@10")
+    (indexing,) = (row for row in evaluation.indexing if row.metric == "ndcg@10")
+    assert rows["tuned, 1 question + answer"].ndcg == pytest.approx(tuning.tuned)
+    assert rows["model, 1 question + answer"].ndcg == pytest.approx(tuning.base)
+    assert rows["model"].ndcg == pytest.approx(indexing.base)
+
+
+def test_the_panel_is_what_embeds_and_is_not_the_base(home: Path, tiny_model: Path) -> None:
+    wanted = settings(home, tiny_model, **{"score.experts": ["ngrams", str(tiny_model), str(home / "other")]})
+    panel = Panel.of(wanted, ["what"], ["this", "that"], cache=MemoryCache())
+    assert [model.name for model in panel.models] == ["other"]
+    weights = (home / "other" / "model.safetensors").stat().st_size
+    assert panel.models[0].megabytes == pytest.approx(weights / 1e6)
+    assert panel.words.name == "bm25"

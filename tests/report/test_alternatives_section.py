@@ -1,0 +1,106 @@
+"""What a user could take instead: the sentence in each case, values for machines, and where both are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import finished_run
+from expertune.records import Alternative, Alternatives, IndexWork, Role
+from expertune.report import write_card, write_report
+from expertune.report.alternatives import NAMED, sentence, values
+from expertune.report.results import plain, results, schema
+
+
+def row(model: str, ndcg: float, low: float, high: float, **changes: Any) -> Alternative:
+    comparison = finished_run.comparison("test_seen", Role.DOMAIN)
+    plain = Alternative(model, "answers", IndexWork.ANEW, False, 0.5, 0.6, ndcg, ndcg - 0.7, low, high, (comparison,))
+    return replace(plain, **changes)
+
+
+OURS = row("tuned", 0.7, 0.0, 0.0, tuned=True, work=IndexWork.KEPT, dimensions=384, megabytes=182.0, milliseconds=9.5)
+BEATS = row("strong", 0.8, 0.04, 0.16)
+HIGHER = row("equal", 0.71, -0.02, 0.04, holds="question + answer")
+WORSE = row("weak", 0.5, -0.3, -0.1, work=IndexWork.ADDED)
+TUNED_TOO = row("tuned", 0.9, 0.1, 0.3, tuned=True, holds="question + answer")
+
+
+def beside(*others: Alternative, reference: Alternative = OURS) -> Alternatives:
+    return Alternatives(reference, others, 40)
+
+
+def test_the_sentence_says_that_nothing_is_better() -> None:
+    assert sentence(beside(WORSE, TUNED_TOO)) == (
+        "None of 1 other ways to search that tune nothing beats the tuned model (nDCG@10 70.0): the best of them is "
+        "weak (50.0, −20.0, 95 % interval −30.0 to −10.0, index words added)."
+    )
+
+
+def test_the_sentence_names_what_beats_ours_significantly_and_what_in_the_mean() -> None:
+    assert sentence(beside(WORSE, HIGHER, BEATS)) == (
+        "The tuned model (nDCG@10 70.0) is beaten significantly by strong (80.0, +10.0, 95 % interval +4.0 to +16.0, "
+        "index made anew) and in the mean, without a difference shown, by equal, question + answer (71.0, +1.0, 95 % "
+        "interval −2.0 to +4.0, index made anew), of 3 other ways to search that tune nothing."
+    )
+    assert "significantly" not in sentence(beside(WORSE, HIGHER))
+
+
+def test_the_sentence_names_a_few_and_counts_the_others() -> None:
+    said = sentence(beside(*(replace(BEATS, model=f"model-{n}") for n in range(NAMED + 2))))
+    assert f"model-{NAMED - 1} (" in said
+    assert f"model-{NAMED}" not in said
+    assert "and 2 more, of 5 other" in said
+
+
+def test_the_sentence_names_the_base_where_nothing_is_tuned_yet() -> None:
+    said = sentence(beside(BEATS, reference=replace(OURS, model="minilm", tuned=False)))
+    assert said.startswith("The base minilm (nDCG@10 70.0) is beaten significantly by strong")
+
+
+def test_an_interval_that_says_nothing_is_left_out() -> None:
+    assert "strong (80.0, +10.0, index made anew)" in sentence(beside(replace(BEATS, low=-1.0, high=1.0)))
+
+
+@pytest.fixture
+def run() -> Any:
+    made = finished_run.run()
+    found = beside(WORSE, BEATS, TUNED_TOO)
+    return replace(made, evaluation=replace(made.evaluation, alternatives=found))
+
+
+def test_values_hold_every_row_best_first_and_fit_the_schema(run: Any) -> None:
+    written = results(run)
+    jsonschema.validate(written, schema())
+    part = written["alternatives"]
+    assert [(item["model"], item["ndcg@10"], item["reference"]) for item in part["rows"]] == [
+        ("tuned", 0.9, False),
+        ("strong", 0.8, False),
+        ("tuned", 0.7, True),
+        ("weak", 0.5, False),
+    ]
+    assert part["rows"][1] == plain(values(beside(BEATS))["rows"][0])
+    assert (part["rows"][1]["index"], part["rows"][1]["megabytes"]) == ("made anew", None)
+    assert part["sentence"] == sentence(run.evaluation.alternatives)
+    broken = {**written, "alternatives": {**part, "rows": [{**part["rows"][0], "index": "gone"}]}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema())
+
+
+def test_page_summary_and_card_say_it(run: Any, tmp_path: Path) -> None:
+    page = write_report(run, tmp_path).read_text(encoding="utf-8")
+    said = sentence(run.evaluation.alternatives)
+    assert said.replace("+", "&#43;") in page or said in page
+    assert 'id="alternatives"' in page
+    assert "strong 80.0 (better, index made anew)" in page  # of the chart, for who does not see it
+    assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert said in write_card(run, tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_run_without_alternatives_shows_no_section(tmp_path: Path) -> None:
+    run = finished_run.run()
+    assert 'id="alternatives"' not in write_report(run, tmp_path).read_text(encoding="utf-8")
+    assert "alternatives" not in results(run)
