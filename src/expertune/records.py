@@ -631,12 +631,17 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of work done: `done` of `total` items of `stage`. The only thing a stage tells while it works."""
+    """One step of work done: `done` of `total` items of `stage`. The only thing a stage tells while it works.
+
+    A run adds what it expects of the whole: the `share` that is done (0 to 1) and the seconds that are left.
+    """
 
     stage: str
     done: int
     total: int
     detail: str = ""
+    share: float | None = None
+    seconds_left: float | None = None
 
 
 Report = Callable[[Progress], None]

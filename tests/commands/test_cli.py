@@ -375,8 +375,51 @@ def test_bars_follow_the_events_on_a_terminal(capsys):
     with terminal.bars(Console(file=screen, force_terminal=True, width=120)) as report:
         report(Progress("train", 1, 4, "loss 0.5"))
         report(Progress("train", 2, 4, "loss 0.4"))
+        report(Progress("train", 3, 4, "loss 0.3", share=0.62, seconds_left=71.0))
     assert "train" in screen.getvalue()
-    assert "2/4" in screen.getvalue()
+    assert "62% of the run, about 1 min 11 s left" in screen.getvalue()
+
+
+def test_where_nobody_watches_a_line_tells_now_and_then_that_work_goes_on(monkeypatch):
+    import io
+    import time
+
+    from rich.console import Console
+
+    monkeypatch.setattr(terminal, "HEARTBEAT", 0.02)
+    screen = io.StringIO()
+    with terminal.bars(Console(file=screen, width=120)) as report:
+        time.sleep(0.05)
+        assert not screen.getvalue()
+        report(Progress("embed", 1, 4, "bm25", share=0.254, seconds_left=71.0))
+        deadline = time.monotonic() + 5.0
+        while screen.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) >= 2  # also without a further event: a long step must not look like a run that stands still
+    assert set(lines) == {"... embed bm25: 25% of the run, about 1 min 11 s left"}
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(wanted):
+    """A run that gets SIGTERM in training exits with 130 and goes on afterwards with what was finished."""
+    script = (
+        "import os, signal\n"
+        "from contextlib import contextmanager\n"
+        "from expertune.commands import cli, terminal\n"
+        "@contextmanager\n"
+        "def bars(screen):\n"
+        "    yield lambda event: event.stage == 'train' and os.kill(os.getpid(), signal.SIGTERM)\n"
+        "terminal.bars = bars\n"
+        "cli.main()\n"
+    )
+    command = [sys.executable, "-c", script, "run", *map(str, wanted)]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "everything finished is kept" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    again = _call("run", *wanted)
+    assert again.exit_code == 0, again.output
+    assert "score: 3 experts, reused" in again.output
 
 
 # --- check, init, models ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A command's module imports what is heavy inside its function, so that `expertune
 from __future__ import annotations
 
 import functools
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +37,13 @@ app.add_typer(models_app, name="models", invoke_without_command=True)
 
 
 def main() -> None:
-    """Run the command line; the entry point of the `expertune` script."""
+    """Run the command line; the entry point of the `expertune` script. SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with an exit code: 2 bad input, 130 interrupted, 1 a fault of ours."""
+    """Let a command end with an exit code: 2 bad input, 130 interrupted or terminated, 1 a fault of ours."""
 
     @functools.wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:

@@ -1,9 +1,10 @@
-"""Print what users watch: tables, the line of each finished stage, progress bars."""
+"""Print what users watch: tables, the line of each finished stage, a bar or a heartbeat."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from expertune.records import Progress, Report
+
+HEARTBEAT = 30.0
+"""Seconds between two lines where nobody sees a bar."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -70,7 +74,7 @@ class Lines(logging.Handler):
 
 @contextmanager
 def watching() -> Iterator[Report]:
-    """Show stages as they end and, on a terminal, a bar for each; other libraries' warnings stay hidden meanwhile."""
+    """Show stages as they end and, on a terminal, one bar for all; other libraries' warnings stay hidden meanwhile."""
     screen = console(stderr=True)
     lines, logger = Lines(screen), logging.getLogger("expertune")
     level, propagated = logger.level, logger.propagate
@@ -90,30 +94,63 @@ def watching() -> Iterator[Report]:
 
 @contextmanager
 def bars(screen: Console) -> Iterator[Report]:
-    """Give a function that draws what it is told as one bar a stage; where nobody watches it draws nothing."""
-    from expertune.records import ignore_progress
-
+    """Give a function that shows what it is told: one bar on a terminal; elsewhere a line now and then."""
     if not screen.is_terminal:
-        yield ignore_progress
+        with _heartbeat(screen) as report:
+            yield report
         return
     from rich import progress
 
     columns = (
         progress.TextColumn("{task.description:<9}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[amount]}"),
         progress.TextColumn("{task.fields[detail]}"),
     )
     with progress.Progress(*columns, console=screen, transient=True) as drawn:
-        tasks: dict[str, progress.TaskID] = {}
+        task = drawn.add_task("", total=1.0, amount="", detail="")
 
         def report(event: Progress) -> None:
-            if event.stage not in tasks:
-                tasks[event.stage] = drawn.add_task(event.stage, total=event.total, detail="")
-            done = event.done >= event.total
             drawn.update(
-                tasks[event.stage], completed=event.done, total=event.total, detail=event.detail, visible=not done
+                task, description=event.stage, completed=_share(event), amount=_amount(event), detail=event.detail
             )
 
         yield report
+
+
+@contextmanager
+def _heartbeat(screen: Console) -> Iterator[Report]:
+    """Write every HEARTBEAT seconds what is being done; a log that stands still would look as if the run did too."""
+    last: list[Progress] = []
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            for event in last[-1:]:
+                screen.print(f"... {' '.join((event.stage, event.detail)).strip()}: {_amount(event)}", soft_wrap=True)
+
+    def report(event: Progress) -> None:
+        last[:] = [event]
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield report
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _share(event: Progress) -> float:
+    """Return the share of the whole run that is done, or of a stage that stands alone."""
+    return event.done / max(1, event.total) if event.share is None else event.share
+
+
+def _amount(event: Progress) -> str:
+    """Say how much is done and how long the rest takes."""
+    from expertune.report.formats import duration
+
+    if event.share is None or event.seconds_left is None:
+        return f"{event.done}/{event.total}"
+    left = duration(event.seconds_left) if event.seconds_left >= 1 else "a moment"
+    return f"{event.share:.0%} of the run, about {left} left"

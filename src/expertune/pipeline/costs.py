@@ -52,12 +52,17 @@ QUESTION_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one stage has to do: `items` things called `unit`, in roughly `seconds`."""
+    """What one stage has to do: `items` things called `unit`, and roughly the seconds of its parts by their names."""
 
     stage: str
     items: int
     unit: str
-    seconds: float
+    parts: tuple[tuple[str, float], ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all parts together."""
+        return sum(seconds for _, seconds in self.parts)
 
 
 def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tuple[Cost, ...]:
@@ -70,34 +75,35 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
         own = Expansion.of(dataset.questions, config.data.expand)
         texts += [item.text for item in own.documents(dataset.documents) if item.id in own.questions]
     characters = _characters(texts) + made * QUESTION_CHARACTERS
-    scoring = LOADING + sum(_embedding(spec, characters) for spec in config.score.experts)
-    count = (len(texts) + made) * len(config.score.experts)
+    experts = config.score.experts
+    scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, characters)) for spec in experts)
+    count = (len(texts) + made) * len(experts)
     return (
         Cost("augment", written, "questions to write", writing),
         Cost("score", count, "texts to embed or index", scoring),
-        Cost("train", *_training(config, questions)),
-        Cost("evaluate", *_evaluating(config, judged)),
+        _training(config, questions),
+        _evaluating(config, judged),
     )
 
 
-def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, float]:
-    """Return how many questions are asked for, how many spans are cut, and the seconds, generators within budgets."""
+def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, tuple[tuple[str, float], ...]]:
+    """Return how many questions are asked for, how many spans are cut, and each generator's seconds, within budgets."""
     labelled = len(dataset.labelled_ids)
     others = len(dataset.documents) - labelled
     each_labelled, each_other = questions_each(section, labelled, others)
     wanted = labelled * each_labelled + others * each_other
     cut = (labelled + others) * spans_each(section, labelled + others)
     shares = sum(spec.share for spec in section.generators)
-    seconds = 0.0
+    parts = []
     for spec in section.generators:
         each = SECONDS_PER_QUESTION.get(_known_name(spec), _weight(spec) * 0.002)
         loading = LOADING if wanted and each else 0.0
-        seconds += loading + min(wanted * spec.share / shares * each, section.budget_seconds)
-    return wanted, cut, seconds
+        parts.append((spec.label, loading + min(wanted * spec.share / shares * each, section.budget_seconds)))
+    return wanted, cut, tuple(parts)
 
 
-def _training(config: Config, questions: int) -> tuple[int, str, float]:
-    """Return questions seen, what to call them, and seconds: tuning to choose, choosing, and tuning again on all."""
+def _training(config: Config, questions: int) -> Cost:
+    """Return the price of tuning to choose, choosing, and tuning again on all."""
     section = trainer.planned(config.train, questions)
     base, general = PluginSpec(model=section.base), data.load_general_dev_set()
     steps = 2 * section.steps
@@ -108,18 +114,19 @@ def _training(config: Config, questions: int) -> tuple[int, str, float]:
     documents = _characters(item.text for item in general.documents)
     choosing = _embedding(base, len(select.INTERPOLATION_WEIGHTS) * asked + documents)
     example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen_layers)
-    seconds = LOADING + paid * section.batch_size * example * scale + choosing
-    return steps * section.batch_size, f"questions in {steps} steps", seconds
+    tuning = (LOADING + paid * section.batch_size * example * scale) / 2
+    parts = (("", tuning + choosing), ("", tuning))
+    return Cost("train", steps * section.batch_size, f"questions in {steps} steps", parts)
 
 
-def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> tuple[int, str, float]:
-    """Return texts, what to call them, and seconds; documents that keep the base's vectors are embedded once."""
+def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> Cost:
+    """Return the price of embedding the held-out sets; documents that keep the base's vectors are embedded once."""
     times = 1 if keeps_documents(config.train.mode) else 2
     documents = [document.text for item in judged for document in item.documents]
     queries = [query.text for item in judged for query in item.queries]
     characters = times * _characters(documents) + 2 * _characters(queries)
     seconds = _embedding(PluginSpec(model=config.train.base), characters)
-    return times * len(documents) + 2 * len(queries), "texts to embed", seconds
+    return Cost("evaluate", times * len(documents) + 2 * len(queries), "texts to embed", (("", seconds),))
 
 
 def _characters(texts: Iterable[str]) -> int:

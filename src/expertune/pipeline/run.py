@@ -28,7 +28,8 @@ from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
 from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
-from expertune.pipeline import artefacts, preflight
+from expertune.pipeline import artefacts, costs, preflight
+from expertune.pipeline.forecast import Forecast
 from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.store import Store, fingerprint
 from expertune.records import (
@@ -140,6 +141,10 @@ class Run:
         return Store(section.store or section.out / "store")
 
     @cached_property
+    def _forecast(self) -> Forecast:
+        return Forecast(self.report)
+
+    @cached_property
     def _keeper(self) -> Keeper:
         return Keeper(self.store, _size)
 
@@ -151,8 +156,18 @@ class Run:
         """
         hardware.use_threads(self.config.run.threads)
         self._keeper.timings.clear()
-        result = next(result for stage, result in self._stages() if stage == until)
+        for stage, result in self._stages():
+            self._forecast.end(stage)
+            if stage == Stage.LOAD:
+                self._forecast.expect(self._expected(result, until))
+            if stage == until:
+                break
         return replace(result, timings=tuple(self._keeper.timings))
+
+    def _expected(self, loaded: RunResult, until: Stage) -> list[costs.Cost]:
+        """Return what the stages up to `until` are expected to cost."""
+        stages = list(Stage)[: list(Stage).index(until) + 1]
+        return [cost for cost in costs.estimate(self.config, loaded.dataset, loaded.judged) if cost.stage in stages]
 
     def compare(self, tuned: str = "") -> Alternatives:
         """Measure ways to search that tune nothing, beside a tuned model where there is one already.
@@ -274,7 +289,7 @@ class Run:
                     spread,
                     held_out=held_out,
                     cache=self.store.items,
-                    report=self.report,
+                    report=self._forecast,
                     seed=seed,
                 )
 
@@ -347,7 +362,7 @@ class Run:
 
         def of(answers: Dataset) -> Scores:
             with self._spread(load_experts, specs, experts) as spread:
-                return score(answers, questions.value, spread, cache=self.store.items, report=self.report)
+                return score(answers, questions.value, spread, cache=self.store.items, report=self._forecast)
 
         read = self._read(dataset)
         if not read.questions:
@@ -408,7 +423,7 @@ class Run:
         def make(folder: Path) -> None:
             source = models.resolve(section.base, offline=self.config.run.offline)
             model = tuning.tune_and_choose(
-                tuning.Tuner(source, self._base, section, reference, seed, self.report),
+                tuning.Tuner(source, self._base, section, reference, seed, self._forecast),
                 Labeller(
                     dataset,
                     questions,
@@ -448,7 +463,9 @@ class Run:
         def make() -> Evaluation:
             plain = [item for item in loaded.judged if item.role is Role.DOMAIN] if self.config.data.expand else []
             sets = [self._indexed(dataset).judged(item) for item in loaded.judged]
-            return evaluate(encoders, sets, self.report, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain)
+            return evaluate(
+                encoders, sets, self._forecast, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain
+            )
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
         similarities = tuple(self._similarity(path, encoders, model.key) for path in self.config.evaluate.sts)
@@ -630,7 +647,7 @@ class Run:
     def _encoder(self, name: str, queries: EmbeddingExpert, documents: EmbeddingExpert) -> CachedEncoder:
         from expertune.models.encoder import CachedEncoder
 
-        return CachedEncoder(name, queries, documents, cache=self.store.items, report=self.report)
+        return CachedEncoder(name, queries, documents, cache=self.store.items, report=self._forecast)
 
     def _spread(
         self, load: Callable[..., tuple[MadePlugin, ...]], specs: Sequence[PluginSpec], made: Sequence[MadePlugin]
