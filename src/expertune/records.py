@@ -314,6 +314,14 @@ class Measurement:
         """Return the mean of a metric over queries, in [0, 1]."""
         return float(np.mean(self.values[metric]))
 
+    def hits(self, most: int) -> NDArray[np.bool_]:
+        """Tell for each query `[n]` whether a relevant document is among the first `most`.
+
+        The sum counts questions, the mean is hit@`most`.
+        """
+        found: NDArray[np.bool_] = np.array(self.ranks) <= most
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Separation:

@@ -104,6 +104,7 @@ def test_metrics_by_hand():
     assert found.mean("mrr@10") == pytest.approx(1 / 2)
     assert found.mean("recall@10") == pytest.approx(2 / 3)
     assert found.ranks == (2,)
+    assert (found.hits(1).tolist(), found.hits(3).tolist()) == ([False], [True])
     assert found.top == (("d0", "d1", "d2", "d3", "d4"),)
     assert found.clusters == ("d1+d10+d3",)
     assert found.ties == 0

@@ -161,8 +161,8 @@ def _compared(
         holds=way.holds,
         work=way.work,
         tuned=way.tuned,
-        hit1=_hit(measured, 1),
-        hit3=_hit(measured, 3),
+        hit1=float(np.mean([item.hits(1).mean() for item in measured])),
+        hit3=float(np.mean([item.hits(3).mean() for item in measured])),
         ndcg=float(np.mean([item.mean(METRIC) for item in measured])),
         difference=interval.mean,
         low=interval.low,
@@ -172,8 +172,3 @@ def _compared(
         megabytes=cost.megabytes,
         milliseconds=cost.milliseconds,
     )
-
-
-def _hit(measured: Sequence[Measurement], most: int) -> float:
-    """Return the mean over sets of the share of questions with a right answer among the first `most`."""
-    return float(np.mean([np.mean(np.array(item.ranks) <= most) for item in measured]))
