@@ -125,10 +125,15 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One held-out question of a judged set."""
+    """One held-out question of a judged set.
+
+    `weight` (above 0) is how much it counts where it was drawn from a log: one with a higher chance than others counts
+    less. None: it was not drawn, and counts 1.
+    """
 
     id: str
     text: str
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +299,10 @@ class Measurement:
     """Per-query metric values of one model on one judged set.
 
     `values[metric]` is float64 `[n]` in [0, 1], aligned with `query_ids`; `clusters[i]` names the answer
-    (set) of query i, because questions about one answer are not independent. `ranks[i]` is the rank
+    (set) of query i, because questions about one answer are not independent; a query that was drawn at random from a
+    log stands for itself. `ranks[i]` is the rank
     (1-based) of the first relevant document; `top[i]` the ids of the first answers; `ties` the number of
-    queries whose top 10 contains equal scores.
+    queries whose top 10 contains equal scores; `weights` `[n]` how much each query counts (empty: all the same).
     """
 
     dataset: str
@@ -309,10 +315,11 @@ class Measurement:
     ranks: tuple[int, ...]
     top: tuple[tuple[str, ...], ...]
     ties: int = 0
+    weights: tuple[float, ...] = ()
 
     def mean(self, metric: str) -> float:
-        """Return the mean of a metric over queries, in [0, 1]."""
-        return float(np.mean(self.values[metric]))
+        """Return the weighted mean of a metric over queries, in [0, 1]."""
+        return float(np.average(self.values[metric], weights=self.weights or None))
 
     def hits(self, most: int) -> NDArray[np.bool_]:
         """Tell for each query `[n]` whether a relevant document is among the first `most`.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from expertune import data
 from expertune.config import DataSection
+from expertune.data.beir import read_queries
 from expertune.data.readers import READERS
 from expertune.errors import DataError
 from expertune.records import Document, Provenance, Question, Role
@@ -284,6 +285,16 @@ def test_held_out_rows_are_judged_where_there_are_no_judgements(tmp_path: Path) 
     assert list(held_out.qrels.values()) == [{"c": 1}]
     assert [document.id for document in held_out.documents] == ["s", "r", "c"]
     assert data.Files(wanted).held_out.wording.keys() == {"cards", "visa", "tune"}
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "true", '"much"', "NaN", "Infinity", "[1]"])
+def test_a_query_weighs_what_it_says_or_the_line_is_wrong(tmp_path: Path, weight: str) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text(lines({"_id": "q1", "text": "gift wrap"}, {"_id": "q2", "text": "gift cards", "weight": 2}))
+    assert [placed.query.weight for placed in read_queries(file).values()] == [None, 2.0]
+    file.write_text(lines({"_id": "q1", "text": "gift wrap"}, f'{{"_id": "q2", "text": "cards", "weight": {weight}}}'))
+    with pytest.raises(DataError, match=r"queries\.jsonl:2: 'weight'"):
+        read_queries(file)
 
 
 def test_queries_without_a_relevant_document_are_left_out(tmp_path: Path) -> None:

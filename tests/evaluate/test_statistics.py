@@ -163,6 +163,29 @@ def test_stratified_interval_weighs_sets_alike_and_adds_their_variances():
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.06)
 
 
+def test_a_question_that_weighs_twice_counts_as_two():
+    generator = np.random.default_rng(4)
+    values, answers = generator.normal(0.1, 0.3, 60), [f"a{number % 20}" for number in range(60)]
+    twice = [index < 15 for index in range(60)]
+    weights = [2.0 if item else 1.0 for item in twice]
+    more = [index for index, item in enumerate(twice) if item]
+    repeated, of = np.append(values, values[more]), [*answers, *(answers[index] for index in more)]
+    weighted, doubled = bootstrap_interval(values, answers, weights=weights), bootstrap_interval(repeated, of)
+    assert (weighted.mean, weighted.low, weighted.high) == pytest.approx((doubled.mean, doubled.low, doubled.high))
+    assert randomisation_test(values, answers, weights=weights) == randomisation_test(repeated, of)
+    detectable = detectable_difference(repeated, of)
+    assert detectable_difference(values, answers, weights=weights) == pytest.approx(detectable)
+    even = bootstrap_interval(values, weights=np.full(60, 3.0))
+    plain = bootstrap_interval(values)
+    assert (even.low, even.high) == (pytest.approx(plain.low), pytest.approx(plain.high))
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 1.0], [-1.0, 1.0], [np.inf, 1.0], [np.nan, 1.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]):
+    with pytest.raises(ValueError, match="weights above 0"):
+        bootstrap_interval([0.1, 0.2], weights=weights)
+
+
 def test_resamples_seed_and_confidence_matter(resamples):
     differences, names = clustered(np.random.default_rng(10), 30)
     usual = bootstrap_interval(differences, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from expertune.data.readers import read_jsonl, read_lines
@@ -100,22 +101,34 @@ def join_equal(corpus: Corpus) -> Corpus:
 
 
 def read_queries(path: Path, clean: Callable[[Table], Table] = as_it_is) -> dict[str, PlacedQuery]:
-    """Read queries by id: `_id` and `text`; `clean` is given the table first.
+    """Read queries by id: `_id`, `text` and, where given, `weight`; `clean` is given the table first.
 
     Raises:
-        DataError: the file is unreadable, an id is missing or stands for two texts, or a text is empty.
+        DataError: the file is unreadable, an id is missing or stands for two texts, a text is empty, or a weight is no
+            number above 0.
     """
     table, problems = clean(read_jsonl(path, _EXAMPLE)), Problems()
     require(table, ("_id", "text"), "Queries have the columns _id and text.")
     queries: dict[str, PlacedQuery] = {}
     for row in table.rows:
-        query = Query(_own_id(row, problems), text_field(row, "text", problems))
+        query = Query(_own_id(row, problems), text_field(row, "text", problems), _weight(row, problems))
         known = queries.setdefault(query.id, PlacedQuery(row.place, query))
         if query.id and known.query != query:
             message = f"id '{query.id}' has another text than in {known.place}"
             problems.add(row.place, message, "Give each query its own id.")
     problems.check()
     return queries
+
+
+def _weight(row: Row, problems: Problems) -> float | None:
+    """Return how much a query counts that was drawn from a log; None where nothing is said."""
+    value = row.values.get("weight")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < inf:
+        problems.add(row.place, f"'weight' is {value!r}, expected a number above 0", "Remove 'weight', or mend it.")
+        return None
+    return float(value)
 
 
 _HEADERS = frozenset({"query-id", "query_id", "queryid", "qid", "query", "topic"})

@@ -107,17 +107,19 @@ def measure(encoder: Encoder, judged: JudgedSet, model: str) -> Measurement:
 def measurement(ranking: Ranking, judged: JudgedSet, model: str) -> Measurement:
     """Return the metrics of a ranking of a judged set's queries."""
     _, relevant = judged_queries(judged)
+    drawn = {query.id: query.weight for query in judged.queries if query.weight is not None}
     return Measurement(
         dataset=judged.dataset,
         split=judged.split,
         role=judged.role,
         model=model,
         query_ids=ranking.query_ids,
-        clusters=tuple("+".join(ids) for ids in relevant.values()),
+        clusters=tuple(name if name in drawn else "+".join(ids) for name, ids in relevant.items()),
         values=_metric_values(ranking, judged.qrels),
         ranks=ranking.first,
         top=tuple(ids[:SHOWN] for ids in ranking.documents),
         ties=ranking.ties,
+        weights=tuple(drawn.get(name, 1.0) for name in ranking.query_ids) if drawn else (),
     )
 
 
@@ -134,7 +136,8 @@ def compare(base: Measurement, tuned: Measurement, *, seed: int = 0) -> tuple[Co
 
 def _compare(metric: str, base: Measurement, tuned: Measurement, seed: int) -> Comparison:
     differences = tuned.values[metric] - base.values[metric]
-    interval = bootstrap_interval(differences, base.clusters, seed=seed)
+    weights = base.weights or None
+    interval = bootstrap_interval(differences, base.clusters, weights=weights, seed=seed)
     return Comparison(
         dataset=base.dataset,
         split=base.split,
@@ -145,9 +148,9 @@ def _compare(metric: str, base: Measurement, tuned: Measurement, seed: int) -> C
         difference=interval.mean,
         low=interval.low,
         high=interval.high,
-        p=randomisation_test(differences, base.clusters, seed=seed),
+        p=randomisation_test(differences, base.clusters, weights=weights, seed=seed),
         queries=len(base.query_ids),
-        detectable=detectable_difference(differences, base.clusters),
+        detectable=detectable_difference(differences, base.clusters, weights=weights),
     )
 
 

@@ -3,7 +3,7 @@
 Everything here works on per-question differences and the cluster (the answer) each question belongs to:
 questions about one answer stand or fall together, so it is answers that are resampled or flipped, never
 single questions. A measurement over 250 questions about 21 answers is worth closer to 21 observations than
-to 250.
+to 250. Only questions drawn at random from a log (`sampling`) are observations of their own, each with its weight.
 
 The interval is a percentile bootstrap over clusters with two small-sample corrections: replicates are
 stretched by sqrt(C / (C - 1)), because resampling C clusters understates their variance by that much, and
@@ -26,6 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Clusters = Sequence[str] | NDArray[Any] | None
+Weights = Sequence[float] | NDArray[np.float64] | None
+"""How much each question counts, above 0; None: all the same. Those of `sampling` weight a draw back."""
+Stratum = tuple[ArrayLike, Clusters] | tuple[ArrayLike, Clusters, Weights]
 
 CONFIDENCE = 0.95
 """Coverage of the intervals that say what was shown: what readers of a comparison expect unless told otherwise."""
@@ -67,7 +70,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
-    """Sum of the differences and number of questions, per cluster `[C]`."""
+    """Sum of the differences and number of questions, both weighted, per cluster `[C]`."""
 
     sums: Floats
     sizes: Floats
@@ -87,18 +90,22 @@ class _Totals:
         return float(np.sqrt(variance) / self.sizes.sum())
 
 
-def _totals(differences: ArrayLike, clusters: Clusters) -> _Totals:
+def _totals(differences: ArrayLike, clusters: Clusters, weights: Weights = None) -> _Totals:
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"expected a non-empty vector of differences, got shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("differences must be finite")
+    shares = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    if shares.shape != values.shape or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ValueError(f"expected {len(values)} finite weights above 0, got shape {shares.shape}")
     if clusters is None:
-        return _Totals(values, np.ones_like(values))
+        return _Totals(shares * values, shares)
     if len(clusters) != len(values):
         raise ValueError(f"{len(values)} differences but {len(clusters)} clusters")
-    _, inverse, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
-    return _Totals(np.bincount(inverse, weights=values).astype(np.float64), sizes.astype(np.float64))
+    _, inverse = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, sizes = (np.bincount(inverse, weights=each) for each in (shares * values, shares))
+    return _Totals(sums.astype(np.float64), sizes.astype(np.float64))
 
 
 def standard_error(differences: ArrayLike, clusters: Clusters = None) -> float:
@@ -106,7 +113,9 @@ def standard_error(differences: ArrayLike, clusters: Clusters = None) -> float:
     return _totals(differences, clusters).standard_error
 
 
-def randomisation_test(differences: ArrayLike, clusters: Clusters = None, *, seed: int = 0) -> float:
+def randomisation_test(
+    differences: ArrayLike, clusters: Clusters = None, *, weights: Weights = None, seed: int = 0
+) -> float:
     """Return the two-sided p-value of a paired randomisation test that flips the sign of whole clusters.
 
     Under the null hypothesis the two models are exchangeable on every answer. With at most `MOST_EXACT`
@@ -117,9 +126,10 @@ def randomisation_test(differences: ArrayLike, clusters: Clusters = None, *, see
     Args:
         differences: `[n]`, tuned minus base per question.
         clusters: `[n]`, the answer of each question; None: every question stands alone.
+        weights: `[n]`, how much each question counts.
         seed: Seed of the flips.
     """
-    sums = _totals(differences, clusters).sums
+    sums = _totals(differences, clusters, weights).sums
     sums = sums[sums != 0.0]  # Flipping a zero changes nothing, and leaving it out may allow the exact test.
     count = len(sums)
     if not count:
@@ -141,26 +151,29 @@ def randomisation_test(differences: ArrayLike, clusters: Clusters = None, *, see
 
 
 def bootstrap_interval(
-    differences: ArrayLike, clusters: Clusters = None, *, confidence: float = CONFIDENCE, seed: int = 0
+    differences: ArrayLike,
+    clusters: Clusters = None,
+    *,
+    weights: Weights = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
 ) -> Interval:
-    """Return the mean of `differences` `[n]` in [-1, 1] with its cluster bootstrap interval.
+    """Return the weighted mean of `differences` `[n]` in [-1, 1] with its cluster bootstrap interval.
 
     See the module's docstring for the kind of interval. One cluster says nothing about others: its interval
     is the whole range [-1, 1].
     """
-    return stratified_interval([(differences, clusters)], confidence=confidence, seed=seed)
+    return stratified_interval([(differences, clusters, weights)], confidence=confidence, seed=seed)
 
 
-def stratified_interval(
-    strata: Sequence[tuple[ArrayLike, Clusters]], *, confidence: float = CONFIDENCE, seed: int = 0
-) -> Interval:
+def stratified_interval(strata: Sequence[Stratum], *, confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
     """Return the plain average of the strata's mean differences, with an interval.
 
     Every stratum (a split or a data set) counts the same whatever its size; clusters are resampled inside
     each stratum only, so the interval speaks of other questions to the same sets, not of other sets.
 
     Args:
-        strata: Per stratum the differences `[n]` in [-1, 1] and the cluster of each.
+        strata: Per stratum the differences `[n]` in [-1, 1], the cluster and the weight of each.
         confidence: Coverage aimed at.
         seed: Seed of the resampling.
 
@@ -169,7 +182,7 @@ def stratified_interval(
     """
     if not strata:
         raise ValueError("expected at least one stratum")
-    parts = [_totals(differences, clusters) for differences, clusters in strata]
+    parts = [_totals(*stratum) for stratum in strata]
     mean = float(np.mean([part.mean for part in parts]))
     count = sum(len(part.sums) for part in parts)
     errors = np.array([part.standard_error for part in parts])
@@ -229,14 +242,14 @@ def seeds_interval(
     return _interval(mean, error, count, freedom, confidence, None if few else spread)
 
 
-def detectable_difference(differences: ArrayLike, clusters: Clusters = None) -> float:
+def detectable_difference(differences: ArrayLike, clusters: Clusters = None, *, weights: Weights = None) -> float:
     """Return the smallest true mean difference that this set would have shown with 80 % power.
 
     (t[97.5 %] + t[80 %]) times the cluster-robust standard error, C - 1 degrees of freedom, at most 1. It is 1
     for a single cluster, and 0 where the differences do not vary at all, for then the set tells nothing about
     their spread.
     """
-    part = _totals(differences, clusters)
+    part = _totals(differences, clusters, weights)
     return detectable_from(part.standard_error, len(part.sums) - 1)
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expertune.evaluate import diagnostics
 from expertune.evaluate.diagnostics import points, signed
-from expertune.evaluate.statistics import CONFIDENCE, Interval, detectable_from, stratified_interval
+from expertune.evaluate.statistics import CONFIDENCE, Interval, Stratum, detectable_from, stratified_interval
 from expertune.records import METRIC, Comparison, Measurement, PanelDiagnostics, Role, Separation, Verdict
 
 DECISION_CONFIDENCE = 0.8
@@ -127,8 +126,8 @@ def _pool(measurements: Iterable[Measurement], role: Role, seed: int) -> Pool | 
     pairs = [pair for pair in pairs if len(set(pair[0].clusters)) > 1] or pairs
     if not pairs:
         return None
-    strata: list[tuple[NDArray[np.float64], tuple[str, ...]]] = [
-        (tuned.values[METRIC] - base.values[METRIC], base.clusters) for base, tuned in pairs
+    strata: list[Stratum] = [
+        (tuned.values[METRIC] - base.values[METRIC], base.clusters, base.weights or None) for base, tuned in pairs
     ]
     shown, likely = (
         stratified_interval(strata, confidence=confidence, seed=seed)
@@ -141,7 +140,7 @@ def _pool(measurements: Iterable[Measurement], role: Role, seed: int) -> Pool | 
         likely=likely,
         detectable=detectable_from(shown.standard_error, shown.clusters - len(strata)),
         questions=sum(len(base.query_ids) for base, _ in pairs),
-        each=tuple(float(np.mean(differences)) for differences, _ in strata),
+        each=tuple(tuned.mean(METRIC) - base.mean(METRIC) for base, tuned in pairs),
     )
 
 
