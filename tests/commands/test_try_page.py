@@ -13,11 +13,12 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from expertune.commands.judge.thumbs import Thumbs
 from expertune.commands.try_page.server import LONGEST, PageServer
 from expertune.commands.try_page.side_by_side import SHOWN, SideBySide, side_by_side
 from expertune.errors import ConfigError, DataError, ModelUnavailableError
@@ -26,6 +27,7 @@ from expertune.report.page import policy_hash
 from expertune.train.trainer import assemble
 from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
 from moved_model import moved
+from small_shop import qa, write_files
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,16 @@ def server(models: SideBySide) -> Iterator[PageServer]:
     yield made
     made.shutdown()
     thread.join(timeout=10)
+
+
+def thumb(server: PageServer, answer: str, question: str = "where is my money", **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    own = {"Origin": server.url.rstrip("/"), **headers}
+    connection.request("POST", "/thumb", urlencode({"q": question, "answer": answer}), own)
+    answered = connection.getresponse()
+    body = answered.read().decode()
+    connection.close()
+    return answered.status, answered.getheader("Location") or body
 
 
 def get(server: PageServer, path: str = "/", *, method: str = "GET", host: str | None = None) -> tuple[int, dict, str]:
@@ -126,7 +138,7 @@ def test_every_answer_has_the_headers(server: PageServer, path: str):
     assert "script-src" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
     assert headers["server"].strip() == "expertune"
     if 'class="ask"' in body:
@@ -164,7 +176,8 @@ def test_no_host_and_two_hosts_are_refused(server: PageServer):
 def test_what_is_not_the_page_is_refused(server: PageServer):
     assert get(server, "/../../etc/passwd")[0] == 404
     assert get(server, "/try.css")[0] == 404
-    assert get(server, "/", method="POST")[0] == 501
+    assert get(server, "/", method="POST")[0] == 403
+    assert get(server, "/", method="PUT")[0] == 501
     status, _, body = get(server, f"/?q={'x' * (LONGEST + 1)}")
     assert status == 400
     assert str(LONGEST) in body
@@ -206,6 +219,45 @@ def test_many_can_ask_at_once(server: PageServer):
     for thread in threads:
         thread.join(timeout=20)
     assert found == [200] * 8
+
+
+# --- thumbs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thumbed(models: SideBySide, tmp_path: Path) -> Iterator[PageServer]:
+    made = PageServer(models, 0, Thumbs(write_files(tmp_path, {"qa.jsonl": qa()}), "anna"))
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join(timeout=10)
+
+
+def test_a_thumb_up_writes_a_judgement_and_the_page_shows_it(thumbed: PageServer, tmp_path: Path):
+    status, target = thumb(thumbed, "d2")
+    assert (status, target) == (303, "/?q=where+is+my+money")
+    (query,) = (json.loads(line) for line in (tmp_path / "queries.jsonl").read_text().splitlines())
+    assert query["text"] == "where is my money"
+    assert (tmp_path / "qrels/test.tsv").read_text().splitlines()[1:] == [f"{query['_id']}\td2\t1"]
+    body = get(thumbed, target)[2]
+    assert 'aria-pressed="true"' in body
+    assert thumb(thumbed, "d2")[0] == 303
+    assert not (tmp_path / "queries.jsonl").exists()
+
+
+def test_thumbs_of_other_pages_and_on_what_is_trained_on_are_refused(
+    thumbed: PageServer, server: PageServer, tmp_path: Path
+):
+    assert thumb(thumbed, "d2", Origin="http://evil.example")[0] == 403
+    assert thumb(thumbed, "nothing")[0] == 400
+    assert thumb(thumbed, "d2", question=" ")[0] == 400
+    assert thumb(thumbed, "d2", question="Can I return an item?")[0] == 409
+    assert thumb(server, "d2")[0] == 400  # it was not told where to keep them
+    body = get(thumbed, "/?q=can%20i%20return%20an%20item")[2]
+    assert "trained on" in body
+    assert 'class="thumb"' not in body
+    assert not (tmp_path / "judgements.jsonl").exists()
 
 
 # --- models and corpora ----------------------------------------------------------------------------------------------

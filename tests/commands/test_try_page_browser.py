@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from expertune.commands.judge.thumbs import Thumbs
 from expertune.commands.try_page.server import PageServer
 from expertune.commands.try_page.side_by_side import SideBySide
 from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
+from small_shop import qa, write_files
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    server = PageServer(SideBySide(DOCUMENTS, ByLetter("base: plain"), ByLetter("tuned: model", turn=0.5)), 0)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_files(tmp_path_factory.mktemp("shop"), {"qa.jsonl": qa()})
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    models = SideBySide(DOCUMENTS, ByLetter("base: plain"), ByLetter("tuned: model", turn=0.5))
+    server = PageServer(models, 0, Thumbs(folder, "anna"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield server.url
@@ -49,6 +58,16 @@ def test_a_question_is_typed_and_answered_by_both(page: Any):
     assert "score 1.000" in base.locator(".facts").first.inner_text()
     assert page.get_by_role("status").inner_text().startswith("They put different answers first.")
     assert page.get_by_label("Ask a question").input_value() == "we"
+
+
+def test_a_thumb_goes_up_and_down_again(page: Any, url: str, folder: Path):
+    page.goto(f"{url}?q=we")
+    thumb = page.locator(".found button").first
+    for pressed, kept in (("true", True), ("false", False)):
+        with page.expect_navigation():
+            thumb.click()
+        assert thumb.get_attribute("aria-pressed") == pressed
+        assert (folder / "qrels/test.tsv").exists() is kept
 
 
 def test_a_script_in_question_and_answer_is_text(page: Any):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from expertune.commands import export, machine, models, panel, push, run, study, try_page
+from expertune.commands import export, judge, machine, models, panel, push, run, study, try_page
 from expertune.commands.check import check
 from expertune.commands.compare import compare
 from expertune.commands.sections import Sections
@@ -111,6 +111,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "init": _init,
     "panel": panel.panel,
+    "judge": judge.judge,
     "try": try_page.try_model,
     "export": export.export_model,
     "push": push.push_model,

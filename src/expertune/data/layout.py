@@ -16,6 +16,16 @@ _FROM_SPREADSHEET = (
     'Save the sheet as CSV (in Excel: Save As, "CSV UTF-8"; elsewhere: export as CSV) and name that file.'
 )
 _BEIR_FILES = ("corpus.jsonl", "queries.jsonl")
+JUDGED_SUFFIX = ".judged"
+"""Of the folder beside a table that holds what people judged: `faq.judged` beside `faq.csv`."""
+
+UNANSWERED = "unanswered.jsonl"
+"""Questions of users that no answer fits, as `expertune judge` writes them."""
+
+SIDECAR = "judgements.jsonl"
+"""Who judged what: the file that `expertune judge` writes the others from."""
+
+_NO_TABLES = (*_BEIR_FILES, UNANSWERED, SIDECAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,8 @@ class Layout:
     @property
     def place(self) -> str:
         """What errors call the whole set."""
-        return str(self.beir or self.qa or self.hub)
+        beside = self.beir is not None and self.beir.suffix == JUDGED_SUFFIX
+        return str((self.qa if beside else None) or self.beir or self.qa or self.hub)
 
     @property
     def corpus_path(self) -> Path:
@@ -58,6 +69,12 @@ class Layout:
     def queries(self) -> Path:
         """Where the queries lie, or would lie."""
         return self._folder / "queries.jsonl"
+
+    @property
+    def unanswered(self) -> Path | None:
+        """Where users' questions that no answer fits lie; None where there are none."""
+        path = self.beir / UNANSWERED if self.beir else None
+        return path if path and path.exists() else None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -148,7 +165,8 @@ def find(section: DataSection) -> Layout:
             spreadsheet = path.suffix.lower() in _SPREADSHEETS
             hint = _FROM_SPREADSHEET if spreadsheet else "Convert it, for instance to JSON lines."
             raise DataError(message, place=str(path), hint=hint)
-        return Layout(path.stem, qa=path)
+        judged = path.with_suffix(JUDGED_SUFFIX)
+        return Layout(path.stem, qa=path, beir=judged if judged.is_dir() else None)
     if path.suffix.lower() not in READERS and HUB_ID.fullmatch(section.path):
         return Layout(path.name, hub=section.path)
     raise DataError("no such file or folder", place=section.path, hint="Check data.path.")
@@ -184,7 +202,7 @@ def _tables(path: Path) -> list[Path]:
         entry
         for entry in path.iterdir()
         if entry.suffix.lower() in READERS
-        and entry.name.casefold() not in _BEIR_FILES
+        and entry.name.casefold() not in _NO_TABLES
         and not entry.name.startswith((".", "~"))
         and entry.is_file()
     )

@@ -308,7 +308,7 @@ class Files:
 
     @cached_property
     def held_out(self) -> HeldOut:
-        """The questions that must never be trained on: queries of every domain test split, and held-out rows.
+        """The questions that must never be trained on: queries of test splits, held-out rows and unanswered questions.
 
         They are worded as in a judged set, or normalised where none has them.
 
@@ -326,6 +326,9 @@ class Files:
             for judgement in judgements:
                 placed = queries[judgement.query_id]
                 places.setdefault(normalise(placed.query.text), placed.place)
+        if self.layout.unanswered:
+            placed_by_id = read_queries(self.layout.unanswered, self._clean)
+            places |= {normalise(item.query.text): item.place for item in placed_by_id.values()}
         refuse_leaks(side.trained, places)
         wording = {normalise(query.text): query.text for judged in self.judged for query in judged.queries}
         return HeldOut({key: wording.get(key, key) for key in places})
