@@ -314,7 +314,7 @@ def test_the_run_weighs_what_was_drawn(tmp_path: Path):
 
 
 def test_a_thumb_writes_the_same_files_and_turns_back(tmp_path: Path):
-    thumbs = Thumbs(shop(tmp_path), "anna")
+    thumbs = Thumbs(DataSection(path=str(shop(tmp_path))), "anna")
     thumbs.turn("where is my money", ANSWERS[2])
     assert thumbs.right("Where is my money?") == (ANSWERS[2].id,)
     (query,) = map(json.loads, lines(tmp_path / "queries.jsonl"))
@@ -327,7 +327,7 @@ def test_a_thumb_writes_the_same_files_and_turns_back(tmp_path: Path):
 
 
 def test_a_question_that_is_trained_on_gets_no_thumb(tmp_path: Path):
-    thumbs = Thumbs(shop(tmp_path), "anna")
+    thumbs = Thumbs(DataSection(path=str(shop(tmp_path))), "anna")
     assert thumbs.refused("how much is shipping")
     with pytest.raises(DataError, match="trained on"):
         thumbs.turn("how much is shipping", ANSWERS[0])

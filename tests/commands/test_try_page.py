@@ -21,6 +21,7 @@ from sentence_transformers import SentenceTransformer
 from expertune.commands.judge.thumbs import Thumbs
 from expertune.commands.try_page.server import LONGEST, PageServer
 from expertune.commands.try_page.side_by_side import SHOWN, SideBySide, side_by_side
+from expertune.config import DataSection
 from expertune.errors import ConfigError, DataError, ModelUnavailableError
 from expertune.records import Document
 from expertune.report.page import policy_hash
@@ -226,7 +227,8 @@ def test_many_can_ask_at_once(server: PageServer):
 
 @pytest.fixture
 def thumbed(models: SideBySide, tmp_path: Path) -> Iterator[PageServer]:
-    made = PageServer(models, 0, Thumbs(write_files(tmp_path, {"qa.jsonl": qa()}), "anna"))
+    section = DataSection(path=str(write_files(tmp_path, {"qa.jsonl": qa()})))
+    made = PageServer(models, 0, Thumbs(section, "anna"))
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
     yield made

@@ -12,6 +12,7 @@ import pytest
 from expertune.commands.judge.thumbs import Thumbs
 from expertune.commands.try_page.server import PageServer
 from expertune.commands.try_page.side_by_side import SideBySide
+from expertune.config import DataSection
 from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
 from small_shop import qa, write_files
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     models = SideBySide(DOCUMENTS, ByLetter("base: plain"), ByLetter("tuned: model", turn=0.5))
-    server = PageServer(models, 0, Thumbs(folder, "anna"))
+    server = PageServer(models, 0, Thumbs(DataSection(path=str(folder)), "anna"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield server.url

@@ -240,9 +240,9 @@ def numbered(layout: Layout, documents: Iterable[Document]) -> bool:
     return layout.corpus is None and all(_NUMBERED.fullmatch(document.id) for document in documents)
 
 
-def labelled(path: Path, section: DataSection | None = None) -> tuple[str, ...]:
+def labelled(section: DataSection) -> tuple[str, ...]:
     """Return the questions that a data set trains on: judged too, a run would refuse them."""
-    section = (section or DataSection()).model_copy(update={"path": str(_data_path(path))})
+    section = section.model_copy(update={"path": str(_data_path(Path(section.path)))})
     return tuple(item.text for item in data.Files(section).side.trained.values())
 
 

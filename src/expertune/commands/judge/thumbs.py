@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expertune.commands.judge.ledger import Entry, Ledger, labelled
+from expertune.config import DataSection
 from expertune.data.leakage import HeldOut
 from expertune.data.wording import normalise
 from expertune.errors import DataError
@@ -15,16 +16,16 @@ class Thumbs:
     """Thumbs of one person over one data set.
 
     Args:
-        path: The data set, as `judge` takes it.
+        section: The data set.
         judge: Who puts thumbs up.
 
     Raises:
         DataError: the data set cannot be read.
     """
 
-    def __init__(self, path: Path, judge: str) -> None:
-        self._ledger, self._judge = Ledger(path), judge
-        self._labelled = HeldOut.of(labelled(path))
+    def __init__(self, section: DataSection, judge: str) -> None:
+        self._ledger, self._judge = Ledger(Path(section.path)), judge
+        self._labelled = HeldOut.of(labelled(section))
 
     @property
     def folder(self) -> Path:

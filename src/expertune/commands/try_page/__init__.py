@@ -34,7 +34,7 @@ def try_model(
     with terminal.watching():
         models = side_by_side(model, corpus, base=base)
         try:
-            thumbs = Thumbs(corpus, login())
+            thumbs = Thumbs(models.section, login()) if models.section else None
         except DataError:  # answers alone: there is no data set that a thumb could go to
             thumbs = None
         server = PageServer(models, port, thumbs)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune import config, data
+from expertune.config import DataSection
 from expertune.errors import DataError, ModelUnavailableError
 from expertune.evaluate.ranking import DECIMALS, Encoder
 from expertune.models.cache import MemoryCache
@@ -53,10 +54,14 @@ class SideBySide:
         documents: What can be found.
         base: The untouched model.
         tuned: The tuned one.
+        section: The data set that the documents come from, where there is one.
     """
 
-    def __init__(self, documents: Sequence[Document], base: Encoder, tuned: Encoder) -> None:
+    def __init__(
+        self, documents: Sequence[Document], base: Encoder, tuned: Encoder, section: DataSection | None = None
+    ) -> None:
         self.documents = tuple(documents)
+        self.section = section
         self.names = (base.name, tuned.name)
         self._encoders = (base, tuned)
         texts = [document.text for document in self.documents]
@@ -100,9 +105,11 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
     if corpus:
+        section = DataSection(path=str(corpus))
         documents = data.load_corpus(corpus)
     elif run:
-        documents = data.Files(run.data).train.documents
+        section = run.data
+        documents = data.Files(section).train.documents
     else:
         message = f"no answers are named, and there is no {made_with.name} beside the model that would name them"
         raise DataError(message, place=model, hint="Name them with --corpus, or name the folder of a run.")
@@ -115,4 +122,5 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         documents,
         CachedEncoder(f"base: {untouched.name}", untouched, cache=cache),
         CachedEncoder(f"tuned: {tuned.name}", tuned, untouched if shared else tuned, cache=cache),
+        section,
     )
