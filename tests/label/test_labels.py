@@ -56,6 +56,24 @@ def test_similarity_strategies_by_hand(strategy, expected):
     assert not result.listwise
 
 
+def test_an_expert_whose_scores_leave_the_range_of_cosines_does_not_drown_the_others():
+    words = [[14.0, 3.5], [7.0, 0.0]]  # between 0 and 14, as BM25's; brought to [0, 1]: 1, 0.25, 0.5, 0
+    cosines = [[0.1, 0.6], [-0.2, 0.7]]
+    values = np.stack([cosines, words], axis=2)
+    result = label(*make(values), section())
+    np.testing.assert_allclose(result.targets, [[0.55, 0.425], [0.15, 0.35]], atol=1e-6)
+
+
+def test_a_panel_of_cosines_is_taken_as_it_is():
+    values = np.array([[[0.9, -0.5], [0.1, 1.0004]]], dtype=np.float32)
+    assert strategies.on_one_scale(values) is values
+
+
+def test_an_expert_with_one_score_for_all_stays_finite():
+    values = np.full((2, 2, 1), 7.0, dtype=np.float32)
+    assert strategies.on_one_scale(values).tolist() == np.zeros((2, 2, 1)).tolist()
+
+
 def test_trimmed_mean_drops_the_extremes():
     values = np.array([[[0.0, 0.4, 0.5, 1.0], [0.1, 0.1, 0.1, 0.1]], [[0.2] * 4, [0.3] * 4]])
     result = label(*make(values), section(strategy="trimmed"))
@@ -398,7 +416,9 @@ def test_similarities_lie_in_range_and_are_float32(strategy):
     values = [[[3.0, 4.0, 5.0], [-3.0, -2.0, -1.0]], [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]]
     made = label(*make(values), section(strategy=strategy)).targets
     assert made.dtype == np.float32
-    np.testing.assert_allclose(made, [[1.0, 0.0], [0.5, 0.5]])
+    # Each expert leaves [-1, 1]: its lowest score counts as 0, its highest as 1.
+    np.testing.assert_allclose(made[0], [1.0, 0.0])
+    assert ((made[1] > 0.0) & (made[1] < 1.0)).all()
 
 
 def test_labels_of_some_rows_are_learned_from_these_alone():

@@ -56,7 +56,7 @@ def label(
     panel, sharpness = weigh(scores.experts, calibrated[labelled], hard[labelled])
     unbeaten = unbeaten_base(panel, base)
     if section.strategy in strategies.SIMILARITIES:
-        view = strategies.PanelScores(scores.values, calibrated, hard)
+        view = strategies.PanelScores(strategies.on_one_scale(scores.values), calibrated, hard)
         if listwise:
             targets = strategies.similarity_distribution(section.strategy, view, offered)
         else:

@@ -24,13 +24,19 @@ TEMPERATURE = 0.05
 SOFT_2_HARD_WEIGHT = 0.5
 """Weight of the hard label in soft-2; the source does not give one, so both halves count the same."""
 
+VERSION = 2
+"""Of `SIMILARITIES`: raised when the same scores give other similarities."""
+
+_ROUNDING = 1e-3
+"""How far a cosine may lie outside of [-1, 1] by the rounding of half precision."""
+
 _MERGED_AT_ONCE = 2**22
 """Scores that are weighed together: some tens of megabytes of doubles."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelScores:
-    """What a strategy looks at: raw and calibrated scores `[Q, D, K]`, hard labels `[Q, D]`."""
+    """What a strategy looks at: raw (`on_one_scale`) and calibrated scores `[Q, D, K]`, hard labels `[Q, D]`."""
 
     raw: FloatArray
     calibrated: FloatArray
@@ -77,6 +83,19 @@ SIMILARITIES: dict[str, Callable[[PanelScores], FloatArray]] = {
     "trimmed": _trimmed,
     "calibrated": _calibrated,
 }
+
+
+def on_one_scale(raw: FloatArray) -> FloatArray:
+    """Return scores `[Q, D, K]` in which every expert stays within [-1, 1], so that none drowns the others.
+
+    An expert that leaves that range (BM25, log-likelihoods) is brought to [0, 1], its lowest score to 0 and its highest
+    to 1. Similarities that stay within it are on one scale already: they do not change.
+    """
+    low, high = np.nanmin(raw, axis=(0, 1)), np.nanmax(raw, axis=(0, 1))
+    outside = (low < -1.0 - _ROUNDING) | (high > 1.0 + _ROUNDING)
+    if not outside.any():
+        return raw
+    return np.where(outside, (raw - low) / np.where(high > low, high - low, 1.0), raw).astype(np.float32)
 
 
 def similarity(strategy: str, panel: PanelScores) -> FloatArray:

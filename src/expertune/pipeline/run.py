@@ -392,10 +392,12 @@ class Run:
         return Kept(replace(questions.value, items=items, removed=removed), key), Kept(scores.value.of(kept), key)
 
     def _label(self, dataset: Dataset, questions: Questions, scores: Kept[Scores]) -> Kept[SoftLabels]:
+        from expertune.label import strategies
         from expertune.label.stage import label
 
         section, base, listwise = self.config.label, self._base_name, self.config.train.listwise
-        key = self._keeper.key(Stage.LABEL, scores.key, section, base, listwise)
+        version = [strategies.VERSION] if section.strategy in strategies.SIMILARITIES else []
+        key = self._keeper.key(Stage.LABEL, scores.key, section, base, listwise, *version)
 
         def make() -> SoftLabels:
             return label(dataset, questions, scores.value, section, base=base, listwise=listwise)
