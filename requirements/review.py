@@ -1,6 +1,7 @@
 """Review the pinned dependencies without a connection: nothing unasked for, nothing missing, no licence that binds us.
 
 python requirements/review.py
+python requirements/review.py --write    # run.txt anew from lock.txt: `make lock` does
 
 What is installed is read, so it wants the environment of `make setup`. Known vulnerabilities need a database, and so a
 connection: that is `make audit`.
@@ -25,6 +26,12 @@ EXTRAS = ("lora", "mteb", "ray", "servers")
 PERMISSIVE = re.compile(
     r"Apache|MIT|BSD|ISC|PSF|Python Software Foundation|MPL|Mozilla Public License|Zlib|CC0|CNRI|BSL", re.IGNORECASE
 )
+RUN_HEAD = """# What a run needs of lock.txt: no extra, no test, no check. Written by requirements/review.py --write.
+
+"""
+TO_BUILD = ("hatchling", "editables")
+"""What `make demo` installs beside what a run asks for: they make the editable install."""
+
 FOR_TESTS_ONLY = {"krippendorff"}
 """Copyleft: an oracle in the tests, which nothing that is installed with expertune may ask for."""
 
@@ -66,6 +73,15 @@ def reached(lines: Iterable[str], problems: list[str], pinned: dict[str, str]) -
     return {name for name, _ in seen}
 
 
+def needed_to_run(project: dict[str, dict[str, list[str]]]) -> str:
+    """Return the part of lock.txt that a run needs: the text of run.txt."""
+    users = [*project["project"]["dependencies"], *TO_BUILD]
+    names = reached(users, [], pins("lock.txt", "torch.txt"))
+    blocks = re.split(r"^(?=[A-Za-z0-9])", (HERE / "lock.txt").read_text(encoding="utf-8"), flags=re.M)[1:]
+    kept = [block for block in blocks if canonicalize_name(block.partition("==")[0]) in names]
+    return RUN_HEAD + "".join(kept)
+
+
 def licence(name: str) -> str:
     """Return what a package says of its licence, or ""."""
     told = metadata.metadata(name)
@@ -82,6 +98,8 @@ def review() -> Iterator[str]:
     if absent:
         yield f"not installed, so not looked at: {', '.join(absent)}"
         return
+    if (HERE / "run.txt").read_text(encoding="utf-8") != needed_to_run(project):
+        yield "run.txt is not what lock.txt and pyproject.toml say: python requirements/review.py --write"
     problems: list[str] = []
     users, developers = wanted(project)
     runtime = reached(users, problems, pinned)
@@ -106,6 +124,9 @@ def _installed(name: str) -> bool:
 
 def main() -> None:
     """Print what is found; exit 1 if it is anything."""
+    if sys.argv[1:] == ["--write"]:
+        project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+        (HERE / "run.txt").write_text(needed_to_run(project), encoding="utf-8")
     found = list(review())
     print(*found, sep="\n") if found else print(
         f"{len(pins('lock.txt', 'torch.txt'))} pinned packages reviewed: all fit"

@@ -130,7 +130,7 @@ def test_torch_is_pinned_apart_from_the_lock_and_no_cuda_package_is_in_it():
     assert not [name for name in pins("lock.txt") if name == "torch" or name.startswith(("nvidia", "cuda", "triton"))]
 
 
-@pytest.mark.parametrize("name", ["lock.txt", "models.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "lock.txt", "models.txt", "generators.txt"])
 def test_every_pin_has_a_hash(name: str):
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
     entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.M)[1:]
@@ -142,11 +142,11 @@ def test_every_package_of_the_catalogue_is_pinned():
     catalogue = tomllib.loads((ROOT / "src/expertune/models/catalog.toml").read_text(encoding="utf-8"))
     packages = {normalised(package) for entry in catalogue.values() for package in entry.get("packages", ())}
     assert packages
-    assert packages == set(pins("models.txt"))
+    assert packages == {*pins("models.txt"), *pins("generators.txt")}
 
 
 @pytest.mark.skipif(not (Path(sys.prefix) / ".setup").is_dir(), reason="this environment was not made by make setup")
-@pytest.mark.parametrize("name", ["lock.txt", "models.txt"])
+@pytest.mark.parametrize("name", ["lock.txt", "models.txt", "generators.txt"])
 def test_setup_installed_what_is_pinned(name: str):
     """Guards the other tests: a model that is not installed would make them skip, and nobody would notice."""
     installed = {normalised(item.name): item.version for item in metadata.distributions()}

@@ -153,7 +153,7 @@ class AugmentSection(Section):
         description="who writes, in turn",
     )
     per_answer: int = Field(
-        default=12, ge=0, description="questions asked for per answer, fewer on large corpora; 0: none"
+        default=0, ge=0, description="questions asked for per answer, fewer on large corpora; 0: none"
     )
     spans: int = Field(
         default=24,

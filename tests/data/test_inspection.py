@@ -30,7 +30,7 @@ def test_answers_longer_than_a_model_reads_are_told_with_what_helps(tiny_model: 
 def test_another_script_is_told(tiny_model: Path) -> None:
     findings = inspect((Document("a", "貸出所は毎日開いています"),), TextFindings(), str(tiny_model), ())
     assert findings.script == "JAPANESE"
-    assert "augment.per_answer = 0" in findings.notes[-1]
+    assert "leave augment.per_answer at 0" in findings.notes[-1]
 
 
 def test_what_was_cleaned_is_told(tiny_model: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_plug_in_with_a_model_must_take_its_options_and_find_its_libraries(faq
     monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
     file = tiny_model.parent / "small.gguf"
     file.write_bytes(b"GGUF")
-    values = _values(faq, str(tiny_model), augment={"generators": [f"llama_cpp:{file}"]})
+    values = _values(faq, str(tiny_model), augment={"generators": [f"llama_cpp:{file}"], "per_answer": 1})
     (problem,) = preflight.check(values).problems
     assert "expertune[llama-cpp]" in str(problem)
 
@@ -152,7 +152,7 @@ def test_a_generator_is_no_expert_and_an_expert_no_generator(faq, tiny_model, mo
     monkeypatch.setattr(models, "present", lambda layout: True)
     sections = {
         "score": {"experts": ["smollm2-135m-instruct"]},
-        "augment": {"generators": ["all-minilm-l6-v2"]},
+        "augment": {"generators": ["all-minilm-l6-v2"], "per_answer": 1},
     }
     first, second = preflight.check(_values(faq, str(tiny_model), **sections)).problems
     assert "'all-minilm-l6-v2' scores questions, it cannot write them" in str(first)
@@ -160,7 +160,7 @@ def test_a_generator_is_no_expert_and_an_expert_no_generator(faq, tiny_model, mo
 
 
 def test_models_are_required_all_at_once(nothing_installed):
-    wanted = config.from_mapping({"train": {"base": "all-mpnet-base-v2"}})
+    wanted = config.from_mapping({"train": {"base": "all-mpnet-base-v2"}, "augment": {"per_answer": 1}})
     with pytest.raises(ModelUnavailableError) as caught:
         preflight.require_models(wanted)
     for name in ("smollm2-135m-instruct", "gemma-3-270m", "wordllama-256", "all-mpnet-base-v2"):

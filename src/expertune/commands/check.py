@@ -11,6 +11,9 @@ from expertune.commands import options, terminal
 if TYPE_CHECKING:
     from expertune.pipeline.preflight import Findings
 
+WRITTEN = 12
+"""Questions an answer, as they were measured beside none (docs/findings.md)."""
+
 
 def check(
     config: options.ConfigFile = None,
@@ -61,3 +64,11 @@ def _show(findings: Findings) -> None:
         costs = [(cost.stage, f"{cost.items:,}", cost.unit, duration(cost.seconds)) for cost in findings.costs]
         terminal.show_table(("stage", ">work", "", ">roughly"), costs)
         typer.echo(f"in all roughly {duration(findings.seconds)} on two processor cores, if nothing can be reused")
+    if findings.config and findings.dataset and not findings.config.augment.per_answer:
+        from expertune.pipeline import costs as prices
+
+        more = prices.writing(findings.config, findings.dataset, WRITTEN)
+        typer.echo(
+            f"augment.per_answer = {WRITTEN} would have {more.items:,} questions written as well, roughly "
+            f"{duration(more.seconds)} more; no gain was shown for it"
+        )

@@ -56,7 +56,7 @@ def inspect(documents: Sequence[Document], texts: TextFindings, base: str, exper
             f"Most letters are {script.title()}, and {base} knows English only: name a multilingual train.base."
         )
     if script not in ("", "LATIN"):
-        notes.append("The built-in generators write English: set augment.per_answer = 0 and rely on spans.")
+        notes.append("The built-in generators write English: leave augment.per_answer at 0 and rely on spans.")
     return DataFindings(texts, script, readings, tuple(notes))
 
 

@@ -86,6 +86,13 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     )
 
 
+def writing(config: Config, dataset: Dataset, per_answer: int) -> Cost:
+    """Return the price of having so many questions written for each answer."""
+    section = config.augment.model_copy(update={"per_answer": per_answer})
+    written, _, parts = _writing(section, dataset)
+    return Cost("augment", written, "questions to write", parts)
+
+
 def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, tuple[tuple[str, float], ...]]:
     """Return how many questions are asked for, how many spans are cut, and each generator's seconds, within budgets."""
     labelled = len(dataset.labelled_ids)
