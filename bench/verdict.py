@@ -2,15 +2,19 @@
 
     python bench/verdict.py                  # data in ../shared/data; about an hour of one core
     python bench/verdict.py DATA --work DIR  # kept in DIR (default runs/bench-verdict): a killed run goes on
+    python bench/verdict.py --logs           # the search logs alone, to bench/results/verdict-logs.json
 
 Models are tuned well and badly: honestly, with few questions, with shuffled labels, with experts replaced by noise,
-with an adversarial expert, and on another domain than the tested one. Each tuning gives three models: what the tool
-chose by itself, and the tuned weights a quarter and all of the way, whatever selection would have said. All of them
-are measured once on every test question. Then each model is judged many times by the library's own verdict, from small
-test sets drawn out of one half of the questions; what is true is its mean difference to the base on the other half.
+with an adversarial expert, on another domain than the tested one, and with few questions beside a search log: the
+domain's own, one of another domain, one of shuffled words and one of noise.
+
+Each tuning gives three models: what the tool chose by itself, and the tuned weights a quarter and all of the way,
+whatever selection would have said. All of them are measured once on every test question. Then each model is judged many
+times by the library's own verdict, from small test sets drawn out of one half of the questions; what is true is its
+mean difference to the base on the other half.
 
 Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-SHIP_CONFIDENCE.jsonl, the rates to
-bench/results/verdict.json.
+bench/results/verdict.json (with --logs: verdict-logs.json).
 """
 
 from __future__ import annotations
@@ -41,7 +45,18 @@ from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_enco
 from expertune.models.load import load_model
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import Store, fingerprint
-from expertune.records import METRIC, METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores
+from expertune.records import (
+    METRIC,
+    METRICS,
+    Dataset,
+    JudgedSet,
+    Measurement,
+    Provenance,
+    Question,
+    Questions,
+    Role,
+    Scores,
+)
 from expertune.score.stage import load_experts, score
 from expertune.train import trainer
 from expertune.train.tuning import VERSION as CHOICE
@@ -64,6 +79,10 @@ TOLERANCE = EvaluateSection().general_tolerance
 BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
 DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection)]
 """What models are made by: those of other defaults are other models."""
+
+LOGS = ("own log", "foreign log", "shuffled log", "noise log")
+"""Scenarios with few labelled questions beside a log of `LOG_SIZE` questions."""
+LOG_SIZE = 300
 
 WORTH = 0.01
 """A tuning really helped if the hidden half shows at least this gain, with an interval that leaves out zero."""
@@ -91,6 +110,9 @@ def tunings() -> Iterator[Tuning]:
             for scenario in ("honest", "few", "shuffled", "noise", "adversary"):
                 both = scenario in ("honest", "few")
                 yield Tuning(domain, scenario, seed, DOMAINS if both else (domain,))
+    for domain in DOMAINS:
+        for scenario in LOGS:
+            yield Tuning(domain, scenario, 0, (domain,))
 
 
 # --- making models --------------------------------------------------------------------------------------------------
@@ -99,7 +121,7 @@ def tunings() -> Iterator[Tuning]:
 def training_questions(dataset: Dataset, tuning: Tuning) -> Questions:
     """Return the questions of a scenario: 300 of the user's (few: 40), with wrong answers where labels are shuffled."""
     generator = np.random.default_rng(tuning.seed)
-    most = 40 if tuning.scenario == "few" else 300
+    most = 40 if tuning.scenario in ("few", *LOGS) else 300
     chosen = generator.permutation(len(dataset.questions))[:most]
     items = [dataset.questions[index] for index in chosen]
     if tuning.scenario == "shuffled":
@@ -108,6 +130,34 @@ def training_questions(dataset: Dataset, tuning: Tuning) -> Questions:
             replace(item, document_ids=items[other].document_ids) for item, other in zip(items, turned, strict=True)
         ]
     return Questions(tuple(items))
+
+
+def log_questions(dataset: Dataset, other: Dataset, tuning: Tuning) -> tuple[Question, ...]:
+    """Return the unlabelled questions of a scenario with a log; none of the others has any.
+
+    Args:
+        dataset: Of the domain; its labelled questions that are trained on as such come first in the same order.
+        other: Of another domain.
+        tuning: The scenario.
+    """
+    generator = np.random.default_rng(tuning.seed)
+    order = generator.permutation(len(dataset.questions))
+    own = [dataset.questions[index].text for index in order[40 : 40 + LOG_SIZE]]
+    words = sorted({word for document in dataset.documents for word in document.text.split()})
+    texts = {
+        "own log": lambda: own,
+        "foreign log": lambda: [item.text for item in generator.permutation(np.array(other.questions, dtype=object))],
+        "shuffled log": lambda: _dealt([text.split() for text in own], generator),
+        "noise log": lambda: [" ".join(generator.choice(words, 6)) for _ in range(LOG_SIZE)],
+    }
+    found = texts[tuning.scenario]()[:LOG_SIZE] if tuning.scenario in LOGS else []
+    return tuple(Question(text, (), Provenance.LOG) for text in found)
+
+
+def _dealt(texts: Sequence[list[str]], generator: np.random.Generator) -> list[str]:
+    """Deal the words of all texts anew: every text keeps its length, and none its meaning."""
+    words = iter(generator.permutation([word for text in texts for word in text]).tolist())
+    return [" ".join(next(words) for _ in text) for text in texts]
 
 
 def judged_by(scores: Scores, tuning: Tuning) -> tuple[Scores, LabelSection]:
@@ -169,6 +219,9 @@ def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> 
     encoder = bench.base()
     dataset = data.Files(bench.section(tuning.domain)).train
     questions = training_questions(dataset, tuning)
+    other = next(name for name in DOMAINS if name != tuning.domain)
+    logged = log_questions(dataset, data.Files(bench.section(other)).train, tuning)
+    questions = replace(questions, items=(*questions.items, *logged))
     experts = load_experts([PluginSpec.model_validate(_spec(name)) for name in PANEL], offline=True)
     scores = score(dataset, questions, experts, cache=bench.store.items)
     scores, label_section = judged_by(scores, tuning)
@@ -384,6 +437,7 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "by_scenario": by("scenario"),
         "by_kind": by("kind"),
         "by_target": by("target"),
+        "truth": {line["model"]: line["truth"] for line in lines},
     }
 
 
@@ -398,6 +452,7 @@ def main() -> None:
     parser.add_argument(
         "--ship-confidence", type=float, default=rule.DECISION_CONFIDENCE, help="of the interval that ships"
     )
+    parser.add_argument("--logs", action="store_true", help="only the scenarios with a search log")
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -411,8 +466,10 @@ def main() -> None:
     made = fingerprint(CHOICE, DEFAULTS)[:8]
     file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.ship_confidence:g}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    lines = [line for line in lines if line["scenario"] in LOGS or not given.logs]
     done = {line["key"] for line in lines}
-    for tuning in list(tunings())[: given.most]:
+    wanted = [tuning for tuning in tunings() if tuning.scenario in LOGS or not given.logs]
+    for tuning in wanted[: given.most]:
         tested = [*(sets[name] for name in tuning.tested), *general]
         for model, tuned in bench.measured(tuning, tested).items():
             for place in range(len(tuning.tested)):
@@ -431,7 +488,7 @@ def main() -> None:
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
         kept = {"machine": machine(), "settings": settings, **found}
         suffix = "" if given.ship_confidence == usual else f"-{given.ship_confidence:g}"
-        target = HERE / "results" / f"verdict{suffix}.json"
+        target = HERE / "results" / f"verdict{'-logs' if given.logs else ''}{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -162,10 +162,10 @@ def test_the_review_of_the_dependencies_finds_nothing():
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_nothing_writes_spreadsheet_files():
-    """Whoever adds a CSV export has to neutralise cells that begin like a formula, and to test it."""
+def test_one_module_writes_spreadsheet_files():
+    """Whoever adds a CSV export has to neutralise cells that begin like a formula, and to test it, as this one does."""
     writing = re.compile(r"\bto_csv\b|\bcsv\.(?:Dict)?[wW]riter\b|\bto_excel\b")
-    assert [path.name for path in MODULES if writing.search(path.read_text(encoding="utf-8"))] == []
+    assert [path.name for path in MODULES if writing.search(path.read_text(encoding="utf-8"))] == ["unanswered.py"]
 
 
 # --- what every module owes ------------------------------------------------------------------------------------------

@@ -251,6 +251,45 @@ class SoftLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class UnansweredGroup:
+    """Questions of a search log that mean the same and that no answer fits, the most central one first.
+
+    `counts` tells how often each was asked, `nearest` the id of the answer that comes nearest to it.
+    """
+
+    questions: tuple[str, ...]
+    counts: tuple[int, ...]
+    nearest: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How often any of them was asked."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What users ask and no answer fits, the most asked group first.
+
+    `looked_at` questions of the log, which were asked `searches` times, were put to the panel.
+    """
+
+    groups: tuple[UnansweredGroup, ...]
+    looked_at: int
+    searches: int
+
+    @property
+    def questions(self) -> int:
+        """How many different questions no answer fits."""
+        return sum(len(group.questions) for group in self.groups)
+
+    @property
+    def count(self) -> int:
+        """How often they were asked."""
+        return sum(group.count for group in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One point the selection looked at: values in [0, 1] on validation data only."""
 
@@ -350,6 +389,54 @@ class Separation:
     edges: tuple[float, ...]
     relevant: tuple[float, ...]
     irrelevant: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How many questions without an answer a cut refuses: a share of `questions` in [0, 1] with a 95 % interval.
+
+    `source` says where they are from.
+    """
+
+    source: str
+    questions: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One cosine from which on an answer counts as one.
+
+    Of the right answers, `wanted` are to pass and `passed` of the held-out ones do; of new questions between `low` and
+    `high` will, at 95 %.
+    """
+
+    score: float
+    wanted: float
+    passed: float
+    low: float
+    high: float
+    refused: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What score means that this is an answer at all: cuts from strict to loose wishes, by the tuned model's cosine.
+
+    They come from `questions` held-out questions about `answers` answers; `note` says where those are too few.
+    """
+
+    questions: int
+    answers: int
+    cuts: tuple[Cut, ...]
+    note: str = ""
+
+    @property
+    def usual(self) -> Cut | None:
+        """The cut that 90 % of right answers are to pass, or the nearest that there is; None where there is none."""
+        return min(self.cuts, key=lambda cut: abs(cut.wanted - 0.9), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from expertune.commands import machine, options, terminal
 
 if TYPE_CHECKING:
     from expertune.config import Config
-    from expertune.records import Evaluation
+    from expertune.records import Evaluation, Unanswered
 
 STAGES = {
     "load": "Read and check the data, then stop.",
@@ -73,6 +73,8 @@ def _execute(config: Config, stage: str) -> None:
     distributed.dismiss()
     if result.evaluation:
         show_evaluation(result.evaluation)
+    if result.unanswered and result.unanswered.groups:
+        show_unanswered(result.unanswered)
     if stage == "report":
         typer.echo(f"report: {result.folder / 'report.html'}\nmodel:  {result.folder / 'model'}")
         typer.echo(f"next:   expertune try {result.folder}")
@@ -111,6 +113,13 @@ def show_evaluation(evaluation: Evaluation) -> None:
             for score in evaluation.benchmarks
         ]
         terminal.show_table(("mteb task", "model", ">main score", ">nDCG@10", ">mAP@10"), scores)
+
+
+def show_unanswered(found: Unanswered) -> None:
+    """Print how many questions of the log no answer fits, and the largest groups of them."""
+    first = ", ".join(f"'{group.questions[0]}' ({group.count})" for group in found.groups[:3])
+    count = f"{found.questions} of {found.looked_at} questions, in {len(found.groups)} groups"
+    typer.echo(f"asked in the log and not answered: {count}; most asked: {first}")
 
 
 def _show_index(evaluation: Evaluation) -> None:

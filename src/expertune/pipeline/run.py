@@ -49,8 +49,10 @@ from expertune.records import (
     Scores,
     SimilarityChange,
     SoftLabels,
+    Threshold,
     Timing,
     TunedModel,
+    Unanswered,
     ignore_progress,
 )
 
@@ -95,6 +97,7 @@ class RunResult:
     questions: Questions | None = None
     scores: Scores | None = None
     labels: SoftLabels | None = None
+    unanswered: Unanswered | None = None
     model: TunedModel | None = None
     evaluation: Evaluation | None = None
 
@@ -217,7 +220,10 @@ class Run:
 
         questions, scores = self._round_trip(dataset.value, questions, scores)
         labels = self._label(dataset.value, questions.value, scores)
-        result = replace(result, questions=questions.value, scores=scores.value, labels=labels.value)
+        unanswered = self._unanswered(dataset.value, questions.value, scores.value, labels.value)
+        result = replace(
+            result, questions=questions.value, scores=scores.value, labels=labels.value, unanswered=unanswered
+        )
         yield Stage.LABEL, result
 
         model = self._train(dataset.value, questions.value, scores.value, labels)
@@ -253,6 +259,8 @@ class Run:
             geometry=self._geometry(judged, encoders, evaluation.key),
             index=expansion.documents(dataset.value.documents) if expansion.questions else (),
             texts=preflight.look_at(self.config, dataset.value, loaded.texts),
+            unanswered=unanswered,
+            threshold=self._threshold(dataset.value, judged, encoders, unanswered, evaluation.key),
         )
         self._publish(finished)
         self._keeper.done(Stage.REPORT, started)
@@ -403,6 +411,15 @@ class Run:
             return label(dataset, questions, scores.value, section, base=base, listwise=listwise)
 
         return self._keeper.stage(Stage.LABEL, key, SoftLabels, make)
+
+    def _unanswered(
+        self, dataset: Dataset, questions: Questions, scores: Scores, labels: SoftLabels
+    ) -> Unanswered | None:
+        """Find what users ask in the search log and no answer fits."""
+        from expertune.label.unanswered import find
+
+        encode, reference = self._base.encode_queries, data.reference_sentences()
+        return find(dataset, questions, scores, labels.panel, encode, reference=reference)
 
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: Kept[SoftLabels]
@@ -584,6 +601,25 @@ class Run:
             return {name: geometry(encoder.encode_queries(texts)) for name, encoder in encoders.items()}
 
         return self._keeper.aside("geometry", key, dict[str, Geometry], make)
+
+    def _threshold(
+        self,
+        dataset: Dataset,
+        judged: Sequence[JudgedSet],
+        encoders: Mapping[str, CachedEncoder],
+        unanswered: Unanswered | None,
+        key: str,
+    ) -> Threshold | None:
+        """Find what score of the tuned model means an answer; an aside of the report as well."""
+        from expertune.evaluate.threshold import threshold
+
+        groups = [group.questions for group in unanswered.groups] if unanswered else []
+        sets = [self._indexed(dataset).judged(item) for item in judged if item.role is Role.DOMAIN]
+        if not sets:
+            return None
+
+        key = self._keeper.key("threshold", key, groups)
+        return self._keeper.aside("threshold", key, Threshold, lambda: threshold(encoders["tuned"], sets, groups))
 
     def _publish(self, finished: FinishedRun) -> None:
         """Write the folder a user looks at: model, report, results and resolved config.

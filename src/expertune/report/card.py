@@ -23,6 +23,7 @@ from expertune.report.formats import cut
 from expertune.report.page import environment
 from expertune.report.results import EXPANDED
 from expertune.report.rows import index_rows
+from expertune.report.threshold import threshold_sentence
 
 NAME = "README.md"
 _HUB_LICENCES = frozenset({"apache-2.0", "mit"})
@@ -112,5 +113,6 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "generators": generators.most_common(),
         "spans": sum(question.span for question in run.questions.items),
         "influences": influences(run),
+        "threshold": threshold_sentence(run.threshold) if run.threshold else "",
         "warnings": (*run.labels.warnings, *run.evaluation.verdict.diagnostics),
     }

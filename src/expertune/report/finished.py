@@ -20,8 +20,10 @@ from expertune.records import (
     Scores,
     Separation,
     SoftLabels,
+    Threshold,
     Timing,
     TunedModel,
+    Unanswered,
 )
 
 
@@ -30,7 +32,8 @@ class FinishedRun:
     """Everything that a finished run made and measured.
 
     `config_toml` is the resolved config as TOML text. `index` holds the texts to index, document by document, where
-    answers are expanded by questions; it is empty where they are indexed as they are.
+    answers are expanded by questions; it is empty where they are indexed as they are. `unanswered` is None without a
+    log, `threshold` without held-out questions.
     """
 
     config_toml: str
@@ -46,6 +49,8 @@ class FinishedRun:
     geometry: Mapping[str, Geometry] | None = None
     index: Sequence[Document] = ()
     texts: DataFindings = field(default_factory=DataFindings)
+    unanswered: Unanswered | None = None
+    threshold: Threshold | None = None
 
     @property
     def expanded(self) -> int:

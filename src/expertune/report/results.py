@@ -17,6 +17,7 @@ import numpy as np
 from expertune.records import METRICS, Evaluation, Measurement
 from expertune.report import alternatives
 from expertune.report.finished import FinishedRun
+from expertune.report.unanswered import unanswered_results
 
 SCHEMA = 2
 PUBLISHED = "model"
@@ -47,6 +48,8 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
         "benchmarks": evaluation.benchmarks,
         "alternatives": evaluation.alternatives and alternatives.values(evaluation.alternatives),
         "index": _index(evaluation, run.expanded) if run.expanded else None,
+        "unanswered": run.unanswered and unanswered_results(run.unanswered),
+        "threshold": run.threshold,
         "data": run.texts if run.texts.notes else None,
         "used": (*run.questions.used, *run.scores.used),
     }

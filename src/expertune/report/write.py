@@ -19,6 +19,8 @@ from expertune.report.formats import cut, points, signed
 from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import EXPANDED, GEOMETRY, results, to_json
 from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, wins
+from expertune.report.threshold import threshold_sentence
+from expertune.report.unanswered import unanswered_rows, write_unanswered
 
 PACKAGE = "expertune.report"
 MOST_BYTES = 3_000_000
@@ -40,6 +42,7 @@ def write_report(run: FinishedRun, folder: Path) -> Path:
     _write(folder / "report.md", environment(PACKAGE).get_template("report.md.j2").render(context))
     _write(folder / "results.json", to_json(values))
     write_index(run.index, folder)
+    write_unanswered(run.unanswered, run.dataset.documents, folder)
     return page
 
 
@@ -82,6 +85,8 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "comparisons": [list(rows) for _, rows in by_set],
         "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
+        "threshold": threshold_sentence(run.threshold) if run.threshold else "",
+        "unanswered": unanswered_rows(run),
         "samples": sample_rows(run.dataset, run.questions, run.scores, run.labels),
         "geometry": {title: [getattr(cloud, name) for cloud in clouds.values()] for name, title in GEOMETRY.items()},
         "clouds": [f">{cut(name)}" for name in clouds],

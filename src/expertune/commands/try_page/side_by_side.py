@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +36,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The first answers of both models to one question."""
+    """The first answers of both models to one question, and the tuned model's score that means an answer."""
 
     question: str
     base: tuple[Found, ...]
     tuned: tuple[Found, ...]
+    cut: float = -1.0
 
     @property
     def agree(self) -> bool:
@@ -55,11 +57,18 @@ class SideBySide:
         base: The untouched model.
         tuned: The tuned one.
         section: The data set that the documents come from, where there is one.
+        cut: Score of the tuned model from which on an answer counts as one; -1: not known.
     """
 
     def __init__(
-        self, documents: Sequence[Document], base: Encoder, tuned: Encoder, section: DataSection | None = None
+        self,
+        documents: Sequence[Document],
+        base: Encoder,
+        tuned: Encoder,
+        section: DataSection | None = None,
+        cut: float = -1.0,
     ) -> None:
+        self.cut = cut
         self.documents = tuple(documents)
         self.section = section
         self.names = (base.name, tuned.name)
@@ -76,7 +85,7 @@ class SideBySide:
         orders = [np.argsort(-each, kind="stable") for each in scores]
         ranks = [np.argsort(order) + 1 for order in orders]
         base, tuned = (self._first(orders[i], scores[i], ranks[i], ranks[1 - i]) for i in (0, 1))
-        return Answers(question, base, tuned)
+        return Answers(question, base, tuned, self.cut)
 
     def _first(self, order: Rows, scores: FloatArray, ranks: Rows, others: Rows) -> tuple[Found, ...]:
         return tuple(
@@ -123,4 +132,14 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         CachedEncoder(f"base: {untouched.name}", untouched, cache=cache),
         CachedEncoder(f"tuned: {tuned.name}", tuned, untouched if shared else tuned, cache=cache),
         section,
+        _cut(made_with.with_name("results.json")),
     )
+
+
+def _cut(results: Path) -> float:
+    """Return the score that 90 % of right answers pass, as the run beside the model measured it, else -1."""
+    try:
+        cuts = json.loads(results.read_text(encoding="utf-8"))["threshold"]["cuts"]
+        return next((float(cut["score"]) for cut in cuts if cut["wanted"] == 0.9), -1.0)
+    except (OSError, ValueError, KeyError, TypeError):  # no run, one of an earlier version, or too few questions
+        return -1.0
