@@ -32,6 +32,11 @@ class Layout(StrEnum):
     SEPARATE = "separate vectors"
     """The answer's vector, and beside it that of each of its own questions."""
 
+    @property
+    def option(self) -> str:
+        """How it is written on a command line: "question-and-answer"."""
+        return self.value.replace("+", "and").replace(" ", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
