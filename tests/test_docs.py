@@ -29,7 +29,10 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in ("design.
 BY_HAND = ("make ", "pip ", "PIP_", "expertune push", "torchrun ", "accelerate ", "ray ", "python bench/")
 """Lines of shell that no test runs: they install things or need an account."""
 
-WHOLE_RUNS = ("tutorial.md", "ecosystem.md")
+GOES_ON = ("ecosystem.md", "new-answers.md")
+"""Pages that go on where the tutorial ends."""
+
+WHOLE_RUNS = ("tutorial.md", *GOES_ON)
 
 
 def page_id(path: Path) -> str:
@@ -53,6 +56,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     things = ["parcel", "refund", "colour", "password", "invoice", "voucher", "warranty", "battery", "charger", "card"]
     rows = [{"question": f"what about my {thing}", "answer": f"Your {thing} is dealt with by us."} for thing in things]
     (tmp_path / "my-faq" / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "new-answers.csv").write_text("answer\nGift cards are valid for three years.\n", encoding="utf-8")
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "present", lambda layout: False)  # a page must not wait for packaged models
@@ -91,7 +95,7 @@ def run_line(line: str) -> None:
     ],
 )
 def test_what_stands_on_a_page_runs(page: Path, place: Path, capsys: pytest.CaptureFixture[str]):
-    if page.name == "ecosystem.md":  # it goes on where the tutorial ends
+    if page.name in GOES_ON:
         run_line("expertune run --data examples/shop --out runs/shop")
     names: dict[str, object] = {}
     for language, code in blocks(page, "sh", "python"):

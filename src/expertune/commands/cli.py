@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from expertune.commands import export, judge, machine, models, panel, push, run, study, try_page
+from expertune.commands.add import add
 from expertune.commands.check import check
 from expertune.commands.compare import compare
 from expertune.commands.sections import Sections
@@ -114,6 +115,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "judge": judge.judge,
     "try": try_page.try_model,
     "export": export.export_model,
+    "add": add,
     "push": push.push_model,
 }
 for _name, _command in _COMMANDS.items():

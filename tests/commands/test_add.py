@@ -1,0 +1,163 @@
+"""The exported index and answers added to it, with a real (tiny) model: what the written code finds is what is said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from typer.testing import CliRunner
+
+from expertune.commands import cli
+from expertune.commands.add import add_answers
+from expertune.commands.export.index import TunedRun, named, write_index
+from expertune.data import load
+from expertune.errors import ConfigError, DataError, ExportError
+from expertune.index import Layout, files
+from expertune.train.trainer import assemble
+from moved_model import moved
+from small_shop import FILES, PAIRS, lines, write_files
+
+NEW = lines(
+    {"id": "open", "answer": "The shop is open from 9 to 5.", "question": "When is the shop open?"},
+    {"id": "color", "answer": "We list the colour of each item."},
+)
+QA = lines(*({"id": key, "question": asked, "answer": text} for key, (asked, text) in PAIRS.items() if key != "pay"))
+
+
+@pytest.fixture(scope="module")
+def published(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run on a shop in which one of eight answers has no question; treat it as read-only."""
+    root = tmp_path_factory.mktemp("shop")
+    write_files(root / "data", {**FILES, "qa.jsonl": QA})
+    assemble(
+        moved(tiny_model, "everything"), SentenceTransformer(str(tiny_model), device="cpu"), root / "run" / "model"
+    )
+    config = f'[data]\npath = "../data"\n[train]\nbase = "{tiny_model}"\n'
+    (root / "run" / "config.toml").write_text(config, encoding="utf-8")
+    return root / "run"
+
+
+@pytest.fixture
+def run(published: Path, tmp_path: Path) -> Path:
+    """Return a copy of the run and its data that a test may change."""
+    shutil.copytree(published.parent, tmp_path / "shop")
+    return tmp_path / "shop" / "run"
+
+
+def code(folder: Path) -> dict[str, object]:
+    """Run the lines that read and search an index without a database, and return their names."""
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S)
+    names: dict[str, object] = {}
+    exec((blocks[0] + blocks[1]).replace("this-folder", str(folder)), names)
+    return names
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_the_code_beside_an_index_finds_what_the_index_scores(published: Path, tmp_path: Path, layout: Layout) -> None:
+    about = write_index(published, tmp_path / "index", layout)
+    run = TunedRun.of(published)
+    index = run.index(run.training_set(load(run.config.data)), layout, about.mixing)
+    scores = index.scores(run.tuned.encode_queries(["where is my parcel"]))[0]
+    found = code(tmp_path / "index")["search"]("where is my parcel")
+    assert dict(found) == pytest.approx(dict(zip(index.documents, scores.tolist(), strict=True)), abs=1e-5)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    assert {kind: item.questions for kind, item in about.expected.items()} == {files.WITH: 3}
+
+
+def test_added_answers_are_found_and_the_next_run_reads_them(run: Path, tmp_path: Path) -> None:
+    write_index(run, run / "index", Layout.MIXED)
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    result = CliRunner().invoke(cli.app, ["add", str(run), str(tmp_path / "new.jsonl")])
+    assert result.exit_code == 0, result.output
+    assert "2 more answers" in result.output
+    found = dict(code(run / "index")["search"]("When is the shop open?", 100))
+    assert set(found) == {*PAIRS, "open", "color"}
+    about, model = files.read(run / "index"), SentenceTransformer(str(run / "model"), device="cpu")
+    (asked,) = model.encode_query(["When is the shop open?"])
+    color, answer, question = model.encode_document(
+        ["We list the colour of each item.", "The shop is open from 9 to 5.", "When is the shop open?"]
+    )
+    weight, surplus, bonus = about.mixing.weight, about.mixing.surplus, about.mixing.bonus
+    assert found["color"] == pytest.approx(asked @ color + bonus, abs=1e-5)
+    assert found["open"] == pytest.approx(
+        (1 - weight) * (asked @ answer) + weight * (asked @ question - surplus), abs=1e-5
+    )
+    assert {document.id for document in load(TunedRun.of(run).config.data).train.documents} == set(found)
+
+
+def test_a_data_folder_with_a_table_alone_gets_a_corpus(run: Path, tmp_path: Path) -> None:
+    data = run.parent / "data"
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        (data / name).unlink()
+    write_index(run, run / "index", Layout.ANSWERS)
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    assert "so the next run takes them up" in add_answers(run, tmp_path / "new.jsonl", run / "index").data
+    assert len(load(TunedRun.of(run).config.data).train.documents) == len(PAIRS) - 1 + 2
+
+
+def test_data_stays_as_it_is_where_that_is_asked_or_where_it_cannot_be_written(run: Path, tmp_path: Path) -> None:
+    write_index(run, run / "index", Layout.ANSWERS)
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    corpus = run.parent / "data" / "corpus.jsonl"
+    before = corpus.read_text(encoding="utf-8")
+    (corpus.parent / ".corpus.jsonl").mkdir()  # where the new file would be written
+    with pytest.raises(DataError, match="--keep-data"):
+        add_answers(run, tmp_path / "new.jsonl", run / "index")
+    assert len(files.texts(run / "index")) == len(PAIRS)
+    add_answers(run, tmp_path / "new.jsonl", run / "index", keep_data=True)
+    assert corpus.read_text(encoding="utf-8") == before
+
+
+def test_the_same_answers_again_change_nothing(run: Path, tmp_path: Path) -> None:
+    write_index(run, run / "index", Layout.ANSWERS)
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    add_answers(run, tmp_path / "new.jsonl", run / "index")
+    before = {path: path.read_bytes() for path in (run / "index").iterdir()}
+    with pytest.raises(DataError, match="'open' is there already"):
+        add_answers(run, tmp_path / "new.jsonl", run / "index")
+    assert {path: path.read_bytes() for path in (run / "index").iterdir()} == before
+
+
+def test_an_index_of_another_model_is_refused(run: Path, tmp_path: Path) -> None:
+    write_index(run, run / "index", Layout.ANSWERS)
+    values = json.loads((run / "index" / "index.json").read_text(encoding="utf-8"))
+    (run / "index" / "index.json").write_text(json.dumps({**values, "model": "other"}), encoding="utf-8")
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    with pytest.raises(ExportError, match="another model"):
+        add_answers(run, tmp_path / "new.jsonl", run / "index")
+
+
+def test_what_is_missing_is_said(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    for arguments, message in (
+        (["add", str(tmp_path), str(tmp_path / "new.jsonl")], "holds no sentence-transformers model"),
+        (["add", str(published), str(tmp_path / "new.jsonl")], "there is no index"),
+        (["export", str(published), "--to", "index", "--out", str(tmp_path / "x"), "--layout", "y"], "no layout 'y'"),
+        (["export", str(published), "--to", "index", "--out", str(tmp_path)], "something at that path"),
+    ):
+        result = CliRunner().invoke(cli.app, arguments)
+        assert (result.exit_code, message in result.output) == (2, True), result.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_model_without_its_run_has_no_index(published: Path, tmp_path: Path) -> None:
+    shutil.copytree(published / "model", tmp_path / "model")
+    with pytest.raises(DataError, match=re.escape("config.toml")):
+        write_index(tmp_path / "model", tmp_path / "index", Layout.ANSWERS)
+
+
+def test_layouts_have_a_name_for_the_command_line() -> None:
+    assert [named(layout.option) for layout in Layout] == list(Layout)
+    with pytest.raises(ConfigError, match="answers-and-questions"):
+        named("mixed")
+
+
+def test_vectors_are_a_plain_numpy_file(published: Path, tmp_path: Path) -> None:
+    write_index(published, tmp_path / "index", Layout.ANSWERS)
+    vectors = np.load(tmp_path / "index" / "vectors.npy", allow_pickle=False)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
