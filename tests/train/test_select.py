@@ -86,6 +86,17 @@ def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_is_preferred(
     assert choose(trials, preferred=1.0).interpolation_weight == 0.0
 
 
+def test_a_loss_of_a_standard_error_is_not_outvoted_by_the_preferred_weight():
+    general = measurement([0.8] * 4, Role.GENERAL)
+    base, gain = np.full(4, 0.6), np.array([0.1, 0.0, 0.0, 0.0])
+    lost = Trial(0.75, measurement(base - 4 * gain), general)  # one question of four: as large as its standard error
+    half = Trial(0.5, measurement(base + gain), general)
+    chosen = choose([Trial(0.0, measurement(base), general), half, lost], preferred=0.75)
+    assert chosen.interpolation_weight == 0.5
+    noise = Trial(0.75, measurement(base + np.array([-0.2, 0.1, -0.1, 0.1])), general)  # a loss well within its error
+    assert choose([Trial(0.0, measurement(base), general), half, noise], preferred=0.75).interpolation_weight == 0.75
+
+
 def test_questions_of_one_answer_tell_nothing():
     values, general = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
     same_answer = [replace(measurement(values + weight), clusters=("a",) * 4) for weight in (0.0, 0.5)]

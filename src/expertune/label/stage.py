@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from expertune.config import LabelSection
 from expertune.data import expansion
 from expertune.data.expansion import Expansion
+from expertune.data.repeats import Repeats
 from expertune.label import strategies
 from expertune.label.calibrate import calibrate
 from expertune.label.clicks import with_clicks
@@ -19,6 +20,7 @@ from expertune.label.weights import unbeaten_base, weigh
 from expertune.records import Dataset, Document, FloatArray, Questions, Scores, SoftLabels
 
 NOT_EXPANDED = Expansion({})
+NOT_REPEATED = Repeats()
 
 LABELLED_HARD_WEIGHT = 1.0
 """Weight of the hard label in mixed targets of labelled questions: people named their answers, so nothing is mixed."""
@@ -110,6 +112,7 @@ class Labeller:
         listwise: Whether targets are distributions.
         read: Which labelled questions the panel read before which documents.
         indexed: Which labelled questions stand before which documents in the index.
+        repeats: Which labelled questions documents repeat by themselves.
     """
 
     dataset: Dataset
@@ -120,6 +123,7 @@ class Labeller:
     listwise: bool = True
     read: Expansion = NOT_EXPANDED
     indexed: Expansion = NOT_EXPANDED
+    repeats: Repeats = NOT_REPEATED
 
     def of(self, rows: NDArray[np.int64]) -> Questions:
         """Return the questions of some rows."""
@@ -128,10 +132,11 @@ class Labeller:
     def targets(self, rows: NDArray[np.int64]) -> SoftLabels:
         """Return targets `[len(rows), D]`, learned from these questions alone."""
         questions = self.of(rows)
-        part = self.read.knowing(questions.items)
-        scores = expansion.as_if(self.scores, self.dataset.documents, self.read, part)
+        whole = self.repeats.beside(self.read)
+        scores = expansion.as_if(self.scores, self.dataset.documents, whole, whole.knowing(questions.items))
         return label(self.dataset, questions, scores.of(rows), self.section, base=self.base, listwise=self.listwise)
 
     def documents(self, rows: NDArray[np.int64]) -> tuple[Document, ...]:
         """Return the documents as an index holds them that knows these questions alone."""
-        return self.indexed.knowing(self.of(rows).items).documents(self.dataset.documents)
+        questions = self.of(rows).items
+        return self.indexed.knowing(questions).documents(self.repeats.documents(self.dataset.documents, questions))

@@ -23,6 +23,7 @@ from expertune.config import Config, PluginSpec, keeps_documents
 from expertune.data import HeldOut, expansion, leakage, log_choice
 from expertune.data.columns import is_used
 from expertune.data.expansion import Expansion
+from expertune.data.repeats import Repeats
 from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
@@ -372,13 +373,16 @@ class Run:
             with self._spread(load_experts, specs, experts) as spread:
                 return score(answers, questions.value, spread, cache=self.store.items, report=self._forecast)
 
-        read = self._read(dataset)
-        if not read.questions:
+        read, repeats = self._read(dataset), Repeats.of(dataset)
+        if not read.questions and not repeats.stripped:
             return self._keeper.stage(Stage.SCORE, key, Scores, lambda: of(dataset))
+        if repeats.stripped:
+            key = self._keeper.key(Stage.SCORE, "stripped", sorted(repeats.stripped.items()), key)
+        stripped = replace(dataset, documents=repeats.documents(dataset.documents))
+        expanded = replace(dataset, documents=read.documents(dataset.documents))
 
         def make() -> Scores:
-            plain = self._keeper.aside(Stage.SCORE, key, Scores, lambda: of(dataset))
-            expanded = replace(dataset, documents=read.documents(dataset.documents))
+            plain = self._keeper.aside(Stage.SCORE, key, Scores, lambda: of(stripped))
             return expansion.joined(plain, of(expanded), questions.value.labelled)
 
         expanded_key = self._keeper.key(Stage.SCORE, "expanded", sorted(read.questions.items()), key)
@@ -452,6 +456,7 @@ class Run:
                     section.listwise,
                     self._read(dataset),
                     self._indexed(dataset),
+                    Repeats.of(dataset),
                 ),
                 labels.value,
                 data.load_general_dev_set(),
@@ -576,7 +581,8 @@ class Run:
 
         def make() -> PanelDiagnostics:
             labelled = [question.text for question in questions.items if question.labelled]
-            answers = [document.text for document in dataset.documents]
+            # Labelled questions are not looked for in texts that repeat them; neither were they by the experts.
+            answers = [document.text for document in Repeats.of(dataset).documents(dataset.documents)]
             vectors = (self._base.encode_queries(labelled), self._base.encode_documents(answers))
             return panel_evidence(
                 dataset, questions, scores, labels, agreement, base=self._base_name, base_vectors=vectors

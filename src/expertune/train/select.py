@@ -22,7 +22,7 @@ from expertune.records import (
     Selection,
 )
 
-VERSION = 3
+VERSION = 4
 """Raise when the same measurements lead to another choice, so that no older one is reused."""
 
 INTERPOLATION_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -37,6 +37,9 @@ STANDARD_ERRORS = 2.0
 One is the usual rule. But a validation question of a small set is mostly the only one of its answer, so that tuning
 without it hardly helps it: within one, noise moved every third choice away from a better preferred weight.
 """
+
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,12 @@ def choose(trials: Sequence[Trial], *, preferred_weight: float, general_toleranc
     """Return the interpolation weight nearest to the preferred one that is as good as the best allowed one.
 
     Allowed is what loses at most `general_tolerance` on the general dev set, give or take a standard error: that set is
-    small, and a limit without it forbids harmless models by chance. Of these the best in the domain sets the mark, and
-    of all within two standard errors of it (paired by question and clustered by answer) the one nearest to
-    `preferred_weight` is kept. A preferred weight of 0 prefers the base: then only a gain of more than that moves away
-    from it. Questions of a single answer tell nothing: they keep the base.
+    small, and a limit without it forbids harmless models by chance. A loss of a standard error or more on the
+    validation questions is not allowed either: they are few, but the preferred weight alone must not outvote them. Of
+    the allowed ones the best in the domain sets the mark, and of all within two standard errors of it (paired by
+    question and clustered by answer) the one nearest to `preferred_weight` is kept. A preferred weight of 0 prefers the
+    base: then only a gain of more than that moves away from it. Questions of a single answer tell nothing: they keep
+    the base.
 
     `trials` hold every candidate, the base (weight 0) among them.
     """
@@ -97,7 +102,7 @@ def choose(trials: Sequence[Trial], *, preferred_weight: float, general_toleranc
     allowed = [
         (trial, item)
         for trial, item in zip(trials, candidates, strict=True)
-        if item.general_difference + item.general_standard_error >= -general_tolerance
+        if item.general_difference + item.general_standard_error >= -general_tolerance and not _loses(item)
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     preferred = preferred_weight if len(set(base.domain.clusters)) > 1 else 0.0
@@ -137,6 +142,11 @@ def _candidate(trial: Trial, base: Trial) -> Candidate:
         general_difference=general,
         general_standard_error=general_error,
     )
+
+
+def _loses(item: Candidate) -> bool:
+    """Tell whether the validation questions speak against a candidate: it loses at least one standard error."""
+    return item.domain_difference < 0 and item.domain_difference <= -item.domain_standard_error + _ROUNDING
 
 
 def _as_good(best: Trial, other: Trial) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy import special
 
 from expertune import models
 from expertune.config import MODEL_FREE, Config, PluginSpec
+from expertune.data.repeats import Repeats
 from expertune.errors import DataError, ExpertuneError
 from expertune.label.calibrate import calibrate
 from expertune.label.hard_labels import share_equal_texts
@@ -94,7 +95,8 @@ def recommend(
     specs, experts, out_of_reach = _in_reach(config)
     questions = Questions(dataset.questions)
     starting = [_starting_seconds(expert) for expert in experts]
-    scores = score(dataset, questions, experts, cache=MemoryCache(), report=report)
+    stripped = replace(dataset, documents=Repeats.of(dataset).documents(dataset.documents))
+    scores = score(stripped, questions, experts, cache=MemoryCache(), report=report)
     growth = _growth(config, dataset)
     seconds = [start + growth * took for start, took in zip(starting, scores.seconds, strict=True)]
     hard = share_equal_texts(questions.hard_labels(dataset.documents), dataset)
