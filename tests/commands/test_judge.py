@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -281,13 +282,14 @@ def test_it_says_how_many_more_are_needed_and_then_enough(tmp_path: Path):
     one = session(shop(tmp_path))
     before = one.progress()
     assert before.judged == 0
-    assert not before.measured
+    assert isnan(before.detectable)
     assert before.more > 0
     assert one.estimate() is None
     judged(one, len(LOG))
     after = one.progress()
-    assert after.measured
+    assert after.detectable > 0.03
     assert after.more > after.left == 0
+    assert f"{100 * after.detectable:.1f} points would be shown" in said(after, None)[2]
     assert "this log has 0 left" in said(after, None)[1]
     assert one.estimate() is not None
     alike = first_answers()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import ceil, isfinite
+from math import ceil, isfinite, isnan, nan
 from statistics import median
 
 import numpy as np
@@ -73,7 +73,8 @@ class Progress:
         mine: Questions that this person judged.
         left: Questions that nobody has seen.
         more: How many more judgements should show a difference of 3 points; 0: enough.
-        measured: Whether `more` rests on the judgements, not on the models' rankings alone.
+        detectable: Smallest difference of nDCG@10 that would be shown by now; NaN as long as judgements are so few that
+            `more` rests on the models' rankings alone.
         kappa: How far judges agree on `shared` questions that several judged; NaN where it cannot be told.
     """
 
@@ -82,7 +83,7 @@ class Progress:
     mine: int
     left: int
     more: int
-    measured: bool
+    detectable: float
     kappa: float
     shared: int
 
@@ -212,12 +213,11 @@ class Session:
         answered = [item for item in questions if item.right]
         seen = {entry.id for entry in self.ledger.entries}
         differences, weights = self._differences()
-        count = len(weights)
-        measured = count >= sampling.FEW
+        count, detectable = len(weights), nan
         wanted = sampling.planned(self._apart, self._chances)
-        if measured:
-            each = [detectable_difference(row, weights=weights) for row in differences]
-            wanted = sampling.needed(count, median(each))
+        if count >= sampling.FEW:
+            detectable = median(detectable_difference(row, weights=weights) for row in differences)
+            wanted = sampling.needed(count, detectable)
         more = max(0, wanted - count) * len(questions) / max(1, len(answered)) if answered else wanted
         kappa, shared = self.ledger.kappa()
         return Progress(
@@ -226,7 +226,7 @@ class Session:
             mine=sum(entry.judge == self.judge for entry in self.ledger.judged),
             left=sum(name not in seen for name in self._ids),
             more=ceil(more),
-            measured=measured,
+            detectable=detectable,
             kappa=kappa,
             shared=shared,
         )
@@ -260,8 +260,10 @@ def said(progress: Progress, estimate: Interval | None) -> tuple[str, ...]:
     elif progress.more > progress.left:
         lines.append(f"A difference of 3 points needs about {progress.more} more; this log has {progress.left} left.")
     else:
-        guess = "" if progress.measured else ", by how far the models' rankings lie apart"
+        guess = ", by how far the models' rankings lie apart" if isnan(progress.detectable) else ""
         lines.append(f"About {progress.more} more would show a difference of 3 points{guess}.")
+    if not progress.enough and not isnan(progress.detectable):
+        lines.append(f"By now one of {100 * progress.detectable:.1f} points would be shown.")
     if progress.shared:
         kappa = f"Cohen's kappa {progress.kappa:.2f}" if isfinite(progress.kappa) else "too few for a figure"
         lines.append(f"Judges agree on {progress.shared} question(s) that several judged: {kappa}.")

@@ -2,6 +2,7 @@
 "use strict";
 const press = (id) => document.getElementById(id)?.click();
 const find = document.getElementById("find");
+if (find && !find.value) find.focus(); // before any key is heard: what is typed must not be taken for one
 const boxes = [...document.querySelectorAll("input[name=right]")];
 const any = () => boxes.some((box) => box.checked);
 let sent = false;
