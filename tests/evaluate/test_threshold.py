@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expertune.evaluate.threshold import IN_LOG, LEFT_OUT, design_effect, proportion_interval, threshold
+from expertune.evaluate.threshold import IN_LOG, JUDGED, LEFT_OUT, design_effect, proportion_interval, threshold
 from expertune.records import Document, FloatArray, JudgedSet, Query, Role
 
 
@@ -49,6 +49,13 @@ def test_questions_of_a_log_are_refused_where_even_their_best_answer_stays_below
     refusals = {item.source: item for item in found.cuts[1].refused}
     assert refusals[IN_LOG].questions == 4
     assert refusals[IN_LOG].share == 0.75  # cos(45) is below cos(36)
+
+
+def test_questions_that_a_person_found_no_answer_for_count_one_by_one() -> None:
+    found = threshold(Circle(), [judged(range(1, 40))], [], ["180", "45", "1"])
+    refusals = {item.source: item for item in found.cuts[1].refused}
+    assert IN_LOG not in refusals
+    assert (refusals[JUDGED].questions, refusals[JUDGED].share) == (3, pytest.approx(2 / 3))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ class Loaded:
 
     `fingerprint` is a SHA-256 over the names and contents of the files that `train` comes from and the columns taken
     from them (a hub data set counts by its id alone), `judged_fingerprint` the same of `judged`. `texts` tells what was
-    done to the texts of both, `notes` in lines how the rows were read.
+    done to the texts of both, `notes` in lines how the rows were read. `unanswered` are questions of users that people
+    found no answer for.
     """
 
     train: Dataset
@@ -61,6 +62,7 @@ class Loaded:
     judged_fingerprint: str
     texts: TextFindings = field(default_factory=TextFindings)
     notes: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
 
 def load(section: DataSection, *, offline: bool = True) -> Loaded:
@@ -72,7 +74,9 @@ def load(section: DataSection, *, offline: bool = True) -> Loaded:
     """
     files = Files(section, offline)
     train, judged, held_out = files.train, files.judged, files.held_out
-    return Loaded(train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts, files.notes)
+    return Loaded(
+        train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts, files.notes, files.unanswered
+    )
 
 
 def load_frame(frame: DataFrame, section: DataSection) -> Dataset:
@@ -203,6 +207,16 @@ class Files:
         """What was done to the texts of the files that have been read so far."""
         return sum(self._texts.values(), TextFindings())
 
+    @cached_property
+    def _unanswered(self) -> tuple[PlacedQuery, ...]:
+        path = self.layout.unanswered
+        return tuple(read_queries(path, self._clean).values()) if path else ()
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """Questions of users that people found no answer for."""
+        return tuple(item.query.text for item in self._unanswered) if self.section.path else ()
+
     def _qrels(self, split: str) -> tuple[Judgement, ...]:
         if split not in self._judgements:
             self._judgements[split] = read_qrels(self.layout.qrels(split))
@@ -326,9 +340,7 @@ class Files:
             for judgement in judgements:
                 placed = queries[judgement.query_id]
                 places.setdefault(normalise(placed.query.text), placed.place)
-        if self.layout.unanswered:
-            placed_by_id = read_queries(self.layout.unanswered, self._clean)
-            places |= {normalise(item.query.text): item.place for item in placed_by_id.values()}
+        places |= {normalise(item.query.text): item.place for item in self._unanswered}
         refuse_leaks(side.trained, places)
         wording = {normalise(query.text): query.text for judged in self.judged for query in judged.queries}
         return HeldOut({key: wording.get(key, key) for key in places})

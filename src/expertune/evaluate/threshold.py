@@ -29,23 +29,28 @@ WANTED = (0.95, 0.9, 0.8)
 
 LEFT_OUT = "its answer left out"
 IN_LOG = "of the log, no answer fits"
+JUDGED = "judged, no answer fits"
 
 Doubles = NDArray[np.float64]
 
 
 def threshold(
-    encoder: Encoder, judged_sets: Sequence[JudgedSet], unanswered: Sequence[Sequence[str]] = ()
+    encoder: Encoder,
+    judged_sets: Sequence[JudgedSet],
+    unanswered: Sequence[Sequence[str]] = (),
+    judged_unanswered: Sequence[str] = (),
 ) -> Threshold:
     """Return cuts of a model's cosine, by the held-out questions of the domain.
 
-    Refused are questions whose best answer stays below the cut, of two kinds. From a held-out question its right
+    Refused are questions whose best answer stays below the cut, of three kinds. From a held-out question its right
     answers are left out: hard, as its neighbours stay. Those of a log were found by the panel as far from every
-    answer: easy. What people ask lies between.
+    answer: easy. What people ask lies between: questions of which a person said that no answer fits.
 
     Args:
         encoder: The model that will be used.
         judged_sets: Held-out sets of the domain, at least one; all have the same documents.
         unanswered: Texts of a log's questions that no answer fits, group by group of one meaning.
+        judged_unanswered: Texts of questions that a person found no answer for.
 
     Raises:
         PluginError: the encoder broke its contract.
@@ -55,6 +60,8 @@ def threshold(
     others = {LEFT_OUT: (wrong[np.isfinite(wrong)], answers[np.isfinite(wrong)])}
     if unanswered:
         others[IN_LOG] = _best_of_log(encoder, judged_sets[0], unanswered)
+    if judged_unanswered:
+        others[JUDGED] = _best_of_log(encoder, judged_sets[0], [[text] for text in judged_unanswered])
     cuts = tuple(_cut(wanted, right, answers, others) for wanted in WANTED if _rank(wanted, len(right)))
     return Threshold(len(right), len(np.unique(answers)), cuts, _note(len(right), cuts))
 

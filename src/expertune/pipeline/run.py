@@ -261,7 +261,7 @@ class Run:
             index=expansion.documents(dataset.value.documents) if expansion.questions else (),
             texts=preflight.look_at(self.config, dataset.value, loaded.texts),
             unanswered=unanswered,
-            threshold=self._threshold(dataset.value, judged, encoders, unanswered, evaluation.key),
+            threshold=self._threshold(dataset.value, loaded, encoders, unanswered, evaluation.key),
         )
         self._publish(finished)
         self._keeper.done(Stage.REPORT, started)
@@ -611,7 +611,7 @@ class Run:
     def _threshold(
         self,
         dataset: Dataset,
-        judged: Sequence[JudgedSet],
+        loaded: data.Loaded,
         encoders: Mapping[str, CachedEncoder],
         unanswered: Unanswered | None,
         key: str,
@@ -620,12 +620,13 @@ class Run:
         from expertune.evaluate.threshold import threshold
 
         groups = [group.questions for group in unanswered.groups] if unanswered else []
-        sets = [self._indexed(dataset).judged(item) for item in judged if item.role is Role.DOMAIN]
+        sets = [self._indexed(dataset).judged(item) for item in loaded.judged if item.role is Role.DOMAIN]
         if not sets:
             return None
-
-        key = self._keeper.key("threshold", key, groups)
-        return self._keeper.aside("threshold", key, Threshold, lambda: threshold(encoders["tuned"], sets, groups))
+        key = self._keeper.key("threshold", key, groups, loaded.unanswered)
+        return self._keeper.aside(
+            "threshold", key, Threshold, lambda: threshold(encoders["tuned"], sets, groups, loaded.unanswered)
+        )
 
     def _publish(self, finished: FinishedRun) -> None:
         """Write the folder a user looks at: model, report, results and resolved config.
