@@ -26,7 +26,17 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in ("design.md", "findings.md", "security.md"))
 """Pages of code; the others only tell, and their own tests look at them."""
-BY_HAND = ("make ", "pip ", "PIP_", "expertune push", "expertune judge", "torchrun ", "accelerate ", "ray ", "python bench/")
+BY_HAND = (
+    "make ",
+    "pip ",
+    "PIP_",
+    "expertune push",
+    "expertune judge",
+    "torchrun ",
+    "accelerate ",
+    "ray ",
+    "python bench/",
+)
 """Lines of shell that no test here runs: they install things, need an account or serve until they are stopped."""
 
 GOES_ON = ("ecosystem.md", "new-answers.md")
