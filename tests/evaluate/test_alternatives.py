@@ -84,6 +84,16 @@ def test_a_difference_in_every_answer_is_shown() -> None:
     assert (row.outcome, row.difference) == ("no evidence", 0.0)
 
 
+def test_questions_that_were_drawn_count_by_their_weight() -> None:
+    queries = (Query("q1", "q1", weight=3.0), Query("q2", "q2", weight=1.0))
+    data = [replace(SEEN, queries=queries)]
+    (row,) = alternatives([way("ours", OURS), way("other", OTHERS)], data, {"ours": COST, "other": COST}).others
+    second, third = 1 / np.log2(3), 1 / np.log2(4)
+    assert row.hit1 == pytest.approx(0.25)  # of the second question only
+    assert row.ndcg == pytest.approx((3 * third + 1) / 4)
+    assert row.difference == pytest.approx((3 * (third - 1) + (1 - second)) / 4)
+
+
 def test_every_way_is_told() -> None:
     told: list[Progress] = []
     alternatives([way("ours", OURS), way("other", OTHERS)], [SEEN], {"ours": COST, "other": COST}, told.append)

@@ -43,8 +43,8 @@ def test_the_sentence_says_that_nothing_is_better() -> None:
 def test_the_sentence_names_what_beats_ours_significantly_and_what_in_the_mean() -> None:
     assert sentence(beside(WORSE, HIGHER, BEATS)) == (
         "The tuned model (nDCG@10 70.0) is beaten significantly by strong (80.0, +10.0, 95 % interval +4.0 to +16.0, "
-        "index made anew) and in the mean, without a difference shown, by equal, question + answer (71.0, +1.0, 95 % "
-        "interval −2.0 to +4.0, index made anew), of 3 other ways to search that tune nothing."
+        "index made anew) and in the mean, without a difference shown, by equal, question + answer (71.0, +1.0), "
+        "of 3 other ways to search that tune nothing."
     )
     assert "significantly" not in sentence(beside(WORSE, HIGHER))
 
@@ -62,7 +62,7 @@ def test_the_sentence_names_the_base_where_nothing_is_tuned_yet() -> None:
 
 
 def test_an_interval_that_says_nothing_is_left_out() -> None:
-    assert "strong (80.0, +10.0, index made anew)" in sentence(beside(replace(BEATS, low=-1.0, high=1.0)))
+    assert "strong (80.0, +10.0)" in sentence(beside(replace(BEATS, low=-1.0, high=1.0)))
 
 
 @pytest.fixture

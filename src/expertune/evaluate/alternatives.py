@@ -154,15 +154,17 @@ def _compared(
     way: Way, measured: Sequence[Measurement], reference: Sequence[Measurement], cost: Cost, seed: int
 ) -> Alternative:
     pairs = list(zip(reference, measured, strict=True))
-    differences = [(own.values[METRIC] - theirs.values[METRIC], own.clusters) for theirs, own in pairs]
+    differences = [
+        (own.values[METRIC] - theirs.values[METRIC], own.clusters, own.weights or None) for theirs, own in pairs
+    ]
     interval = stratified_interval(differences, seed=seed)
     return Alternative(
         model=way.model,
         holds=way.holds,
         work=way.work,
         tuned=way.tuned,
-        hit1=float(np.mean([item.hits(1).mean() for item in measured])),
-        hit3=float(np.mean([item.hits(3).mean() for item in measured])),
+        hit1=_hit(measured, 1),
+        hit3=_hit(measured, 3),
         ndcg=float(np.mean([item.mean(METRIC) for item in measured])),
         difference=interval.mean,
         low=interval.low,
@@ -172,3 +174,8 @@ def _compared(
         megabytes=cost.megabytes,
         milliseconds=cost.milliseconds,
     )
+
+
+def _hit(measured: Sequence[Measurement], most: int) -> float:
+    """Return the mean over sets of the weighted share of questions with a right answer among the first `most`."""
+    return float(np.mean([np.average(item.hits(most), weights=item.weights or None) for item in measured]))

@@ -77,13 +77,15 @@ def _values(row: Alternative, *, reference: bool) -> dict[str, Any]:
 
 
 def _named(rows: Sequence[Alternative]) -> str:
-    """Name the first rows with nDCG@10, difference, interval and what becomes of the index; count the others."""
-    named = [f"{cut(row.name)} ({points(row.ndcg)}, {_spread(row)}, index {row.work})" for row in rows[:NAMED]]
+    """Name the first rows with nDCG@10, difference and, of a difference shown, interval and index; count the others."""
+    named = [f"{cut(row.name)} ({points(row.ndcg)}, {_details(row)})" for row in rows[:NAMED]]
     if len(rows) > NAMED:
         named.append(f"{len(rows) - NAMED} more")
     return " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
 
 
-def _spread(row: Alternative) -> str:
+def _details(row: Alternative) -> str:
     around = interval(row.low, row.high)
-    return signed(row.difference) if around == "–" else f"{signed(row.difference)}, {PERCENT} interval {around}"
+    if row.outcome == "no evidence" or around == "–":
+        return signed(row.difference)
+    return f"{signed(row.difference)}, {PERCENT} interval {around}, index {row.work}"
