@@ -160,6 +160,10 @@ class AugmentSection(Section):
         ge=0,
         description="spans cut out of each answer that serve as questions too, fewer on large corpora",
     )
+    questions: str = Field(
+        default="",
+        description="a run's questions.jsonl, edited: its synthetic questions and spans are taken, none are made",
+    )
     budget_seconds: Positive = Field(default=1200.0, description="stop asking a generator after this many seconds")
 
 
@@ -479,6 +483,7 @@ def _each_path(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str
         ("data", "path"): change,
         ("data", "general"): change,
         ("data", "log"): change,
+        ("augment", "questions"): change,
         ("evaluate", "sts"): change,
         ("evaluate", "mteb"): change,
         ("train", "base"): change,

@@ -71,6 +71,7 @@ ELSEWHERE = {
     "data.answer_column": "test_data.py::test_other_column_names",
     "data.id_column": "test_data.py::test_other_column_names",
     "data.split_column": "test_tables.py::test_a_column_that_looks_like_a_split_is_never_trained_on",
+    "augment.questions": "test_edited.py::test_an_edited_file_is_read_again",
     "augment.generators": "test_augment.py::test_generators_are_made_by_name_and_numbered_where_labels_repeat",
     "augment.budget_seconds": "test_augment.py::test_a_generator_over_budget_is_asked_no_more_and_it_is_told",
     "label.round_trip": "test_round_trip.py::test_round_trip_keeps_what_the_panel_finds_again",

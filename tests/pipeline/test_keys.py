@@ -55,6 +55,7 @@ CHANGES: dict[str, tuple[Any, Stage | None]] = {
     "augment.generators": ([{"use": "template", "options": {}}, "template"], Stage.AUGMENT),
     "augment.per_answer": (2, Stage.AUGMENT),
     "augment.spans": (2, Stage.AUGMENT),
+    "augment.questions": ("questions.jsonl", Stage.AUGMENT),
     "augment.budget_seconds": (5.0, Stage.AUGMENT),
     "score.experts": (["bm25", "latent"], Stage.SCORE),
     "label.strategy": ("weighted", Stage.LABEL),
@@ -104,6 +105,7 @@ def _write(folder: Path) -> None:
     (folder / "general" / "qrels" / "more.tsv").unlink()
     (folder / "data" / "qa.jsonl").write_text(_lines(rows))
     (folder / "other" / "qa.jsonl").write_text(_lines(rows[1:]))
+    (folder / "questions.jsonl").write_text(_lines([{"question": "is it heavy", "answers": ["d1"]}]))
     (folder / "log.txt").write_text("what does it weigh\n")
     (folder / "reference.txt").write_text("The moon is far.\n")
     for name in ("base", "base-2"):

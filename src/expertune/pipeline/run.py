@@ -285,6 +285,8 @@ class Run:
         from expertune.augment.stage import augment, load_generators
 
         section, seed = self.config.augment, self.config.run.seed
+        if section.questions:
+            return self._edited(dataset, held_out)
         specs = section.generators if section.per_answer else ()
         generators = load_generators(specs, offline=self.config.run.offline)
         fingerprints = [generator.fingerprint for generator in generators]
@@ -301,6 +303,18 @@ class Run:
                     report=self._forecast,
                     seed=seed,
                 )
+
+        return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
+
+    def _edited(self, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[Questions]:
+        """Take the questions that a person edited instead of making any."""
+        from expertune.augment.edited import read_edited
+
+        items, repeats = held_out.drop(read_edited(Path(self.config.augment.questions), dataset.value))
+        key = self._keeper.key(Stage.AUGMENT, "edited", dataset.key, [asdict(item) for item in items])
+
+        def make() -> Questions:
+            return Questions((*dataset.value.questions, *items), {"held-out": repeats} if repeats else {})
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
 
@@ -635,6 +649,7 @@ class Run:
             StoreError: it cannot be written.
         """
         from expertune.report import write_card, write_report
+        from expertune.report.questions import write_questions
 
         folder = self.config.run.out
         try:
@@ -644,6 +659,7 @@ class Run:
                 shutil.rmtree(folder / "model", ignore_errors=True)
                 shutil.copytree(finished.model.folder, folder / "model")
                 write_report(finished, folder)
+                write_questions(finished.dataset, finished.questions, finished.labels, folder)
                 write_card(finished, folder / "model")
         except OSError as error:
             raise StoreError(

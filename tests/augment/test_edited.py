@@ -1,0 +1,99 @@
+"""Training questions that a person edited: written by a run, read again, refused where they name nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expertune import config
+from expertune.augment.edited import read_edited
+from expertune.errors import DataError
+from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.records import Dataset, Document, Provenance, Question
+from small_shop import ASKED, FILES, PAIRS, lines, write_files
+
+DATASET = Dataset("shop", (Document("a", "By card."), Document("b", "By post.")), ())
+
+
+def table(folder: Path, *rows: dict[str, Any]) -> Path:
+    return write_files(folder, {"questions.jsonl": lines(*rows)}) / "questions.jsonl"
+
+
+def test_synthetic_questions_and_spans_are_taken_in_order(tmp_path: Path):
+    rows = [
+        {"question": "how to pay", "answers": ["a"], "provenance": "synthetic", "generator": "g", "kind": "short"},
+        {"question": "by post", "answers": ["b"], "provenance": "span", "label": {"b": 0.9}},
+        {"question": "mine", "answers": "a"},
+        {"question": "labelled", "answers": ["a"], "provenance": "pair"},
+        {"question": "asked", "answers": [], "provenance": "log"},
+        {"question": "mine", "answers": ["a"]},
+    ]
+    assert read_edited(table(tmp_path, *rows), DATASET) == (
+        Question("how to pay", ("a",), Provenance.SYNTHETIC, "g", "short"),
+        Question("by post", ("b",), Provenance.SPAN),
+        Question("mine", ("a",), Provenance.SYNTHETIC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "q", "answers": ["zzz"]}, "'answers' names zzz"),
+        ({"question": "q", "answers": []}, "'answers' names nothing"),
+        ({"question": " ", "answers": ["a"]}, "'question' is empty"),
+        ({"question": "q", "answers": ["a"], "provenance": "made up"}, "'provenance' is 'made up'"),
+        ({"text": "q", "answers": ["a"]}, "has no column 'question'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path, row: dict[str, Any], said: str):
+    with pytest.raises(DataError, match=said) as caught:
+        read_edited(table(tmp_path, row), DATASET)
+    assert "questions.jsonl" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="no such table of questions"):
+        read_edited(tmp_path / "questions.jsonl", DATASET)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "shop", FILES).parent
+
+
+def run(home: Path, model: Path, out: str, until: Stage, **augment: Any) -> RunResult:
+    values = {
+        "run": {"out": str(home / out), "store": str(home / "store"), "threads": 1},
+        "data": {"path": str(home / "shop"), "general": [str(general(home))]},
+        "augment": {"generators": ["template"], "per_answer": 1, "spans": 1, **augment},
+        "score": {"experts": ["bm25", "ngrams"]},
+        "train": {"base": str(model), "steps": 2, "batch_size": 4, "precision": "float32"},
+    }
+    return Run(config.from_mapping(values)).execute(until=until)
+
+
+def general(home: Path) -> Path:
+    return write_files(home / "elsewhere", {key: value for key, value in FILES.items() if key != "qa.jsonl"})
+
+
+def test_an_edited_file_is_read_again(home: Path, tiny_model: Path):
+    first = run(home, tiny_model, "first", Stage.REPORT)
+    file = first.folder / "questions.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert first.questions is not None
+    assert [row["question"] for row in rows] == [item.text for item in first.questions.items]
+    assert rows[0]["answers"] == [next(iter(PAIRS))]
+    assert rows[0]["label"] == {rows[0]["answers"][0]: 1.0}  # a labelled question: nothing but its answer
+    edited = [row for row in rows if row["provenance"] != "span"]
+    edited += [
+        {"question": "is there a gift card", "answers": ["pay"]},
+        {"question": ASKED["cost"], "answers": ["cost"]},
+    ]
+    second = run(home, tiny_model, "second", Stage.AUGMENT, questions=str(table(home, *edited)))
+    assert second.questions is not None
+    expected = [item for item in first.questions.items if not item.span]
+    assert second.questions.items == (*expected, Question("is there a gift card", ("pay",), Provenance.SYNTHETIC))
+    assert second.questions.removed["held-out"] == 1  # what is held out stays out, whoever wrote it down
