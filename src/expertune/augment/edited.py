@@ -56,7 +56,7 @@ def _provenance(row: Row, problems: Problems) -> Provenance:
     if is_missing(value):
         return Provenance.SYNTHETIC
     try:
-        return Provenance(value)
+        return Provenance(str(value))
     except ValueError:
         expected = ", ".join(Provenance)
         problems.add(row.place, f"'provenance' is {value!r}, expected one of: {expected}", "Correct or remove it.")
