@@ -80,7 +80,7 @@ BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
 DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection)]
 """What models are made by: those of other defaults are other models."""
 
-LOGS = ("own log", "foreign log", "shuffled log", "noise log")
+LOGS = ("foreign log", "shuffled log", "noise log", "own log")
 """Scenarios with few labelled questions beside a log of `LOG_SIZE` questions."""
 LOG_SIZE = 300
 
@@ -452,6 +452,7 @@ def main() -> None:
     parser.add_argument(
         "--ship-confidence", type=float, default=rule.DECISION_CONFIDENCE, help="of the interval that ships"
     )
+    parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=DOMAINS)
     parser.add_argument("--logs", action="store_true", help="only the scenarios with a search log")
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
@@ -459,7 +460,8 @@ def main() -> None:
     logging.disable_progress_bar()  # transformers draws one for every model that is loaded
     started = time.perf_counter()
     bench = Bench(given.data, Store(given.work / "store"), given.steps, given.batch_size)
-    sets = {domain: bench.judged(domain) for domain in DOMAINS}
+    wanted = [item for item in tunings() if item.domain in given.domains and (item.scenario in LOGS or not given.logs)]
+    sets = {domain: bench.judged(domain) for item in wanted for domain in item.tested}
     general = bench.general()
     base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
     usual, rule.DECISION_CONFIDENCE = rule.DECISION_CONFIDENCE, given.ship_confidence
@@ -468,7 +470,6 @@ def main() -> None:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     lines = [line for line in lines if line["scenario"] in LOGS or not given.logs]
     done = {line["key"] for line in lines}
-    wanted = [tuning for tuning in tunings() if tuning.scenario in LOGS or not given.logs]
     for tuning in wanted[: given.most]:
         tested = [*(sets[name] for name in tuning.tested), *general]
         for model, tuned in bench.measured(tuning, tested).items():

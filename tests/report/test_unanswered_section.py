@@ -21,7 +21,7 @@ GROUPS = (
     UnansweredGroup((EVIL,), (2,), ("d2",)),
 )
 FOUND = Unanswered(GROUPS, looked_at=40, searches=90)
-CUT = Cut(0.4321, 0.9, 0.91, 0.84, 0.95, (Refusal("its answer left out", 60, 0.25, 0.15, 0.4),))
+CUT = Cut(0.4321, 0.9, 0.91, 0.84, 0.95, (Refusal("held-out questions", 60, 0.25, 0.15, 0.4),))
 
 
 def run_with(**changes: object) -> FinishedRun:
@@ -73,8 +73,8 @@ def test_a_log_that_is_answered_and_a_run_without_one(tmp_path: Path) -> None:
 
 def test_the_sentence_about_scores_has_its_intervals() -> None:
     assert threshold_sentence(Threshold(60, 4, (CUT,))) == (
-        "At a score of 0.43 or more, 91 % of the right answers pass (84 % to 95 %); of questions without an answer it "
-        "refuses 25 % (15 % to 40 %; 60 questions its answer left out)."
+        "At a score of 0.43 or more, 91 % of the right answers pass (84 % to 95 %); refused are 25 % (15 % to "
+        "40 %) of 60 held-out questions."
     )
     assert (
         threshold_sentence(Threshold(3, 1, (), "3 held-out questions are too few"))

@@ -15,7 +15,7 @@ would crowd out the labelled ones."""
 
 LEFT_OUT = "left out for spread"
 
-POOL = 5_000
+POOL = 3_000
 """Of more questions than this, so many are drawn before the base model reads any: it reads a few hundred a second."""
 
 NOT_DRAWN = "not drawn"

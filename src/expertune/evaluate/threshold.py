@@ -27,9 +27,9 @@ from expertune.records import Cut, JudgedSet, Refusal, Threshold
 WANTED = (0.95, 0.9, 0.8)
 """Shares of right answers that are to pass, each with a cut of its own."""
 
-LEFT_OUT = "its answer left out"
-IN_LOG = "of the log, no answer fits"
-JUDGED = "judged, no answer fits"
+LEFT_OUT = "held-out questions with their answers left out"
+IN_LOG = "questions of the log that no answer fits"
+JUDGED = "questions judged to have no answer"
 
 Doubles = NDArray[np.float64]
 

@@ -14,14 +14,14 @@ def threshold_sentence(found: Threshold) -> str:
 
 def cut_sentence(cut: Cut) -> str:
     """Say what one cut lets pass and refuses, with 95 % intervals."""
-    refused = "; of questions without an answer it refuses " + ", and ".join(map(_refused, cut.refused))
+    refused = "; refused are " + ", and ".join(map(_refused, cut.refused))
     passed = f"{_percent(cut.passed)} of the right answers pass ({_percent(cut.low)} to {_percent(cut.high)})"
     return f"At a score of {decimals(cut.score)} or more, {passed}{refused if cut.refused else ''}."
 
 
 def _refused(refusal: Refusal) -> str:
     interval = f"{_percent(refusal.low)} to {_percent(refusal.high)}"
-    return f"{_percent(refusal.share)} ({interval}; {refusal.questions} questions {refusal.source})"
+    return f"{_percent(refusal.share)} ({interval}) of {refusal.questions} {refusal.source}"
 
 
 def _percent(share: float) -> str:
