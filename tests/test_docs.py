@@ -90,7 +90,7 @@ def run_line(line: str) -> None:
     """Run one line of shell as the page has it, with tiny models where it would take minutes."""
     program, command, *rest = shlex.split(line, comments=True)
     assert program == "expertune", line
-    if command in ("run", "check", "panel"):
+    if command in ("run", "check", "compare", "panel"):
         rest += [part for key, value in QUICK.items() for part in ("--set", f"{key}={value}")]
     result = CliRunner().invoke(cli.app, [command, *rest], catch_exceptions=False)
     assert result.exit_code == 0, f"{line}\n{result.output}"
