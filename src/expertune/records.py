@@ -665,6 +665,23 @@ class Alternatives:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """An estimate from the user's own labelled questions, each of them measured by a model tuned without it.
+
+    `base` and `tuned` hold every question once. `known[i]` says whether a labelled question that was trained on leads
+    to an answer of question i. `comparisons` are of all questions and, where both kinds are there, of each kind alone.
+    The intervals hold for other questions like these; that the folds share most of what they train on is not in them
+    (Bengio & Grandvalet 2004: no unbiased estimate of that variance exists).
+    """
+
+    folds: int
+    base: Measurement
+    tuned: Measurement
+    known: tuple[bool, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer a user came for. `domain` and `general` are better / no evidence / worse.
 
@@ -698,6 +715,8 @@ class Evaluation:
     the expanded index (its `tuned`) with the base on the plain one (its `base`), and `overall` the tuned model on the
     expanded index with that: what comes from indexing, and what from indexing and tuning together. `alternatives` has
     what a user could take instead; None without a domain set.
+
+    `own` is the estimate from the labelled questions where nothing of the domain was held out.
     """
 
     measurements: tuple[Measurement, ...]
@@ -709,6 +728,7 @@ class Evaluation:
     indexing: tuple[Comparison, ...] = ()
     overall: tuple[Comparison, ...] = ()
     alternatives: Alternatives | None = None
+    own: CrossValidation | None = None
 
     @property
     def models(self) -> tuple[str, ...]:

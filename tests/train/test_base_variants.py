@@ -15,6 +15,7 @@ from expertune.models import packing
 from expertune.models.embed import unit_rows
 from expertune.models.encoder import CachedEncoder, SentenceEncoder, sentence_encoder
 from expertune.models.load import load_model, one_side
+from expertune.records import Selection
 from expertune.train import trainer, tuning
 
 QUESTIONS = ["how do i return my order", "when is my refund", "what does delivery cost", "can i pay with my card"]
@@ -54,7 +55,7 @@ def keep(base: models.ModelSource, folder: Path, weight: float, scratch: Path, *
         reference_vectors=encoder.encode_queries(list(tuner.reference)),
     )
     tuner.tune(data, scratch)
-    tuning._keep(tuner, scratch, weight, folder)
+    tuning.keep(tuning.Chosen(tuner, scratch, Selection(weight, (), "so far"), ()), folder)
     return folder
 
 

@@ -44,6 +44,8 @@ def _show(findings: Findings) -> None:
     if findings.dataset:
         size = f"{len(findings.dataset.documents)} answers, {len(findings.dataset.questions)} training questions"
         typer.echo(f"{findings.dataset.name}: {size}")
+    if findings.prospect:
+        typer.echo(findings.prospect)
     for note in findings.notes:
         typer.echo(f"- {note}")
     if findings.judged:

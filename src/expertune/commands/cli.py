@@ -94,7 +94,9 @@ def _init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with your questions and answers.")],
 ) -> None:
     """Write a commented config for the data in a folder."""
+    from expertune import config
     from expertune.commands import init
+    from expertune.pipeline import prospect
 
     found = init.look(folder)
     written = init.write(folder, found)
@@ -102,6 +104,8 @@ def _init(
         typer.echo(f"- {row}")
     for key, column in found.columns.items():
         typer.echo(f"data.{key} = {column}  (guessed: correct it in the file if it is another one)")
+    if said := prospect.of_section(config.read(written).data):
+        typer.echo(said)
     typer.echo(f"wrote {written}\nnext:  expertune check {written}")
 
 

@@ -23,6 +23,7 @@ from expertune.records import (
     METRICS,
     PLAIN_INDEX,
     Comparison,
+    CrossValidation,
     Evaluation,
     JudgedSet,
     Measurement,
@@ -50,6 +51,7 @@ def evaluate(
     seed: int = 0,
     panel: PanelDiagnostics | None = None,
     plain: Sequence[JudgedSet] = (),
+    own: CrossValidation | None = None,
 ) -> Evaluation:
     """Measure every model on every judged set alike, compare "tuned" with "base", and give the verdict.
 
@@ -62,6 +64,7 @@ def evaluate(
         panel: What is known of the labels that were tuned on, for the verdict's diagnostics.
         plain: Sets of `judged_sets` with their answers as they are, where those are expanded: "base" is measured on
             them as well, as `PLAIN_INDEX`.
+        own: The estimate from the labelled questions, where no domain set is among `judged_sets`.
 
     Raises:
         KeyError: "base" or "tuned" is missing.
@@ -96,6 +99,7 @@ def evaluate(
         ),
         indexing=indexing,
         overall=compared(PLAIN_INDEX, "tuned", plain),
+        own=own,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,12 +129,26 @@ class Labeller:
         """Return the questions of some rows."""
         return Questions(tuple(self.questions.items[int(row)] for row in rows))
 
+    def part(self, rows: NDArray[np.int64]) -> Labeller:
+        """Return what labels these questions, and again some of them, as if the others did not exist."""
+        questions = self.of(rows)
+        read = self.read.knowing(questions.items)
+        known = self._as_if(questions)
+        # The plain scores stay: they are asked for again where the part is split for choosing.
+        scores = replace(known, plain=self.scores.plain).of(rows)
+        indexed = self.indexed.knowing(questions.items)
+        return replace(self, questions=questions, scores=scores, read=read, indexed=indexed)
+
     def targets(self, rows: NDArray[np.int64]) -> SoftLabels:
         """Return targets `[len(rows), D]`, learned from these questions alone."""
         questions = self.of(rows)
+        scores = self._as_if(questions).of(rows)
+        return label(self.dataset, questions, scores, self.section, base=self.base, listwise=self.listwise)
+
+    def _as_if(self, questions: Questions) -> Scores:
+        """Return all scores as if there were no other labelled questions than these."""
         whole = self.repeats.beside(self.read)
-        scores = expansion.as_if(self.scores, self.dataset.documents, whole, whole.knowing(questions.items))
-        return label(self.dataset, questions, scores.of(rows), self.section, base=self.base, listwise=self.listwise)
+        return expansion.as_if(self.scores, self.dataset.documents, whole, whole.knowing(questions.items))
 
     def documents(self, rows: NDArray[np.int64]) -> tuple[Document, ...]:
         """Return the documents as an index holds them that knows these questions alone."""

@@ -13,8 +13,8 @@ from expertune import data, models
 from expertune.augment.plan import questions_each, spans_each
 from expertune.config import AugmentSection, Config, PluginSpec, keeps_documents
 from expertune.data.expansion import Expansion
-from expertune.records import Dataset, JudgedSet
-from expertune.train import select, trainer
+from expertune.records import Dataset, JudgedSet, Role
+from expertune.train import crossval, select, trainer
 
 SECONDS_PER_QUESTION: Mapping[str, float] = {"smollm2-135m-instruct": 0.2, "gemma-3-270m": 0.35, "template": 0.0}
 """To write one question."""
@@ -78,10 +78,13 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     experts = config.score.experts
     scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, characters)) for spec in experts)
     count = (len(texts) + made) * len(experts)
+    training = _training(config, questions)
+    held_out = any(item.role is Role.DOMAIN for item in judged)
     return (
         Cost("augment", written, "questions to write", writing),
         Cost("score", count, "texts to embed or index", scoring),
-        _training(config, questions),
+        training,
+        *(() if held_out or not crossval.possible(dataset.questions) else (_cross_validating(training),)),
         _evaluating(config, judged),
     )
 
@@ -124,6 +127,12 @@ def _training(config: Config, questions: int) -> Cost:
     tuning = (LOADING + paid * section.batch_size * example * scale) / 2
     parts = (("", tuning + choosing), ("", tuning))
     return Cost("train", steps * section.batch_size, f"questions in {steps} steps", parts)
+
+
+def _cross_validating(training: Cost) -> Cost:
+    """Return the price of tuning and choosing again in every fold."""
+    parts = tuple((f"fold {number}", training.seconds) for number in range(1, crossval.FOLDS + 1))
+    return Cost("cross-validation", crossval.FOLDS * training.items, "questions in the folds", parts)
 
 
 def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> Cost:

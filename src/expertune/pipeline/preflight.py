@@ -21,6 +21,7 @@ from expertune.data.texts import TextFindings
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.evaluate import benchmarks
 from expertune.models import registry, trust, tunable
+from expertune.pipeline import prospect
 from expertune.pipeline.costs import Cost, estimate
 from expertune.records import Dataset, JudgedSet
 from expertune.score.stage import load_experts
@@ -46,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is wrong, and as far as it could be read, what would run."""
+    """What is wrong, and as far as it could be read, what would run; `prospect` tells what it could say."""
 
     problems: tuple[ExpertuneError, ...]
     config: Config | None = None
@@ -56,6 +57,7 @@ class Findings:
     parts: tuple[Part, ...] = ()
     costs: tuple[Cost, ...] = ()
     texts: DataFindings = field(default_factory=DataFindings)
+    prospect: str = ""
 
     @property
     def seconds(self) -> float:
@@ -77,12 +79,13 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     except ConfigError as error:
         problems.append(error)
     readable = config or _readable(values)
-    dataset, judged, notes, cleaned = _data(readable.data, problems, offline=readable.run.offline)
+    files = data.Files(readable.data, readable.run.offline)
+    dataset, judged, notes, cleaned = _data(files, problems)
     notes = (*notes, *_log(readable.data, dataset, problems))
     parts = tuple(_parts(readable, problems))
     texts = look_at(readable, dataset, cleaned) if dataset else DataFindings()
     costs = estimate(config, dataset, judged) if config and dataset else ()
-    return Findings(tuple(problems), config, dataset, judged, notes, parts, costs, texts)
+    return Findings(tuple(problems), config, dataset, judged, notes, parts, costs, texts, prospect.of_files(files))
 
 
 def look_at(config: Config, dataset: Dataset, cleaned: TextFindings) -> DataFindings:
@@ -132,10 +135,9 @@ def _readable(values: Mapping[str, Any]) -> Config:
 
 
 def _data(
-    section: DataSection, problems: list[ExpertuneError], *, offline: bool
+    files: data.Files, problems: list[ExpertuneError]
 ) -> tuple[Dataset | None, tuple[JudgedSet, ...], tuple[str, ...], TextFindings]:
     """Return what can be read of either side, and how it was read; faults go to `problems`, each once."""
-    files = data.Files(section, offline)
     faults: dict[str, ExpertuneError] = {}
 
     def readable(name: str) -> bool:

@@ -29,7 +29,7 @@ from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
 from expertune.models import hardware, ray
 from expertune.models.plugins import Plugin
-from expertune.pipeline import artefacts, costs, preflight
+from expertune.pipeline import artefacts, costs, preflight, prospect
 from expertune.pipeline.forecast import Forecast
 from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.store import Store, fingerprint
@@ -37,11 +37,13 @@ from expertune.records import (
     Agreement,
     Alternatives,
     BenchmarkScore,
+    CrossValidation,
     Dataset,
     Evaluation,
     Geometry,
     JudgedSet,
     PanelDiagnostics,
+    Progress,
     Provenance,
     Question,
     Questions,
@@ -58,12 +60,16 @@ from expertune.records import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
+    from expertune.label.stage import Labeller
     from expertune.models.encoder import CachedEncoder
     from expertune.models.plugins import EmbeddingExpert
     from expertune.pipeline.alternatives import Model
     from expertune.report import FinishedRun
+    from expertune.train.crossval import FoldResult
+    from expertune.train.tuning import Tuner
 
 Made = TypeVar("Made")
 MadePlugin = TypeVar("MadePlugin", bound=Plugin)
@@ -73,6 +79,10 @@ logger = logging.getLogger(__name__)
 READ_QUESTIONS = 3
 """Labelled questions of an answer that the panel reads before it, at most: more would push the answer out of what an
 expert reads."""
+
+
+CROSS_VALIDATION = "cross-validation"
+"""Under this name the folds are kept and timed: a part of evaluation that tunes."""
 
 
 class Stage(StrEnum):
@@ -171,7 +181,8 @@ class Run:
     def _expected(self, loaded: RunResult, until: Stage) -> list[costs.Cost]:
         """Return what the stages up to `until` are expected to cost."""
         stages = list(Stage)[: list(Stage).index(until) + 1]
-        return [cost for cost in costs.estimate(self.config, loaded.dataset, loaded.judged) if cost.stage in stages]
+        names = [*stages, CROSS_VALIDATION] if Stage.EVALUATE in stages else stages
+        return [cost for cost in costs.estimate(self.config, loaded.dataset, loaded.judged) if cost.stage in names]
 
     def compare(self, tuned: str = "") -> Alternatives:
         """Measure ways to search that tune nothing, beside a tuned model where there is one already.
@@ -236,7 +247,11 @@ class Run:
         diagnostics = self._diagnostics(
             dataset.value, questions.value, scores.value, labels.value, agreement, model.key
         )
-        evaluation = self._evaluate(dataset.value, loaded, model, encoders, diagnostics)
+        own = None
+        if not any(item.role is Role.DOMAIN for item in judged):
+            own = self.cross_validate(dataset.value, questions.value, scores.value, model.key)
+        self._forecast.end(CROSS_VALIDATION)
+        evaluation = self._evaluate(dataset.value, loaded, model, encoders, diagnostics, own)
         rivals = self._alternatives(dataset.value, questions.value, loaded, model, encoders)
         evaluation = replace(evaluation, value=replace(evaluation.value, alternatives=rivals))
         result = replace(result, evaluation=evaluation.value)
@@ -275,6 +290,7 @@ class Run:
         loaded = data.load(self.config.data, offline=self.config.run.offline)
         for note in loaded.notes:
             logger.info("data: %s", note)
+        logger.info("data: %s", prospect.of(loaded.train, loaded.judged))
         dataset = loaded.held_out.apart(loaded.train)
         held_out = sorted(loaded.held_out.wording)
         key = self._keeper.key(Stage.LOAD, loaded.fingerprint, held_out, leakage.WORD_SIMILARITY)
@@ -442,36 +458,23 @@ class Run:
     def _train(
         self, dataset: Dataset, questions: Questions, scores: Scores, labels: Kept[SoftLabels]
     ) -> Kept[TunedModel]:
-        from expertune.label.stage import Labeller
         from expertune.train import trainer, tuning
 
         section, seed = self.config.train, self.config.run.seed
         tolerance = self.config.evaluate.general_tolerance
-        reference = data.reference_sentences(section.reference_texts) if section.reference_weight else ()
         settings = section.model_dump(exclude={"reference_texts", "report_to"})
         # "auto" is one thing on this machine and another on the next: the key holds what is computed in.
         settings["precision"] = trainer.use_bfloat16(section.precision)
-        base = self._base_expert.fingerprint
+        base, reference = self._base_expert.fingerprint, self._reference
         indexed = sorted(self._indexed(dataset).questions.items())
         key = self._keeper.key(
             Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference, indexed
         )
 
         def make(folder: Path) -> None:
-            source = models.resolve(section.base, offline=self.config.run.offline)
             model = tuning.tune_and_choose(
-                tuning.Tuner(source, self._base, section, reference, seed, self._forecast),
-                Labeller(
-                    dataset,
-                    questions,
-                    scores,
-                    self.config.label,
-                    self._base_name,
-                    section.listwise,
-                    self._read(dataset),
-                    self._indexed(dataset),
-                    Repeats.of(dataset),
-                ),
+                self._tuner(),
+                self._labeller(dataset, questions, scores),
                 labels.value,
                 data.load_general_dev_set(),
                 folder / "model",
@@ -483,6 +486,51 @@ class Run:
         model, folder = self._keeper.stage_in_folder(Stage.TRAIN, key, TunedModel, make)
         return Kept(model.at(folder / "model"), key)
 
+    def cross_validate(
+        self, dataset: Dataset, questions: Questions, scores: Scores, train_key: str
+    ) -> Kept[CrossValidation] | None:
+        """Estimate what tuning gains from the labelled questions alone; each fold is kept in the store.
+
+        None where too few answers have a labelled question.
+        """
+        from expertune.train import crossval
+
+        if not crossval.possible(questions.items):
+            return None
+        seed = self.config.run.seed
+        parts = crossval.left_out(questions, seed=seed)
+        results, keys = [], []
+        for number, rows in enumerate(parts, start=1):
+            logger.info("cross-validation: fold %d of %d, %d questions left out", number, len(parts), len(rows))
+            key = self._keeper.key(CROSS_VALIDATION, train_key, crossval.VERSION, rows.tolist())
+            report = _of_fold(self._forecast, number)
+            make = partial(self._measure_fold, dataset, questions, scores, rows, key, report)
+            results.append(self._keeper.stage(CROSS_VALIDATION, key, crossval.FoldResult, make).value)
+            keys.append(key)
+        return Kept(crossval.pooled(results, seed=seed), self._keeper.key(CROSS_VALIDATION, keys))
+
+    def _measure_fold(
+        self,
+        dataset: Dataset,
+        questions: Questions,
+        scores: Scores,
+        rows: NDArray[np.int64],
+        key: str,
+        report: Report,
+    ) -> FoldResult:
+        from expertune.train import crossval
+
+        tuner = replace(self._tuner(), report=report)
+        copies = crossval.copies(questions, rows, tuner, data.reference_sentences())
+        return crossval.measure_fold(
+            tuner,
+            self._labeller(dataset, questions, scores),
+            crossval.fold(questions, rows, copies),
+            data.load_general_dev_set(),
+            scratch=self.store.scratch(CROSS_VALIDATION, key),
+            general_tolerance=self.config.evaluate.general_tolerance,
+        )
+
     def _evaluate(
         self,
         dataset: Dataset,
@@ -490,6 +538,7 @@ class Run:
         model: Kept[TunedModel],
         encoders: Mapping[str, CachedEncoder],
         diagnostics: PanelDiagnostics,
+        own: Kept[CrossValidation] | None,
     ) -> Kept[Evaluation]:
         from expertune.evaluate.stage import evaluate
 
@@ -497,12 +546,21 @@ class Run:
         key = self._keeper.key(
             Stage.EVALUATE, model.key, seed, tolerance, loaded.judged_fingerprint, asdict(diagnostics)
         )
+        if own is not None:
+            key = self._keeper.key(Stage.EVALUATE, key, own.key)
 
         def make() -> Evaluation:
             plain = [item for item in loaded.judged if item.role is Role.DOMAIN] if self.config.data.expand else []
             sets = [self._indexed(dataset).judged(item) for item in loaded.judged]
             return evaluate(
-                encoders, sets, self._forecast, tolerance=tolerance, seed=seed, panel=diagnostics, plain=plain
+                encoders,
+                sets,
+                self._forecast,
+                tolerance=tolerance,
+                seed=seed,
+                panel=diagnostics,
+                plain=plain,
+                own=own.value if own is not None else None,
             )
 
         evaluation = self._keeper.stage(Stage.EVALUATE, key, Evaluation, make)
@@ -684,6 +742,34 @@ class Run:
         return Expansion.of(dataset.questions, self.config.data.expand)
 
     @property
+    def _reference(self) -> tuple[str, ...]:
+        """The sentences that tuning holds in place."""
+        section = self.config.train
+        return tuple(data.reference_sentences(section.reference_texts)) if section.reference_weight else ()
+
+    def _tuner(self) -> Tuner:
+        from expertune.train.tuning import Tuner
+
+        section = self.config.train
+        source = models.resolve(section.base, offline=self.config.run.offline)
+        return Tuner(source, self._base, section, self._reference, self.config.run.seed, self._forecast)
+
+    def _labeller(self, dataset: Dataset, questions: Questions, scores: Scores) -> Labeller:
+        from expertune.label.stage import Labeller
+
+        return Labeller(
+            dataset,
+            questions,
+            scores,
+            self.config.label,
+            self._base_name,
+            self.config.train.listwise,
+            self._read(dataset),
+            self._indexed(dataset),
+            Repeats.of(dataset),
+        )
+
+    @property
     def _base_name(self) -> str:
         """The name that the base has where it sits on the panel."""
         return PluginSpec(model=self.config.train.base).label
@@ -737,6 +823,19 @@ def _size(made: object) -> str:
         case Alternatives():
             return f"{len(made.rows)} ways to search"
     return ""
+
+
+def _of_fold(report: Report, number: int) -> Report:
+    """Return what tells of the two tunings of one fold as of one piece of work."""
+    ended, last = 0, 0
+
+    def tell(event: Progress) -> None:
+        nonlocal ended, last
+        # A count of steps that falls back says that the second tuning has begun.
+        ended, last = ended or event.total * (event.done < last), event.done
+        report(Progress(CROSS_VALIDATION, ended + event.done, 2 * event.total, f"fold {number}"))
+
+    return tell
 
 
 def _made_elsewhere(

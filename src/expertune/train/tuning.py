@@ -6,6 +6,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from expertune.records import (
 )
 from expertune.train import select, trainer
 from expertune.train.select import Fold, Trial
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 VERSION = (trainer.VERSION, select.VERSION)
 """What a tuned and chosen model depends on beside its data and settings."""
@@ -51,6 +55,11 @@ class Tuner:
     reference: Sequence[str] = ()
     seed: int = 0
     report: Report = ignore_progress
+
+    @property
+    def document_encoder(self) -> CachedEncoder | None:
+        """What has the documents' vectors already: in query mode they stay the base's and are never encoded again."""
+        return self.encoder if keeps_documents(self.section.mode) else None
 
     def planned(self, questions: int) -> Tuner:
         """Return the same with as many optimiser steps as so many questions ask for."""
@@ -99,6 +108,48 @@ def tune_and_choose(
         scratch: What is half-finished lies here: with the same arguments, a killed tuning goes on from there.
         general_tolerance: What the kept model may lose on `general`, in nDCG@10.
     """
+    found = chosen(tuner, labeller, labels, general, scratch=scratch, general_tolerance=general_tolerance)
+    keep(found, folder)
+    return TunedModel(
+        folder=Path(),
+        base=tuner.base.name,
+        strategy=labels.strategy,
+        mode=tuner.section.mode,
+        selection=found.selection,
+        steps=found.tuner.section.steps,
+        losses=found.losses,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A tuned model in `folder`, how far from the base to go towards it, the losses, and what tuned it."""
+
+    tuner: Tuner
+    folder: Path
+    selection: Selection
+    losses: tuple[float, ...]
+
+    def model(self) -> SentenceTransformer:
+        """Return the model at the chosen interpolation weight; of two sides, that of the questions."""
+        base = one_side(load_model(self.tuner.base), "query")
+        return trainer.interpolate(base, load_model(_local(self.folder)), self.selection.interpolation_weight)
+
+    def encoder(self, name: str) -> CachedEncoder:
+        """Return what encodes with that model; documents keep the base's vectors where only questions were tuned."""
+        return trial_encoder(name, self.model(), self.tuner.document_encoder)
+
+
+def chosen(
+    tuner: Tuner,
+    labeller: Labeller,
+    labels: SoftLabels,
+    general: JudgedSet,
+    *,
+    scratch: Path,
+    general_tolerance: float,
+) -> Chosen:
+    """Tune and choose as `tune_and_choose` does; what is tuned lies in `scratch`."""
     rows = np.arange(len(labeller.questions.items))
     # Both tunings take as many steps: how far to go would else be chosen for another number of them.
     tuner = tuner.planned(len(rows))
@@ -107,16 +158,7 @@ def tune_and_choose(
     if selection.interpolation_weight > 0 and len(fold.train) < len(rows):
         tuned = scratch / "final"
         losses = tuner.tune(tuner.data(labeller.documents(rows), labeller.questions, labels), tuned)
-    _keep(tuner, tuned, selection.interpolation_weight, folder)
-    return TunedModel(
-        folder=Path(),
-        base=tuner.base.name,
-        strategy=labels.strategy,
-        mode=tuner.section.mode,
-        selection=selection,
-        steps=tuner.section.steps,
-        losses=losses,
-    )
+    return Chosen(tuner, tuned, selection, losses)
 
 
 def _choose(
@@ -139,24 +181,21 @@ def _choose(
 
 def _trials(tuner: Tuner, tuned: Path, validation: JudgedSet, general: JudgedSet) -> list[Trial]:
     """Measure a tuned model at each interpolation weight between it and the base."""
-    # Documents keep the base's vectors in query mode: they come from the cache and are never encoded again.
-    documents = tuner.encoder if keeps_documents(tuner.section.mode) else None
     start, end = one_side(load_model(tuner.base), "query"), load_model(_local(tuned))
     trials = []
     for weight in select.INTERPOLATION_WEIGHTS:
-        encoder = trial_encoder(f"weight {weight:g}", trainer.interpolate(start, end, weight), documents)
+        encoder = trial_encoder(f"weight {weight:g}", trainer.interpolate(start, end, weight), tuner.document_encoder)
         domain, kept = (measure(encoder, judged, encoder.name) for judged in (validation, general))
         trials.append(Trial(weight, domain, kept))
         gc.collect()
     return trials
 
 
-def _keep(tuner: Tuner, tuned: Path, interpolation_weight: float, folder: Path) -> None:
-    """Write the model at an interpolation weight between the base and a tuned one."""
-    base = load_model(tuner.base)
-    model = trainer.interpolate(one_side(base, "query"), load_model(_local(tuned)), interpolation_weight)
-    documents = one_side(base, "document") if keeps_documents(tuner.section.mode) else None
-    trainer.assemble(model, documents, folder)
+def keep(found: Chosen, folder: Path) -> None:
+    """Write the model at the chosen interpolation weight between the base and the tuned one."""
+    tuner = found.tuner
+    documents = one_side(load_model(tuner.base), "document") if keeps_documents(tuner.section.mode) else None
+    trainer.assemble(found.model(), documents, folder)
 
 
 def _local(folder: Path) -> ModelSource:

@@ -1,0 +1,108 @@
+"""A run without held-out questions: it estimates from the labelled ones, and keeps every fold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expertune import config
+from expertune.pipeline.run import Run, RunResult, Stage, _of_fold
+from expertune.records import METRIC, Progress
+from expertune.train import crossval
+from small_shop import FILES, PAIRS, qa, write_files
+
+
+def settings(home: Path, model: Path, **changes: Any) -> config.Config:
+    plain = {
+        "run.out": str(home / "out"),
+        "run.store": str(home / "store"),
+        "run.threads": 1,
+        "data.path": str(home / "shop"),
+        "augment.per_answer": 0,
+        "augment.spans": 2,
+        "score.experts": ["bm25", "ngrams"],
+        "train.base": str(model),
+        "train.steps": 1,
+        "train.batch_size": 8,
+        "train.precision": "float32",
+    }
+    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("own")
+    write_files(home / "shop", {"qa.jsonl": qa()})
+    write_files(home / "judged", FILES)
+    write_files(home / "few", {"qa.jsonl": qa(dict(list(PAIRS.items())[:5]))})
+    return home
+
+
+@pytest.fixture(scope="module")
+def measured(home: Path, tiny_model: Path) -> Iterator[tuple[RunResult, list[int], RunResult]]:
+    """The result of a run that was killed in its last fold and went on, the folds it had to make, and a third run."""
+    made: list[int] = []
+    measure, killed = crossval.measure_fold, {3}
+
+    def count(*given: Any, **options: Any) -> crossval.FoldResult:
+        made.append(len(made) + 1)
+        if len(made) in killed:
+            raise KeyboardInterrupt
+        return measure(*given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossval, "measure_fold", count)
+        run = Run(settings(home, tiny_model))
+        with pytest.raises(KeyboardInterrupt):
+            run.execute()
+        went_on = run.execute()
+        yield went_on, list(made), run.execute()
+
+
+def test_each_labelled_question_is_measured_once(measured: tuple[RunResult, list[int], RunResult]) -> None:
+    result, _, _ = measured
+    assert result.evaluation
+    own = result.evaluation.own
+    assert own
+    assert own.folds == 3
+    assert len(own.base.query_ids) == len(set(own.base.query_ids)) == len(PAIRS)
+    assert sorted(own.base.clusters) == sorted(own.tuned.clusters)
+    assert not any(own.known)
+    assert [row.queries for row in own.comparisons if row.metric == METRIC] == [len(PAIRS)]
+
+
+def test_a_killed_run_makes_only_the_folds_that_are_missing(
+    measured: tuple[RunResult, list[int], RunResult],
+) -> None:
+    went_on, made, again = measured
+    assert made == [1, 2, 3, 4]
+    assert went_on.evaluation
+    assert again.evaluation
+    assert json.dumps([str(row) for row in again.evaluation.comparisons]) == json.dumps(
+        [str(row) for row in went_on.evaluation.comparisons]
+    )
+    assert all(timing.reused for timing in again.timings if timing.stage == "cross-validation")
+
+
+@pytest.mark.parametrize("folder", ["judged", "few"])
+def test_nothing_is_estimated_with_held_out_questions_or_too_few_answers(
+    folder: str, home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossval, "measure_fold", None)
+    result = Run(settings(home, tiny_model, **{"data.path": str(home / folder)})).execute(until=Stage.EVALUATE)
+    assert result.evaluation
+    assert result.evaluation.own is None
+
+
+def test_the_two_tunings_of_a_fold_are_told_as_one_piece_of_work() -> None:
+    told: list[Progress] = []
+    report = _of_fold(told.append, 2)
+    for done in (2, 4, 2, 4):
+        report(Progress("train", done, 4, "loss 0.1"))
+    assert [(item.stage, item.done, item.total, item.detail) for item in told] == [
+        ("cross-validation", done, 8, "fold 2") for done in (2, 4, 6, 8)
+    ]
