@@ -162,6 +162,15 @@ def test_no_questions_asked_for_leaves_the_own_questions() -> None:
     assert augment(DATASET, section(per_answer=0), []) == Questions(DATASET.questions, {})
 
 
+def test_spans_are_cut_only_from_what_is_read_of_an_answer():
+    read = [document.text.split(" ", 1)[0] for document in DATASET.documents]
+    made = augment(DATASET, section(per_answer=0, spans=5), [], read=read)
+    words = {word.strip(".,").lower() for word in read}
+    cut = [item.text for item in made.items if item.span]
+    assert {text.lower() for text in cut} <= words
+    assert len(augment(DATASET, section(per_answer=0, spans=5), []).items) > len(made.items)
+
+
 def test_spans_of_answers_join_and_no_held_out_question_among_them(most: Callable[[int], None]) -> None:
     questions = augment(DATASET, section(per_answer=0, spans=5), [])
     cut = [item for item in questions.items if item.span]

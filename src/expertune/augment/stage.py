@@ -34,6 +34,7 @@ def augment(
     cache: ItemCache | None = None,
     report: Report = ignore_progress,
     seed: int = 0,
+    read: Sequence[str] = (),
 ) -> Questions:
     """Return the labelled questions, then synthetic ones, then spans, and how many each rule removed.
 
@@ -45,6 +46,8 @@ def augment(
         cache: Where raw texts are kept, batch by batch.
         report: Told after every batch.
         seed: Of sampling.
+        read: The part of each answer that spans are cut from; default: all of it. What the base does not read of an
+            answer cannot be learned to be found.
 
     Raises:
         PluginError: a generator returned a wrong number of texts, or nothing that can be used.
@@ -71,7 +74,7 @@ def augment(
         by_position |= drafts
     written = [by_position[index] for index in sorted(by_position)]
     questions, removed = clean(
-        [*written, *_spans(dataset, section, seed)], dataset.questions, held_out=held_out or HeldOut()
+        [*written, *_spans(dataset, section, seed, read)], dataset.questions, held_out=held_out or HeldOut()
     )
     together = _interchangeable(dataset)
     leading = (replace(item, document_ids=together.get(item.document_ids[0], item.document_ids)) for item in questions)
@@ -98,11 +101,12 @@ def _plug_in(spec: PluginSpec, source: models.ModelSource | None) -> str:
     return source.entry.generator
 
 
-def _spans(dataset: Dataset, section: AugmentSection, seed: int) -> Iterator[Draft]:
+def _spans(dataset: Dataset, section: AugmentSection, seed: int, read: Sequence[str]) -> Iterator[Draft]:
     """Yield spans of every answer as drafts."""
     count = spans_each(section, len(dataset.documents))
-    for document in dataset.documents:
-        for text in spans(document.text, count, seed=seed):
+    parts = read or [document.text for document in dataset.documents]
+    for document, part in zip(dataset.documents, parts, strict=True):
+        for text in spans(part, count, seed=seed):
             yield Draft(text, document.id, document.text)
 
 

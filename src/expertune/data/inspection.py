@@ -6,16 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from expertune import models
 from expertune.data.texts import TextFindings
 from expertune.data.wording import script_of
 from expertune.records import Document
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 MOST_TEXTS = 2000
 """Answers that are tokenised, evenly spread: enough for a share."""
 UNKNOWN_SHARE = 0.05
 """Above this share of unknown tokens a model cannot read the texts."""
+_SPECIAL = 2
+"""Tokens that begin and end a text."""
+_AT_ONCE = 4096
+"""Texts that are tokenised together: all of a large corpus would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,42 @@ def inspect(documents: Sequence[Document], texts: TextFindings, base: str, exper
     return DataFindings(texts, script, readings, tuple(notes))
 
 
+def read_by(name: str, texts: Sequence[str]) -> list[str]:
+    """Return the part of each text that a model reads, from its start; all of it where nobody knows the limit."""
+    found = _tokenizer(name)
+    parts = list(texts)
+    if found is None or not found[1]:
+        return parts
+    tokenizer, limit = found
+    # No token is shorter than a character: short texts need no look.
+    long = [row for row, text in enumerate(texts) if len(text) > limit - _SPECIAL]
+    for start in range(0, len(long), _AT_ONCE):
+        rows = long[start : start + _AT_ONCE]
+        for row, encoding in zip(rows, tokenizer.encode_batch([texts[row] for row in rows]), strict=True):
+            if len(encoding.ids) > limit:
+                # The last place is that of the token that ends a text.
+                parts[row] = texts[row][: max(end for _, end in encoding.offsets[: limit - 1])]
+    return parts
+
+
 def _reading(name: str, texts: Sequence[str]) -> Reading | None:
     """Tokenise with the model's own tokenizer; None where it has none here, or no limit."""
+    found = _tokenizer(name)
+    if found is None:
+        return None
+    tokenizer, limit = found
+    encodings = tokenizer.encode_batch(list(texts))
+    unknown = json.loads(tokenizer.to_str())["model"].get("unk_token")
+    number = tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
+    lengths = [len(item.ids) for item in encodings]
+    total = max(1, sum(lengths))
+    beyond = [length - limit for length in lengths if limit and length > limit]
+    strange = sum(item.ids.count(number) for item in encodings) if number is not None else 0
+    return Reading(name, limit, len(beyond) / max(1, len(lengths)), sum(beyond) / total, strange / total)
+
+
+def _tokenizer(name: str) -> tuple[Tokenizer, int] | None:
+    """Return a model's tokenizer, which cuts and pads nothing, and its limit in tokens; None where it has none here."""
     from tokenizers import Tokenizer
 
     entry = models.find(name)
@@ -78,14 +120,7 @@ def _reading(name: str, texts: Sequence[str]) -> Reading | None:
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    encodings = tokenizer.encode_batch(list(texts))
-    unknown = json.loads(tokenizer.to_str())["model"].get("unk_token")
-    number = tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
-    lengths = [len(item.ids) for item in encodings]
-    total = max(1, sum(lengths))
-    beyond = [length - limit for length in lengths if limit and length > limit]
-    strange = sum(item.ids.count(number) for item in encodings) if number is not None else 0
-    return Reading(name, limit, len(beyond) / max(1, len(lengths)), sum(beyond) / total, strange / total)
+    return tokenizer, limit
 
 
 def _limit(folder: Path) -> int:

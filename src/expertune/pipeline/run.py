@@ -23,6 +23,7 @@ from expertune.config import Config, PluginSpec, keeps_documents
 from expertune.data import HeldOut, expansion, leakage, log_choice
 from expertune.data.columns import is_used
 from expertune.data.expansion import Expansion
+from expertune.data.inspection import read_by
 from expertune.data.repeats import Repeats
 from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
@@ -306,7 +307,11 @@ class Run:
         specs = section.generators if section.per_answer else ()
         generators = load_generators(specs, offline=self.config.run.offline)
         fingerprints = [generator.fingerprint for generator in generators]
-        key = self._keeper.key(Stage.AUGMENT, dataset.key, section, seed, fingerprints)
+        texts = [document.text for document in dataset.value.documents]
+        read = read_by(self.config.train.base, texts) if section.spans else texts
+        # Another base makes other questions only where it reads less of an answer.
+        cut = [[row, len(part)] for row, (part, text) in enumerate(zip(read, texts, strict=True)) if part != text]
+        key = self._keeper.key(Stage.AUGMENT, dataset.key, section, seed, fingerprints, *([cut] if cut else []))
 
         def make() -> Questions:
             with self._spread(load_generators, specs, generators) as spread:
@@ -318,6 +323,7 @@ class Run:
                     cache=self.store.items,
                     report=self._forecast,
                     seed=seed,
+                    read=read,
                 )
 
         return self._keeper.stage(Stage.AUGMENT, key, Questions, make)
