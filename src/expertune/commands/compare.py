@@ -25,6 +25,7 @@ def compare(
         str | None,
         typer.Option("--model", metavar="RUN_OR_MODEL", help="A tuned model, to be compared with all that is untuned."),
     ] = None,
+    base: options.Base = None,
     out: options.Out = None,
     store: options.StoreFolder = None,
     assignments: options.Set = None,
@@ -36,7 +37,13 @@ def compare(
 
     file = config or (config_of(model) if model else None)
     settings = options.read_config(
-        file, [*(assignments or ()), "augment.per_answer=0"], data=data, out=out, store=store, offline=offline
+        file,
+        [*(assignments or ()), "augment.per_answer=0"],
+        data=data,
+        base=base,
+        out=out,
+        store=store,
+        offline=offline,
     )
     machine.prepare_machine(settings)
     with terminal.watching() as report:
