@@ -1,8 +1,8 @@
 """Tune a text-embedding model to a small question-answer set, and prove whether it got better.
 
->>> from expertune import Run
->>> result = Run.from_toml("expertune.toml").execute()  # doctest: +SKIP
->>> result.evaluation.compare("base", "tuned")  # doctest: +SKIP
+>>> import expertune
+>>> result = expertune.tune([("Can I return it?", "Within 60 days."), ...], log="searches.txt")  # doctest: +SKIP
+>>> result.evaluation.to_frame()  # doctest: +SKIP
 
 Names are imported when they are first used: importing the package is quick, loads no torch and prints nothing.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from expertune.config import Config
     from expertune.data import load_frame
     from expertune.errors import ExpertuneError
+    from expertune.pipeline.calls import compare, tune
     from expertune.pipeline.run import Run, RunResult, Stage
     from expertune.records import Comparison, Dataset, Evaluation, JudgedSet, Progress
 
@@ -32,7 +33,9 @@ __all__ = [
     "RunResult",
     "Stage",
     "__version__",
+    "compare",
     "load_frame",
+    "tune",
 ]
 
 _HOMES = {
@@ -46,7 +49,9 @@ _HOMES = {
     "Run": "pipeline.run",
     "RunResult": "pipeline.run",
     "Stage": "pipeline.run",
+    "compare": "pipeline.calls",
     "load_frame": "data",
+    "tune": "pipeline.calls",
 }
 
 

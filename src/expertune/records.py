@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FloatArray = NDArray[np.float32]
 
@@ -658,6 +661,13 @@ class Alternatives:
         """All of them, highest nDCG@10 first; of equal ones the reference."""
         return tuple(sorted((self.reference, *self.others), key=lambda row: -row.ndcg))
 
+    def to_frame(self) -> DataFrame:
+        """Return one row a way to search, best first; shares and differences as in `Alternative`."""
+        import pandas
+
+        names = ("name", "tuned", "hit1", "hit3", "ndcg", "difference", "low", "high", "dimensions", "megabytes")
+        return pandas.DataFrame([{name: getattr(row, name) for name in names} for row in self.rows])
+
     @property
     def untuned(self) -> tuple[Alternative, ...]:
         """Those other than the reference that tune nothing, highest nDCG@10 first."""
@@ -734,6 +744,14 @@ class Evaluation:
     def models(self) -> tuple[str, ...]:
         """The names that were evaluated, in order."""
         return tuple(dict.fromkeys(measurement.model for measurement in self.measurements))
+
+    def to_frame(self) -> DataFrame:
+        """Return the comparisons of base and tuned model, one row a held-out set and metric."""
+        import pandas
+
+        names = ("dataset", "split", "role", "metric", "queries", "base", "tuned", "difference", "low", "high", "p")
+        rows = [{name: getattr(row, name) for name in names} for row in self.comparisons]
+        return pandas.DataFrame(rows, columns=list(names))
 
     def compare(self, base: str, tuned: str) -> tuple[Comparison, ...]:
         """Return the paired comparisons of `tuned` against `base`, one per judged set and metric.

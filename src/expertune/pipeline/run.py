@@ -98,7 +98,7 @@ class Stage(StrEnum):
     REPORT = "report"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunResult:
     """What a run made, as far as it went: later stages are None."""
 
@@ -112,6 +112,18 @@ class RunResult:
     unanswered: Unanswered | None = None
     model: TunedModel | None = None
     evaluation: Evaluation | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what was decided and where it lies."""
+        decision = self.evaluation.verdict.decision if self.evaluation else "not evaluated yet"
+        return f"RunResult({self.dataset.name}: {decision}; {self.folder})"
+
+    def _repr_html_(self) -> str:
+        """Show the comparisons as a table in a notebook, the decision above it."""
+        from html import escape
+
+        table = self.evaluation.to_frame().to_html(index=False) if self.evaluation else ""
+        return f"<p>{escape(repr(self))}</p>{table}"
 
 
 @dataclass
