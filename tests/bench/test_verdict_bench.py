@@ -141,3 +141,26 @@ def test_labels_are_shuffled_and_experts_spoiled_as_the_names_say(bench: ModuleT
     assert np.array_equal(against.values[:, :, 1], scores.values[:, :, 1])
     noise, _ = bench.judged_by(scores, bench.Tuning("shop", "noise", 0, ()))
     assert abs(np.corrcoef(noise.values.ravel(), scores.values.ravel())[0, 1]) < 0.1
+
+
+def test_logs_are_what_their_scenario_says_and_hold_no_labelled_question(bench: ModuleType):
+    def domain(name: str) -> Dataset:
+        questions = tuple(Question(f"{name} question {number} alpha{number}", ("d",)) for number in range(60))
+        return Dataset(name, (Document("d", "only these four words"),), questions)
+
+    def log(scenario: str) -> list[str]:
+        tuning = bench.Tuning("shop", scenario, 0, ("shop",))
+        return [item.text for item in bench.log_questions(domain("shop"), domain("bank"), tuning)]
+
+    labelled = bench.training_questions(domain("shop"), bench.Tuning("shop", "own log", 0, ("shop",)))
+    own = log("own log")
+    assert len(labelled.items) == 40
+    assert sorted([*own, *(item.text for item in labelled.items)]) == sorted(q.text for q in domain("shop").questions)
+    assert sorted(log("foreign log")) == sorted(item.text for item in domain("bank").questions)
+    shuffled = log("shuffled log")
+    assert sorted(" ".join(shuffled).split()) == sorted(" ".join(own).split())
+    assert shuffled != own
+    noise = log("noise log")
+    assert len(noise) == bench.LOG_SIZE
+    assert set(" ".join(noise).split()) == {"only", "these", "four", "words"}
+    assert log("honest") == []
