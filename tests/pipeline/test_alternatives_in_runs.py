@@ -14,6 +14,7 @@ from expertune.errors import DataError
 from expertune.index import Layout
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import sentence_encoder
+from expertune.pipeline import ways
 from expertune.pipeline.alternatives import Panel, tuned_model
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.pipeline.ways import labelled_set
@@ -134,6 +135,12 @@ def test_without_held_out_questions_the_labelled_ones_are_searched(
     assert labelled_set(dataset).qrels["q1"] == {dataset.questions[0].document_ids[0]: 1}
     with pytest.raises(DataError, match="no held-out questions"):
         run.compare(str(tiny_model))
+
+
+def test_layouts_of_a_large_corpus_are_left_out(home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "MOST_PAIRS", 10)
+    found = Run(settings(home, tiny_model)).compare()
+    assert {row.holds for row in found.rows} == {Layout.ANSWERS}
 
 
 def test_ours_is_measured_on_the_index_that_users_have(home: Path, tiny_model: Path) -> None:

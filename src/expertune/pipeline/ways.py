@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -31,6 +31,9 @@ WORDS = "BM25"
 
 MOST_LABELLED = 200
 """Labelled questions that are searched where none are held out: each needs an index of its own."""
+
+MOST_PAIRS = 10_000_000
+"""Answers times labelled questions up to which layouts are measured: what they mix is chosen by all pairs at once."""
 
 Make = Callable[[Dataset, Sequence[Document]], Search]
 """Makes an index of documents and of a data set's labelled questions, and returns what searches it."""
@@ -67,9 +70,11 @@ def measure(
     def prepared(make: Make) -> Callable[[Sequence[Document]], Search]:
         return partial(make, dataset) if judged else partial(_each_alone, make, dataset)
 
+    few = len(dataset.documents) * len(dataset.questions) <= MOST_PAIRS
+    layouts = tuple(Layout) if few else (Layout.ANSWERS,)
     ours = [tuned, base] if tuned else [base]
     ways = [_expanded(model, expand, prepared, tuned) for model in ours if expand]
-    ways += [way for model in ours for way in _on_layouts(model, base, prepared, tuned)]
+    ways += [way for model in ours for way in _on_layouts(model, base, prepared, tuned, layouts)]
     ways += [Way(model.name, PLAIN_ANSWERS, IndexWork.ANEW, model.search) for model in panel.models]
     ways += _with_words(base, panel.words)
     costs = _costs([*ours, *panel.models], base, panel.words, sets[0])
@@ -110,8 +115,10 @@ def _expanded(model: Model, expand: int, prepared: Prepared, tuned: Model | None
     )
 
 
-def _on_layouts(model: Model, base: Model, prepared: Prepared, tuned: Model | None) -> Iterator[Way]:
-    """Yield a model on every layout of an index, on that of plain answers first."""
+def _on_layouts(
+    model: Model, base: Model, prepared: Prepared, tuned: Model | None, layouts: Iterable[Layout]
+) -> Iterator[Way]:
+    """Yield a model on layouts of an index, in their order."""
 
     @lru_cache(maxsize=1)
     def indexes(dataset: Dataset, documents: tuple[Document, ...]) -> dict[Layout, Index]:
@@ -121,7 +128,7 @@ def _on_layouts(model: Model, base: Model, prepared: Prepared, tuned: Model | No
         index = indexes(dataset, tuple(documents))[layout]
         return lambda texts: index.scores(model.encoder.encode_queries(texts))
 
-    for layout in Layout:
+    for layout in layouts:
         plain = layout is Layout.ANSWERS
         work = IndexWork.KEPT if model.kept and plain else IndexWork.ANEW
         prepare = model.search if plain else prepared(partial(make, layout))
