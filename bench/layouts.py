@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "layouts")
     parser.add_argument("--store", type=Path, help="default: WORK/store")
     parser.add_argument("--tune-only", action="store_true", help="leave the models in the store and measure nothing")
+    parser.add_argument("--tuned-at", default="", help="commit of the models in the store, where it is another one")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "layouts.json")
     given = parser.parse_args()
     rows = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
@@ -76,16 +77,20 @@ def main() -> None:
                 print(shown(row), flush=True)
                 rows = [other for other in rows if key(other) != key(row)] + [row]
     if not given.tune_only:
-        given.out.write_text(json.dumps(described(sorted(rows, key=key)), indent=1) + "\n", encoding="utf-8")
+        given.out.write_text(
+            json.dumps(described(sorted(rows, key=key), given.tuned_at), indent=1) + "\n", encoding="utf-8"
+        )
 
 
-def described(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def described(rows: list[dict[str, Any]], tuned_at: str) -> dict[str, Any]:
     """Return the rows with what they were measured on."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     versions = {
         name: version(name) for name in ("expertune", "torch", "transformers", "sentence-transformers", "numpy")
     }
-    return {"machine": machine(), "versions": versions, "commit": commit.stdout.strip(), "rows": rows}
+    measured_at = commit.stdout.strip()
+    commits = {"commit": measured_at, "tuned_at": tuned_at or measured_at}
+    return {"machine": machine(), "versions": versions, **commits, "rows": rows}
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -137,10 +142,18 @@ def of_models(run: Run, found: RunResult, judged: JudgedSet) -> Iterator[dict[st
                 "queries": row.queries,
                 "rows": len(index.vectors),
                 "with_questions": len(found.dataset.labelled_ids),
-                **{name: round(100 * getattr(row, name), 2) for name in ("difference", "low", "high")},
+                **{
+                    name: shown_change(getattr(row, name), result is reference)
+                    for name in ("difference", "low", "high")
+                },
                 "ndcg": round(100 * row.tuned, 2),
                 **({"mixing": asdict(index.mixing)} if layout is Layout.MIXED else {}),
             }
+
+
+def shown_change(value: float, is_reference: bool) -> float:
+    """Return a change in points; of the reference to itself there is none, however few its answers are."""
+    return 0.0 if is_reference else round(100 * value, 2)
 
 
 def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Measurement:
