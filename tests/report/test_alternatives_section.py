@@ -104,3 +104,14 @@ def test_a_run_without_alternatives_shows_no_section(tmp_path: Path) -> None:
     run = finished_run.run()
     assert 'id="alternatives"' not in write_report(run, tmp_path).read_text(encoding="utf-8")
     assert "alternatives" not in results(run)
+
+
+def test_the_section_fits_a_phone_and_its_table_scrolls_by_itself(browser: Any, run: Any, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(write_report(run, tmp_path).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    section = page.locator("#alternatives")
+    assert section.locator("svg.chart").bounding_box()["width"] <= 390
+    assert section.locator("tbody tr.chosen th").inner_text().startswith("tuned (ours)")
+    assert section.locator("tbody tr").count() == 4
+    page.close()
