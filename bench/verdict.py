@@ -13,7 +13,7 @@ whatever selection would have said. All of them are measured once on every test 
 times by the library's own verdict, from small test sets drawn out of one half of the questions; what is true is its
 mean difference to the base on the other half.
 
-Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-SHIP_CONFIDENCE.jsonl, the rates to
+Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-REACH.jsonl, the rates to
 bench/results/verdict.json (with --logs: verdict-logs.json).
 """
 
@@ -449,9 +449,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="of each tuning")
     parser.add_argument("--batch-size", type=int, default=32, help="questions a step")
     parser.add_argument("--draws", type=int, default=5, help="test sets of each size for each model")
-    parser.add_argument(
-        "--ship-confidence", type=float, default=rule.DECISION_CONFIDENCE, help="of the interval that ships"
-    )
+    parser.add_argument("--reach", type=float, default=rule.REACH, help="below zero, of a gain that is likely; 0: none")
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=DOMAINS)
     parser.add_argument("--logs", action="store_true", help="only the scenarios with a search log")
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
@@ -464,9 +462,9 @@ def main() -> None:
     sets = {domain: bench.judged(domain) for item in wanted for domain in item.tested}
     general = bench.general()
     base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
-    usual, rule.DECISION_CONFIDENCE = rule.DECISION_CONFIDENCE, given.ship_confidence
+    usual, rule.REACH = rule.REACH, given.reach
     made = fingerprint(CHOICE, DEFAULTS)[:8]
-    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.ship_confidence:g}.jsonl"
+    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.reach:g}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     lines = [line for line in lines if line["scenario"] in LOGS or not given.logs]
     done = {line["key"] for line in lines}
@@ -485,10 +483,10 @@ def main() -> None:
     found = summary(lines)
     print(json.dumps(found, indent=1))
     if given.most is None:
-        names = ("steps", "batch_size", "draws", "ship_confidence")
+        names = ("steps", "batch_size", "draws", "reach")
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
         kept = {"machine": machine(), "settings": settings, **found}
-        suffix = "" if given.ship_confidence == usual else f"-{given.ship_confidence:g}"
+        suffix = "" if given.reach == usual else f"-{given.reach:g}"
         target = HERE / "results" / f"verdict{'-logs' if given.logs else ''}{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

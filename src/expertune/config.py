@@ -350,7 +350,7 @@ GONE: Mapping[str, str] = {
     "select.general_tolerance": "evaluate.general_tolerance holds for choosing too",
     "select.refit": "the model is always tuned again on everything after choosing",
     "evaluate.confidence": "intervals are 95 % intervals",
-    "evaluate.ship_confidence": "the decision looks at 80 % intervals",
+    "evaluate.ship_confidence": "one rule decides, from the gain and its 95 % interval",
     "evaluate.resamples": "10,000 resamples are drawn",
     "evaluate.seed": "one run.seed serves every stage",
 }

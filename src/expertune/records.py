@@ -581,12 +581,12 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """Say "better", "worse" or "no evidence": the interval leaves out zero, and p holds among many sets."""
+        """Say "better", "worse" or "no difference shown": the interval leaves out zero, and p holds among many sets."""
         if self.adjusted > self.level:
-            return "no evidence"
+            return "no difference shown"
         if self.low > 0:
             return "better"
-        return "worse" if self.high < 0 else "no evidence"
+        return "worse" if self.high < 0 else "no difference shown"
 
 
 PLAIN_ANSWERS = "answers"
@@ -637,10 +637,10 @@ class Alternative:
 
     @property
     def outcome(self) -> str:
-        """Say "better", "worse" or, where the interval holds zero, "no evidence", all beside the reference."""
+        """Say "better", "worse" or, where the interval holds zero, "no difference shown", all beside the reference."""
         if self.low > 0:
             return "better"
-        return "worse" if self.high < 0 else "no evidence"
+        return "worse" if self.high < 0 else "no difference shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -691,30 +691,77 @@ class CrossValidation:
     comparisons: tuple[Comparison, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer a user came for. `domain` and `general` are better / no evidence / worse.
+class Outcome(StrEnum):
+    """What is known of one change, as every table and sentence calls it."""
 
-    `why` gives the reason for the decision, `diagnostics` the known signs of a failed tuning, all in plain sentences.
+    BETTER = "better"
+    LIKELY_BETTER = "likely better"
+    NOT_SHOWN = "no difference shown"
+    LIKELY_WORSE = "likely worse"
+    WORSE = "worse"
+    NOT_MEASURED = "not measured"
+
+
+class Basis(StrEnum):
+    """Which questions a verdict on the domain rests on."""
+
+    HELD_OUT = "held-out questions"
+    OWN = "your own questions, cross-validated"
+    NONE = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """How many questions of the domain find a right answer first, and among the first three: base, then tuned.
+
+    `gained` counts questions whose right answer comes first only with the tuned model, `lost` those where it does so
+    only with the base.
     """
 
-    domain: str
-    general: str
-    ship: bool
+    questions: int
+    first: tuple[int, int]
+    three: tuple[int, int]
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer a user came for: one headline, one action, and why.
+
+    `ship` is None where nothing can be decided: without held-out questions. `why` holds the statistics, `diagnostics`
+    the known signs of a failed tuning, all in plain sentences. `hits` is None where nothing was measured.
+    """
+
+    domain: Outcome
+    general: Outcome
+    ship: bool | None
+    headline: str
+    action: str
     why: str
     diagnostics: tuple[str, ...] = ()
+    basis: Basis = Basis.HELD_OUT
+    hits: Hits | None = None
 
     @property
     def decision(self) -> str:
-        """Say what to do in a few words.
+        """Say in a few words what is known."""
+        gained = self.domain in (Outcome.BETTER, Outcome.LIKELY_BETTER)
+        if self.ship is False and gained:
+            return f"{self.domain.capitalize()} here, worse elsewhere"
+        return self.domain.capitalize() + (" on your own questions" if self.basis is Basis.OWN else "")
 
-        "Ship it" where a gain was shown and "Likely better" where one is only likely; "Keep the base" or, where nothing
-        was shown, "No difference shown" where it does not ship.
+    @property
+    def tone(self) -> str:
+        """Name the colour: "shown" (green), "likely" (amber), "worse" (red) or "unknown" (grey).
+
+        Green is only for what held-out questions showed.
         """
-        if self.ship:
-            return "Ship it" if self.domain == "better" else "Likely better"
-        shown = self.domain != "no evidence" or self.general == "worse"
-        return "Keep the base" if shown else "No difference shown"
+        if self.domain is Outcome.NOT_MEASURED:
+            return "unknown"
+        if self.domain is Outcome.WORSE or (self.ship is False and self.domain is Outcome.BETTER):
+            return "worse"
+        return "shown" if self.ship and self.domain is Outcome.BETTER else "likely"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def test_what_is_not_finite_becomes_null():
     assert (spelled(interval(0.024)), interval(0.024).outcome, interval(0.0).outcome) == (
         "+2.4 (+1.4 to +3.4), better",
         "better",
-        "no evidence",
+        "no difference shown",
     )
 
 

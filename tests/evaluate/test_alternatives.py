@@ -81,7 +81,7 @@ def test_a_difference_in_every_answer_is_shown() -> None:
     (row,) = alternatives([way("ours", first), way("other", second)], data, costs).others
     assert row.outcome == "worse"
     (row,) = alternatives([way("ours", first), way("other", first)], data, costs).others
-    assert (row.outcome, row.difference) == ("no evidence", 0.0)
+    assert (row.outcome, row.difference) == ("no difference shown", 0.0)
 
 
 def test_questions_that_were_drawn_count_by_their_weight() -> None:

@@ -302,7 +302,7 @@ def test_evaluate_encodes_each_side_once(evaluation):
 def test_evaluating_a_model_against_itself_finds_nothing(evaluation):
     _, _, encoders, sets, _ = evaluation
     result = evaluate({"base": encoders["base"], "tuned": encoders["base"]}, sets, tolerance=TOLERANCE)
-    assert {item.outcome for item in result.comparisons} == {"no evidence"}
+    assert {item.outcome for item in result.comparisons} == {"no difference shown"}
     assert {item.p for item in result.comparisons} == {1.0}
     assert not result.verdict.ship
 

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from expertune.evaluate import statistics
 from expertune.evaluate import verdict as module
 from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import detectable_from, stratified_interval
-from expertune.evaluate.verdict import adjusted, verdict
-from expertune.records import METRIC, Comparison, Measurement, PanelDiagnostics, Role, Separation
+from expertune.evaluate.verdict import adjusted, read, verdict
+from expertune.records import METRIC, Basis, Comparison, Hits, Measurement, PanelDiagnostics, Role, Separation
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -49,19 +51,19 @@ def separated(auroc=0.9, ks=0.7, model="tuned"):
 
 def test_a_clear_gain_without_loss_ships_and_says_so_in_points():
     found = decide(moved("shop/test", Role.DOMAIN, 0.087), moved("med/test", Role.GENERAL, -0.002, seed=1, spread=0.03))
-    assert (found.domain, found.general, found.ship) == ("better", "no evidence", True)
+    assert (found.domain, found.general, found.ship) == ("better", "no difference shown", True)
     base = np.random.default_rng(0).uniform(0.4, 0.6, 120).mean() * 100
     assert found.why.startswith(
         f"nDCG@10 in the domain rises from {base:.1f} to {base + 8.7:.1f} points (+8.7, 95 % interval +7."
     )
     assert "120 questions); general ability falls by 0.2 points (-0." in found.why
-    assert found.decision == "Ship it"
+    assert (found.decision, found.action, found.tone) == ("Better", "Use the tuned model.", "shown")
     assert found.diagnostics == ()
 
 
 def test_no_evidence_names_the_smallest_visible_difference():
     found = decide(moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1))
-    assert (found.domain, found.ship) == ("no evidence", False)
+    assert (found.domain, found.ship) == ("no difference shown", False)
     # 2.85 standard errors of about 0.1 / sqrt(50), in points.
     detectable = float(found.why.rsplit(" ", 2)[1])
     assert detectable == pytest.approx(285 * 0.1 / np.sqrt(50), rel=0.2)
@@ -72,32 +74,88 @@ def test_no_evidence_names_the_smallest_visible_difference():
 def test_general_sets_too_small_to_show_a_loss_are_not_sold_as_no_harm():
     domain = moved("shop/test", Role.DOMAIN, 0.087)
     few = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1))
-    assert (few.general, few.ship) == ("no evidence", True)
+    assert (few.general, few.ship) == ("no difference shown", True)
     assert "which does not rule out a loss of more than 1.0." in few.why
     many = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=400, spread=0.03, seed=1))
-    assert (many.general, many.ship) == ("no evidence", True)
+    assert (many.general, many.ship) == ("no difference shown", True)
     assert "rule out" not in many.why
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "expected"),
+    [
+        (0.05, 0.001, 0.1, "better"),
+        (-0.05, -0.1, -0.001, "worse"),
+        (0.032, -0.001, 0.081, "likely better"),
+        (0.029, -0.001, 0.092, "likely better"),
+        (0.03, -0.014, 0.08, "likely better"),
+        (0.03, -0.015, 0.08, "no difference shown"),
+        (-0.03, -0.08, 0.014, "likely worse"),
+        (-0.03, -0.08, 0.015, "no difference shown"),
+        (0.0, 0.0, 0.0, "no difference shown"),
+        (0.3, -1.0, 1.0, "no difference shown"),
+    ],
+)
+def test_the_rule_looks_at_the_gain_and_its_interval_alone(difference, low, high, expected):
+    assert read(difference, low, high) == expected
+
+
+@given(st.floats(-0.5, 0.5), st.floats(0, 0.4), st.floats(0, 0.4))
+def test_the_rule_reads_a_loss_as_the_mirror_of_a_gain(difference, below, above):
+    mirrored = {"better": "worse", "worse": "better", "likely better": "likely worse", "likely worse": "likely better"}
+    found = read(difference, difference - below, difference + above)
+    other = read(-difference, -difference - above, -difference + below)
+    assert other == mirrored.get(found, found)
 
 
 def test_a_likely_gain_ships_and_is_not_called_shown(monkeypatch):
     # 1.5 standard errors: p is about 0.14, between one in five and one in twenty.
     likely = moved("shop/test", Role.DOMAIN, 0.015, count=100, spread=0.1)
     found = decide(likely)
-    assert (found.domain, found.ship) == ("no evidence", True)
+    assert (found.domain, found.ship, found.tone) == ("likely better", True, "likely")
     assert found.decision == "Likely better"
+    assert found.action == "Use the tuned model if you can go back to the base: the gain is likely, but not shown."
     assert ". No difference is shown: the smallest one that these" in found.why
-    assert "But the 80 % interval (+0." in found.why
-    monkeypatch.setattr(module, "DECISION_CONFIDENCE", 0.95)
+    assert "less than half of the gain beyond zero, which makes it likely." in found.why
+    monkeypatch.setattr(module, "REACH", 0.0)
     strict = decide(likely)
-    assert (strict.domain, strict.ship) == ("no evidence", False)
+    assert (strict.domain, strict.ship, strict.tone) == ("no difference shown", False, "likely")
     assert strict.why.endswith("points.")
+
+
+def ranked(before, after):
+    ids = tuple(f"q{index}" for index in range(len(before)))
+    return [
+        Measurement(
+            "shop", "test", Role.DOMAIN, model, ids, ids, {METRIC: 1 / np.array(ranks)}, ranks, ((),) * len(ids)
+        )
+        for model, ranks in (("base", before), ("tuned", after))
+    ]
+
+
+def test_the_headline_counts_questions_that_find_their_answer_first():
+    found = verdict((), ranked((1, 2, 4, 1, 9), (1, 1, 2, 3, 9)), (), tolerance=0.01)
+    assert found.hits == Hits(5, first=(2, 2), three=(3, 4), gained=1, lost=1)
+    assert found.headline == "Right answer first: 2 of 5 questions before, 2 after."
+
+
+def test_questions_of_the_users_own_decide_nothing():
+    found = verdict((), ranked((2,) * 30, (1,) * 30), (), tolerance=0.01, basis=Basis.OWN)
+    assert (found.domain, found.ship, found.basis, found.tone) == ("better", None, Basis.OWN, "likely")
+    assert found.decision == "Better on your own questions"
+    assert found.headline == "Right answer first: 0 of 30 of your own questions before, 30 after."
+    worse = verdict((), ranked((1,) * 30, (2,) * 30), (), tolerance=0.01, basis=Basis.OWN)
+    assert (worse.decision, worse.ship, worse.tone) == ("Worse on your own questions", None, "worse")
+    assert "Keep the base" not in worse.action
 
 
 def test_a_likely_general_loss_forbids_shipping():
     lost = moved("med/test", Role.GENERAL, -0.015, count=100, spread=0.1, seed=1)
     found = decide(moved("shop/test", Role.DOMAIN, 0.08), lost)
-    assert (found.domain, found.general, found.ship) == ("better", "no evidence", False)
+    assert (found.domain, found.general, found.ship) == ("better", "likely worse", False)
     assert "more than the 1.0 allowed." in found.why
+    assert found.decision == "Better here, worse elsewhere"
+    assert found.tone == "worse"
 
 
 def test_a_loss_does_not_ship():
@@ -153,12 +211,12 @@ def test_questions_about_few_answers_are_few_observations():
     by_answer = np.repeat([0.3, 0.3, 0.2, -0.1, -0.1, -0.05], 20)
     alone = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer))
     together = decide(pair("shop/test", Role.DOMAIN, base, base + by_answer, questions_per_answer=20))
-    assert (alone.domain, together.domain) == ("better", "no evidence")
+    assert (alone.domain, together.domain) == ("better", "no difference shown")
 
 
 def test_one_answer_proves_nothing():
     found = decide(moved("shop/test", Role.DOMAIN, 0.3, count=30, questions_per_answer=30))
-    assert (found.domain, found.ship) == ("no evidence", False)
+    assert (found.domain, found.ship) == ("no difference shown", False)
     assert "100.0 points" in found.why
 
 
@@ -171,15 +229,16 @@ def test_a_split_about_one_answer_does_not_void_the_others():
 
 def test_identical_models():
     found = decide(*[moved(f"{name}/test", role, 0.0, spread=0.0) for name, role in zip("ab", Role, strict=True)])
-    assert (found.domain, found.general, found.ship) == ("no evidence", "no evidence", False)
+    assert (found.domain, found.general, found.ship) == ("no difference shown", "no difference shown", False)
     assert found.diagnostics == ()
     assert "the two models rank alike" in found.why
 
 
 def test_no_domain_set():
     found = decide(moved("med/test", Role.GENERAL, 0.1))
-    assert (found.domain, found.general, found.ship) == ("no evidence", "better", False)
-    assert "nothing can be said" in found.why
+    assert (found.domain, found.general, found.ship) == ("not measured", "better", None)
+    assert (found.decision, found.tone, found.basis, found.hits) == ("Not measured", "unknown", Basis.NONE, None)
+    assert found.headline.startswith("Not measured: ")
 
 
 @pytest.mark.parametrize(("auroc", "ks"), [(0.55, 0.5), (0.8, 0.1)])
@@ -196,7 +255,7 @@ def test_confidence_matters(monkeypatch):
     for place in (module, statistics):
         monkeypatch.setattr(place, "CONFIDENCE", 0.999)
     strict = decide(data)
-    assert strict.domain == "no evidence"
+    assert strict.domain == "likely better"
     assert "99.9 % interval" in strict.why
 
 
@@ -251,7 +310,7 @@ def test_one_small_p_among_many_sets_is_no_evidence():
     alone = adjusted([of_set(0, 0.03)])
     among = adjusted([of_set(0, 0.03), *(of_set(n, 0.6) for n in range(1, 9))])
     assert alone[0].outcome == "better"
-    assert among[0].outcome == "no evidence"
+    assert among[0].outcome == "no difference shown"
     assert of_set(0, 0.03).outcome == "better"
 
 
@@ -313,7 +372,7 @@ def test_no_difference_in_every_word():
 
 def test_nothing_measured_in_every_word():
     found = decide(moved("med/test", Role.GENERAL, 0.1))
-    assert found.why == "No held-out questions of the domain were given, so nothing can be said."
+    assert found.why.startswith("Nothing of the domain was measured; general ability rises by 10.0 points (+")
 
 
 def test_what_cannot_be_ruled_out_in_every_word():
@@ -395,5 +454,5 @@ def test_signs_of_poor_labels_in_every_word():
 def test_a_general_loss_that_may_be_chance_does_not_forbid_shipping():
     domain = moved("shop/test", Role.DOMAIN, 0.087)
     found = decide(domain, moved("med/test", Role.GENERAL, -0.02, count=20, spread=0.2, seed=1))
-    assert (found.general, found.ship) == ("no evidence", True)
-    assert decide(domain).general == "no evidence"
+    assert (found.general, found.ship) == ("no difference shown", True)
+    assert decide(domain).general == "not measured"

@@ -19,6 +19,7 @@ from expertune.pipeline.run import Run, Stage
 from expertune.pipeline.store import Artefact, Store
 from expertune.records import (
     Evaluation,
+    Outcome,
     PanelDiagnostics,
     Questions,
     Scores,
@@ -129,7 +130,9 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
             Questions: lambda: Questions(items),
             Scores: lambda: Scores(("bm25",), np.zeros((len(items), 4, 1), np.float32)),
             SoftLabels: lambda: SoftLabels("hard", np.ones((len(items), 4), np.float32), np.ones(4, bool), True),
-            Evaluation: lambda: Evaluation((), (), (), Verdict("", "", False, "")),
+            Evaluation: lambda: Evaluation(
+                (), (), (), Verdict(Outcome.NOT_MEASURED, Outcome.NOT_MEASURED, None, "", "", "")
+            ),
         }[kind]()
         return Kept(value, key)
 

@@ -31,7 +31,11 @@ def test_a_hub_reads_base_licence_language_and_results(card: ModelCard):
     assert data["pipeline_tag"] == "sentence-similarity"
     _, results = model_index_to_eval_results(data["model-index"])
     assert [(item.dataset_split, item.metric_type, item.metric_value) for item in results] == [
+        ("test_seen", "hit_at_1", 0.25),
+        ("test_seen", "hit_at_3", 1.0),
         ("test_seen", "ndcg_at_10", 0.78),
+        ("general-dev", "hit_at_1", 0.5),
+        ("general-dev", "hit_at_3", 1.0),
         ("general-dev", "ndcg_at_10", 0.696),
     ]
 
@@ -45,7 +49,7 @@ def test_a_base_nobody_knows_gets_no_licence_and_no_hub_id(tmp_path: Path):
 
 
 def test_a_reader_finds_results_with_intervals_panel_and_limits(card: ModelCard):
-    assert "| shop/test_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
+    assert "| shop/test_seen | domain | 4 | 1 → 1 | 3 → 4 | 70.0 → 78.0 | +8.0 | +6.0 to +10.0 | better |" in card.text
     assert "95 % interval" in card.text
     assert "| strong | 87.5 | 0.75 |" in card.text
     assert "| silent | – | 0.00 |" in card.text
@@ -53,14 +57,14 @@ def test_a_reader_finds_results_with_intervals_panel_and_limits(card: ModelCard)
     assert "interpolation weight\n  0.5 between" in card.text
     assert "an index made with it stays valid" in card.text
     assert "5.0 points" in card.text
-    assert "**Verdict of its evaluation: ship it.**" in card.text
+    assert "**Better. Right answer first: 1 of 4 questions before, 1 after.**" in card.text
 
 
 def test_the_verdict_and_the_mode_change_what_is_said(tmp_path: Path):
-    inputs = run(evaluation=evaluation(ship=False, domain="no evidence"))
+    inputs = run(evaluation=evaluation(ship=False, domain="no difference shown"))
     inputs = replace(inputs, model=replace(inputs.model, mode="full"))
     text = write_card(inputs, tmp_path).read_text(encoding="utf-8")
-    assert "**Verdict of its evaluation: no difference shown.**" in text
+    assert "**No difference shown. Right answer first: 1 of 4" in text
     assert "has to be made again" in text
     assert "encode_query`;" not in text
 
@@ -117,11 +121,12 @@ NASTY = (
 def test_names_from_data_stay_text(name: str, tmp_path: Path):
     inputs = run()
     row = replace(comparison("test_seen", inputs.judged[0].role), dataset=name, split=name)
+    measured = tuple(replace(item, dataset=name, split=name) for item in inputs.evaluation.measurements[:2])
     inputs = replace(
         inputs,
         dataset=replace(inputs.dataset, name=name),
         model=replace(inputs.model, base=name),
-        evaluation=replace(inputs.evaluation, comparisons=(row,)),
+        evaluation=replace(inputs.evaluation, comparisons=(row,), measurements=measured),
         questions=Questions((Question("a?", ("d0",), Provenance.SYNTHETIC, name),)),
     )
     card = ModelCard.load(write_card(inputs, tmp_path))
@@ -135,7 +140,7 @@ def test_names_from_data_stay_text(name: str, tmp_path: Path):
     assert not re.search(r"(?<!\\)\]\((?!https://sbert.net|https://github.com/expertune)", card.text)
     assert "http://evil" not in card.text
     (line,) = [line for line in table.splitlines() if "+8.0" in line]
-    assert len(re.findall(r"(?<!\\)\|", line)) == 9
+    assert len(re.findall(r"(?<!\\)\|", line)) == 10
 
 
 def test_spans_are_no_questions_that_a_model_wrote(tmp_path: Path):

@@ -14,24 +14,32 @@ import pytest
 
 import finished_run
 from expertune.data.inspection import DataFindings
-from expertune.records import Evaluation, JudgedSet, Measurement, Query, Questions, Role, Verdict
+from expertune.records import Basis, Evaluation, JudgedSet, Measurement, Outcome, Query, Questions, Role, Verdict
 from expertune.report import FinishedRun, charts, write_report
 from expertune.report.results import schema
-from expertune.report.write import MOST_BYTES, sentence
+from expertune.report.write import MOST_BYTES
 
 HEADINGS = [
-    "Ship it",
-    "Before and after",
-    "The frontier: domain gain against general ability",
+    "Right answer first: 1 of 4 questions before, 1 after.",
+    "Answers that need work",
+    "Wins and losses",
+    "How to use the model",
+    "For specialists",
+]
+FOLDED = [
+    "How sure is this?",
+    "All measures before and after",
+    "How far the model was moved",
     "Similarity of right and other answers",
-    "Expert panel",
+    "The experts",
     "Geometry of the embedding space",
     "Synthetic questions",
     "Time and cost",
-    "Held-out questions",
-    "Resolved config",
-    "How to use the model",
+    "Every setting of this run",
 ]
+NOTHING = Verdict(
+    Outcome.NOT_MEASURED, Outcome.NOT_MEASURED, None, "Not measured.", "Collect questions.", "", basis=Basis.NONE
+)
 VOID = {"meta", "input", "br"}
 
 
@@ -43,6 +51,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.headings: list[str] = []
+        self.summaries: list[str] = []
         self.inline: dict[str, list[str]] = {"style": [], "script": []}
         self.words: list[str] = []
         self.feed(text)
@@ -52,6 +61,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attributes)))
         if tag in ("h1", "h2"):
             self.headings.append("")
+        if tag == "summary":
+            self.summaries.append("")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -68,6 +79,8 @@ class Page(HTMLParser):
         self.words.append(data)
         if any(tag in ("h1", "h2") for tag in self.open):
             self.headings[-1] += data
+        if "summary" in self.open:
+            self.summaries[-1] += data
 
     @property
     def text(self) -> str:
@@ -93,6 +106,7 @@ def page(source: str) -> Page:
 
 def test_all_sections_stand_in_order(page: Page):
     assert page.headings == HEADINGS
+    assert [text for text in page.summaries if "question" not in text or text == "Synthetic questions"] == FOLDED
 
 
 def test_every_element_is_closed_and_every_id_is_unique(page: Page):
@@ -152,10 +166,10 @@ def test_charts_are_labelled_and_follow_the_theme(source: str, page: Page):
 def test_no_question_is_hidden_from_wins_and_losses(page: Page):
     # q1 climbs from 4 to 1, q2 falls from 2 to 3, q3 from 1 to 2; q4 stays.
     wins, losses = page.text.split("Biggest wins")[1].split("Search")[0].split("Worst losses")
-    assert "where is my parcel rank 4 → 1" in wins
-    assert losses.index("send it back rank 1 → 2") < losses.index("rank 2 → 3")
+    assert "where is my parcel place of the right answer: 4 → 1" in wins
+    assert losses.index("send it back place of the right answer: 1 → 2") < losses.index("answer: 2 → 3")
     assert "zebra" not in wins + losses
-    assert "all 4 questions of the domain" in page.text
+    assert "All 4 held-out questions" in page.text
 
 
 def test_the_table_says_what_moved(source: str):
@@ -215,38 +229,35 @@ def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
     values = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert values["verdict"]["ship"] is True
     summary = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert summary.startswith("# Ship it: shop\n")
-    assert "| shop/test_seen | domain | 4 | 70.0 | 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
+    assert summary.startswith(
+        "# Better: shop\n\n**Right answer first: 1 of 4 questions before, 1 after.** Use the tuned"
+    )
+    assert "| shop/test_seen | domain | 4 | 1 → 1 | 3 → 4 | 70.0 → 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
     assert len(summary) < 2000
 
 
 @pytest.mark.parametrize(
-    ("ship", "domain", "general", "expected"),
+    ("ship", "domain", "basis", "expected", "tone"),
     [
-        (True, "better", "no evidence", "Ship it"),
-        (True, "no evidence", "no evidence", "Likely better"),
-        (False, "no evidence", "no evidence", "No difference shown"),
-        (False, "no evidence", "worse", "Keep the base"),
-        (False, "worse", "better", "Keep the base"),
-        (False, "better", "worse", "Keep the base"),
+        (True, "better", "held-out questions", "Better", "shown"),
+        (True, "likely better", "held-out questions", "Likely better", "likely"),
+        (False, "no difference shown", "held-out questions", "No difference shown", "likely"),
+        (False, "likely worse", "held-out questions", "Likely worse", "likely"),
+        (False, "worse", "held-out questions", "Worse", "worse"),
+        (False, "better", "held-out questions", "Better here, worse elsewhere", "worse"),
+        (None, "not measured", "not measured", "Not measured", "unknown"),
+        (None, "better", "your own questions, cross-validated", "Better on your own questions", "likely"),
+        (None, "worse", "your own questions, cross-validated", "Worse on your own questions", "worse"),
     ],
 )
-def test_the_decision_says_the_verdict(ship: bool, domain: str, general: str, expected: str):
-    assert finished_run.evaluation(ship=ship, domain=domain, general=general).verdict.decision == expected
-
-
-def test_the_sentence_holds_the_numbers_of_every_domain_set():
-    rows = [
-        finished_run.comparison("seen", Role.DOMAIN),
-        finished_run.comparison("unseen", Role.DOMAIN, difference=-0.03),
-        finished_run.comparison("a", Role.GENERAL, difference=-0.004),
-        finished_run.comparison("b", Role.GENERAL, difference=0.006),
-    ]
-    said = sentence(rows)
-    assert "from 70.0 to 78.0 on shop/seen (+8.0, 95 % interval +6.0 to +10.0)" in said
-    assert "from 70.0 to 67.0 on shop/unseen (−3.0, 95 % interval −5.0 to −1.0)" in said
-    assert said.endswith("; on 2 general sets it changes by −0.4 to +0.6.")
-    assert sentence([]) == "No domain set was measured."
+def test_words_and_colour_say_the_verdict(
+    tmp_path: Path, ship: bool | None, domain: str, basis: str, expected: str, tone: str
+):
+    said = finished_run.evaluation(ship=ship, domain=domain, basis=basis)
+    assert (said.verdict.decision, said.verdict.tone) == (expected, tone)
+    text = written(tmp_path, finished_run.run(evaluation=said))
+    assert f'<section id="verdict" class="verdict {tone}"' in text
+    assert f"<title>{expected}: shop" in text
 
 
 def test_a_run_without_the_optional_parts_still_gives_a_page(tmp_path: Path):
@@ -256,12 +267,12 @@ def test_a_run_without_the_optional_parts_still_gives_a_page(tmp_path: Path):
         questions=Questions(inputs.questions.items[:1]),
         labels=replace(inputs.labels, panel=()),
         model=replace(inputs.model, mode="full", selection=replace(inputs.model.selection, candidates=())),
-        evaluation=Evaluation((), (), (), Verdict("no evidence", "no evidence", ship=False, why="")),
+        evaluation=Evaluation((), (), (), NOTHING),
     )
     page = Page(written(tmp_path, bare))
-    assert page.headings == ["No difference shown", *[name for name in HEADINGS[1:] if not name.startswith("Geometry")]]
+    assert page.headings == ["Not measured.", *HEADINGS[2:]]
     for said in (
-        "No domain set was measured.",
+        "Measured on: not measured .",
         "Nothing was weighed",
         "No similarities were measured.",
         "There are no synthetic questions",
@@ -282,6 +293,7 @@ def test_strange_names_break_neither_charts_nor_page(tmp_path: Path):
     )
     page = Page(written(tmp_path, replace(inputs, evaluation=evaluation, dataset=replace(inputs.dataset, name=name))))
     assert page.headings == HEADINGS
+    assert [text for text in page.summaries if "question" not in text or text == "Synthetic questions"] == FOLDED
     assert "prix $5$ & <日本語>" in page.text
 
 
@@ -344,7 +356,7 @@ def test_sixty_bins_of_similarity_are_drawn_as_twenty_and_keep_their_area():
 def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):
     source = written(tmp_path, many_rows(3000, "short"))
     assert source.count("<tr data-outcome=") == 1500
-    assert "the 1500 questions that changed most, of 3000" in source
+    assert "The 1500 questions that changed most, of 3000" in source
     assert source.count('data-outcome="better"') == 9
     assert source.count('data-outcome="worse"') == 1
     assert len(source.encode()) < MOST_BYTES
@@ -353,7 +365,7 @@ def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):
 def test_the_page_stays_small_whatever_the_texts_are(tmp_path: Path):
     wide = written(tmp_path, many_rows(3000, "<&" * 4000))  # every character of it grows when escaped
     assert 500_000 < len(wide.encode()) < MOST_BYTES
-    assert re.search(r"the \d+ questions that changed most, of 3000", wide)
+    assert re.search(r"The \d+ questions that changed most, of 3000", wide)
 
 
 def test_the_summary_is_markdown_not_html(tmp_path: Path) -> None:

@@ -96,7 +96,10 @@ def test_rows_carry_the_measured_numbers():
     assert values["comparisons"][0]["difference"] == 0.08
     assert values["selection"]["interpolation_weight"] == 0.5
     assert [row["chosen"] for row in values["selection"]["candidates"]] == [False, True, False]
-    assert values["verdict"]["ship"] is True
+    assert (first["hit@1"], first["hit@3"]) == (0.25, 0.75)
+    said = values["verdict"]
+    assert (said["ship"], said["decision"], said["basis"]) == (True, "Better", "held-out questions")
+    assert said["hits"] == {"questions": 4, "first": [1, 1], "three": [3, 4], "gained": 1, "lost": 1}
     assert values["timings"][1] == {"stage": "score", "seconds": 0.04, "reused": True}
 
 

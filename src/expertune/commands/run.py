@@ -84,23 +84,28 @@ def _execute(config: Config, stage: str) -> None:
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
     from expertune.report.formats import interval, points, signed
+    from expertune.report.rows import set_rows
 
-    typer.echo(f"{evaluation.verdict.decision}: {evaluation.verdict.why}")
-    heads = ("set", "role", ">questions", ">base", ">tuned", ">difference", ">interval")
+    said = evaluation.verdict
+    typer.echo(f"{said.decision}. {said.headline}\nWhat to do: {said.action}")
+    for sign in said.diagnostics:
+        typer.echo(f"Look at this first: {sign}")
+    heads = ("set", ">questions", ">right first", ">in first 3", ">nDCG@10", ">change", ">interval")
     rows = [
         (
-            f"{row.dataset}/{row.split}",
-            str(row.role),
-            str(row.queries),
-            points(row.base),
-            points(row.tuned),
-            signed(row.difference),
-            interval(row.low, row.high),
+            row.change.name + (" (general)" if row.change.role == "general" else ""),
+            str(row.hits.questions),
+            "{} → {}".format(*row.hits.first),
+            "{} → {}".format(*row.hits.three),
+            f"{points(row.change.base)} → {points(row.change.tuned)}",
+            signed(row.change.difference),
+            interval(row.change.low, row.change.high),
         )
-        for row in evaluation.comparisons
-        if row.metric == "ndcg@10"
+        for row in set_rows(evaluation)
     ]
-    terminal.show_table(heads, rows, title="nDCG@10 x 100")
+    if rows:
+        terminal.show_table(heads, rows, tight=True)
+    typer.echo(f"How sure is this? Measured on: {said.basis}. {said.why}")
     if evaluation.indexing:
         _show_index(evaluation)
     for similarity in evaluation.similarities:

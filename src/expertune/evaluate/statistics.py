@@ -62,10 +62,10 @@ class Interval:
 
     @property
     def outcome(self) -> str:
-        """Say what it shows: "better", "worse" or, where it holds zero, "no evidence"."""
+        """Say what it shows: "better", "worse" or, where it holds zero, "no difference shown"."""
         if self.low > 0:
             return "better"
-        return "worse" if self.high < 0 else "no evidence"
+        return "worse" if self.high < 0 else "no difference shown"
 
 
 @dataclass(frozen=True, slots=True)

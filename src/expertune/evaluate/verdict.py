@@ -1,4 +1,4 @@
-"""Turn paired measurements into one answer: better, worse or no evidence, and whether to ship the tuned model.
+"""Turn paired measurements into one answer: what is known of the tuned model, and what to do.
 
 The domain and general sets are pooled each on their own: every set counts the same, and the interval comes
 from resampling the answers inside each. This module does not know models, rankings or how a metric is
@@ -16,11 +16,28 @@ import numpy as np
 from expertune.evaluate import diagnostics
 from expertune.evaluate.diagnostics import points, signed
 from expertune.evaluate.statistics import CONFIDENCE, Interval, Stratum, detectable_from, stratified_interval
-from expertune.records import METRIC, Comparison, Measurement, PanelDiagnostics, Role, Separation, Verdict
+from expertune.records import (
+    METRIC,
+    Basis,
+    Comparison,
+    Hits,
+    Measurement,
+    Outcome,
+    PanelDiagnostics,
+    Role,
+    Separation,
+    Verdict,
+)
 
-DECISION_CONFIDENCE = 0.8
-"""Coverage of the intervals that decide. To keep the base is a decision as well, and a mistake where tuning helped;
-`bench/verdict.py` measures how often either mistake is made."""
+VERSION = 2
+"""Raise when the same measurements lead to another verdict."""
+
+REACH = 0.5
+"""A gain is likely where its interval reaches less than this share of the gain below zero.
+
+On sets that are not tiny this is the 80 % interval above zero, told from the 95 % interval that people see. To keep the
+base is a decision as well, and a mistake where tuning helped; `bench/verdict.py` measures how often either is made.
+"""
 
 SINGLE_SET = 3.0
 """How many times the tolerance a single general set may lose."""
@@ -30,14 +47,13 @@ SINGLE_SET = 3.0
 class Pool:
     """The macro average over the sets of one role.
 
-    `shown` is its difference at `CONFIDENCE`, `likely` the same at `DECISION_CONFIDENCE`; `detectable` is what the
-    sets would have shown (80 % power), `each` the difference of every set.
+    `shown` is its difference with the interval at `CONFIDENCE`; `detectable` is what the sets would have shown (80 %
+    power), `each` the difference of every set.
     """
 
     base: float
     tuned: float
     shown: Interval
-    likely: Interval
     detectable: float
     questions: int
     each: tuple[float, ...]
@@ -46,6 +62,26 @@ class Pool:
     def difference(self) -> float:
         """Tuned minus base."""
         return self.shown.mean
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the difference and its interval say, by the one rule."""
+        return read(self.shown.mean, self.shown.low, self.shown.high)
+
+
+def read(difference: float, low: float, high: float) -> Outcome:
+    """Say what a difference with its interval at `CONFIDENCE` shows. The one rule: nothing else decides.
+
+    An interval that leaves out zero shows a difference. One that reaches less than `REACH` times the difference beyond
+    zero makes it likely.
+    """
+    if low > 0:
+        return Outcome.BETTER
+    if high < 0:
+        return Outcome.WORSE
+    if low > -REACH * difference:
+        return Outcome.LIKELY_BETTER
+    return Outcome.LIKELY_WORSE if high < -REACH * difference else Outcome.NOT_SHOWN
 
 
 def verdict(
@@ -57,14 +93,14 @@ def verdict(
     seed: int = 0,
     panel: PanelDiagnostics | None = None,
     indexing: Sequence[Comparison] = (),
+    basis: Basis = Basis.HELD_OUT,
 ) -> Verdict:
     """Say whether the tuned model is better in its domain, did not suffer elsewhere, and should be shipped.
 
-    What was shown and what to do are two questions: better or worse is said at `CONFIDENCE`, shipping is decided at
-    `DECISION_CONFIDENCE`. Ship if the pooled domain interval lies above zero, unless general sets lost more than the
-    tolerance on average with an interval below zero, a domain set is significantly worse, or a general set lost
+    Ship if the pooled domain difference is better or likely better (see `read`), unless general sets lost more than the
+    tolerance on average and are worse or likely worse, a domain set is significantly worse, or a general set lost
     `SINGLE_SET` times the tolerance significantly. Single sets are significant at `CONFIDENCE` after
-    Benjamini-Hochberg over the sets of their role.
+    Benjamini-Hochberg over the sets of their role. Without held-out questions nothing is decided.
 
     Args:
         comparisons: Of "tuned" with "base"; those of other metrics than nDCG@10 are ignored.
@@ -74,29 +110,54 @@ def verdict(
         seed: Seed of the resampling.
         panel: What is known of the labels that were tuned on, for the diagnostics; it decides nothing.
         indexing: Of the base on an index of question + answer with the base on one of answers; as `panel`.
+        basis: Which questions the domain was measured on; without any it is `Basis.NONE`, whatever is given.
     """
     domain, general = (_pool(measurements, role, seed) for role in (Role.DOMAIN, Role.GENERAL))
+    basis = basis if domain else Basis.NONE
     allowed = {Role.DOMAIN: 0.0, Role.GENERAL: SINGLE_SET * tolerance}
     worse = [
         row
         for row in adjusted([row for row in comparisons if row.metric == METRIC])
         if row.adjusted <= row.level and -row.difference > allowed[row.role]
     ]
-    general_lost = general is not None and general.likely.outcome == "worse" and -general.difference > tolerance
-    ship = domain is not None and domain.likely.outcome == "better" and not worse and not general_lost
+    suffers = (Outcome.WORSE, Outcome.LIKELY_WORSE)
+    lost = general is not None and general.outcome in suffers and -general.difference > tolerance
+    gained = domain is not None and domain.outcome in (Outcome.BETTER, Outcome.LIKELY_BETTER)
+    ship = gained and not worse and not lost if basis is Basis.HELD_OUT else None
+    found = count_hits(_pairs(measurements, Role.DOMAIN)) if domain else None
     changes = {str(role): pool.each for role, pool in ((Role.DOMAIN, domain), (Role.GENERAL, general)) if pool}
     fell = domain is not None and domain.shown.outcome == "worse"
     return Verdict(
-        domain=domain.shown.outcome if domain else "no evidence",
-        general=general.shown.outcome if general else "no evidence",
+        domain=domain.outcome if domain else Outcome.NOT_MEASURED,
+        general=general.outcome if general else Outcome.NOT_MEASURED,
         ship=ship,
-        why=_why(domain, general, tolerance, worse=worse, general_lost=general_lost, ship=ship),
+        headline=_headline(found, basis),
+        action=_action(domain, basis, ship=ship),
+        why=_why(domain, general, tolerance, worse=worse, lost=lost),
         diagnostics=(
             *diagnostics.of_changes(changes, tolerance, domain_fell=fell),
             *diagnostics.of_separations(separations),
             *(diagnostics.of_labels(panel) if panel else ()),
             *diagnostics.of_index(indexing),
         ),
+        basis=basis,
+        hits=found,
+    )
+
+
+def count_hits(pairs: Sequence[tuple[Measurement, Measurement]]) -> Hits:
+    """Count the questions of (base, tuned) pairs that find a right answer first and among the first three."""
+
+    def counted(most: int) -> tuple[int, int]:
+        before, after = (sum(int(both[side].hits(most).sum()) for both in pairs) for side in (0, 1))
+        return before, after
+
+    return Hits(
+        questions=sum(len(base.query_ids) for base, _ in pairs),
+        first=counted(1),
+        three=counted(3),
+        gained=sum(int((tuned.hits(1) & ~base.hits(1)).sum()) for base, tuned in pairs),
+        lost=sum(int((base.hits(1) & ~tuned.hits(1)).sum()) for base, tuned in pairs),
     )
 
 
@@ -120,61 +181,84 @@ def _pool(measurements: Iterable[Measurement], role: Role, seed: int) -> Pool | 
 
     A set about a single answer has no spread to resample; it is left out unless all are like that.
     """
-    of_role = [measurement for measurement in measurements if measurement.role is role]
-    after = {(item.dataset, item.split): item for item in of_role if item.model == "tuned"}
-    pairs = [(item, after[item.dataset, item.split]) for item in of_role if item.model == "base"]
+    pairs = _pairs(measurements, role)
     pairs = [pair for pair in pairs if len(set(pair[0].clusters)) > 1] or pairs
     if not pairs:
         return None
     strata: list[Stratum] = [
         (tuned.values[METRIC] - base.values[METRIC], base.clusters, base.weights or None) for base, tuned in pairs
     ]
-    shown, likely = (
-        stratified_interval(strata, confidence=confidence, seed=seed)
-        for confidence in (CONFIDENCE, DECISION_CONFIDENCE)
-    )
+    shown = stratified_interval(strata, confidence=CONFIDENCE, seed=seed)
     return Pool(
         base=float(np.mean([base.mean(METRIC) for base, _ in pairs])),
         tuned=float(np.mean([tuned.mean(METRIC) for _, tuned in pairs])),
         shown=shown,
-        likely=likely,
         detectable=detectable_from(shown.standard_error, shown.clusters - len(strata)),
         questions=sum(len(base.query_ids) for base, _ in pairs),
         each=tuple(tuned.mean(METRIC) - base.mean(METRIC) for base, tuned in pairs),
     )
 
 
+def _pairs(measurements: Iterable[Measurement], role: Role) -> list[tuple[Measurement, Measurement]]:
+    """Return base and tuned side by side, for every set of a role."""
+    of_role = [measurement for measurement in measurements if measurement.role is role]
+    after = {(item.dataset, item.split): item for item in of_role if item.model == "tuned"}
+    return [(item, after[item.dataset, item.split]) for item in of_role if item.model == "base"]
+
+
 # --- saying it in plain sentences, in points of nDCG@10 x 100 ------------------------------------------------------
 
 
+def _headline(found: Hits | None, basis: Basis) -> str:
+    if found is None:
+        return "Not measured: there are no held-out questions to compare the two models on."
+    asked = "of your own questions" if basis is Basis.OWN else "questions"
+    return f"Right answer first: {found.first[0]} of {found.questions} {asked} before, {found.first[1]} after."
+
+
+def _action(domain: Pool | None, basis: Basis, *, ship: bool | None) -> str:
+    """Say the one thing to do."""
+    if domain is None:
+        return "Collect questions that users asked, with their right answers; until then compare both models by hand."
+    outcome = domain.outcome
+    if basis is Basis.OWN:
+        if outcome in (Outcome.BETTER, Outcome.LIKELY_BETTER):
+            return "Try the tuned model beside the base, and collect questions that users asked: only they can tell."
+        return "Stay with the base, and collect questions that users asked: only they can tell."
+    if ship:
+        if outcome is Outcome.BETTER:
+            return "Use the tuned model."
+        return "Use the tuned model if you can go back to the base: the gain is likely, but not shown."
+    if outcome is Outcome.NOT_SHOWN:
+        return "Keep the base, or add held-out questions and run again."
+    return "Keep the base."
+
+
 def _why(
-    domain: Pool | None,
-    general: Pool | None,
-    tolerance: float,
-    *,
-    worse: Sequence[Comparison],
-    general_lost: bool,
-    ship: bool,
+    domain: Pool | None, general: Pool | None, tolerance: float, *, worse: Sequence[Comparison], lost: bool
 ) -> str:
     if domain is None:
-        return "No held-out questions of the domain were given, so nothing can be said."
+        return f"Nothing of the domain was measured; {_general(general, tolerance, lost=lost)}."
     moves = "rises" if domain.difference > 0 else "falls"
-    if domain.shown.outcome == "no evidence":
+    if domain.outcome is Outcome.NOT_SHOWN:
         moves = "goes"
     text = (
         f"nDCG@10 in the domain {moves} from {points(domain.base)} to {points(domain.tuned)} points "
         f"({signed(domain.difference)}, {CONFIDENCE * 100:g} % interval {_ends(domain.shown)}, "
-        f"{domain.questions} questions); {_general(general, tolerance, lost=general_lost)}."
+        f"{domain.questions} questions); {_general(general, tolerance, lost=lost)}."
     )
-    if domain.shown.outcome == "no evidence":
+    if domain.outcome not in (Outcome.BETTER, Outcome.WORSE):
         text += f" No difference is shown: {_detectable(domain)}."
-        if ship:
-            interval = f"{DECISION_CONFIDENCE * 100:g} % interval ({_ends(domain.likely)})"
-            text += f" But the {interval} lies above zero, which is above the decision threshold."
+    if domain.outcome in (Outcome.LIKELY_BETTER, Outcome.LIKELY_WORSE):
+        text += f" But the interval reaches less than half of the {_change(domain)} beyond zero, which makes it likely."
     if worse:
         text += f" {' and '.join(f'{row.name} falls by {points(-row.difference)} points' for row in worse)}"
         text += ", significantly on its own." if len(worse) == 1 else ", each significantly on its own."
     return text
+
+
+def _change(domain: Pool) -> str:
+    return "gain" if domain.difference > 0 else "loss"
 
 
 def _detectable(domain: Pool) -> str:

@@ -290,6 +290,7 @@ class Run:
             texts=preflight.look_at(self.config, dataset.value, loaded.texts),
             unanswered=unanswered,
             threshold=self._threshold(dataset.value, loaded, encoders, unanswered, evaluation.key),
+            notes=tuple(loaded.notes),
         )
         self._publish(finished)
         self._keeper.done(Stage.REPORT, started)
@@ -558,11 +559,18 @@ class Run:
         diagnostics: PanelDiagnostics,
         own: Kept[CrossValidation] | None,
     ) -> Kept[Evaluation]:
+        from expertune.evaluate import verdict
         from expertune.evaluate.stage import evaluate
 
         seed, tolerance = self.config.run.seed, self.config.evaluate.general_tolerance
         key = self._keeper.key(
-            Stage.EVALUATE, model.key, seed, tolerance, loaded.judged_fingerprint, asdict(diagnostics)
+            Stage.EVALUATE,
+            verdict.VERSION,
+            model.key,
+            seed,
+            tolerance,
+            loaded.judged_fingerprint,
+            asdict(diagnostics),
         )
         if own is not None:
             key = self._keeper.key(Stage.EVALUATE, key, own.key)

@@ -86,6 +86,6 @@ def _named(rows: Sequence[Alternative]) -> str:
 
 def _details(row: Alternative) -> str:
     around = interval(row.low, row.high)
-    if row.outcome == "no evidence" or around == "–":
+    if row.outcome == "no difference shown" or around == "–":
         return signed(row.difference)
     return f"{signed(row.difference)}, {PERCENT} interval {around}, index {row.work}"

@@ -22,7 +22,7 @@ from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import environment
 from expertune.report.results import EXPANDED
-from expertune.report.rows import index_rows
+from expertune.report.rows import index_rows, set_rows
 from expertune.report.threshold import threshold_sentence
 
 NAME = "README.md"
@@ -77,11 +77,16 @@ def _metadata(run: FinishedRun) -> str:
             dataset_type=_slug(row.dataset),
             dataset_name=f"{cut(row.dataset)} ({row.role})",
             dataset_split=cut(row.split),
-            metric_type="ndcg_at_10",
-            metric_name="nDCG@10",
-            metric_value=round(row.tuned, 4),
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value, 4),
         )
-        for row in run.headline
+        for row, hits in ((item.change, item.hits) for item in set_rows(run.evaluation))
+        for kind, name, value in (
+            ("hit_at_1", "hit@1", hits.first[1] / hits.questions),
+            ("hit_at_3", "hit@3", hits.three[1] / hits.questions),
+            ("ndcg_at_10", "nDCG@10", row.tuned),
+        )
     ]
     return ModelCardData(
         model_name=f"{cut(run.model.base)} tuned to {cut(run.dataset.name)}",
@@ -107,6 +112,7 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "verdict": run.evaluation.verdict,
         "alternatives": run.evaluation.alternatives and alternatives.sentence(run.evaluation.alternatives),
         "confidence": f"{100 * CONFIDENCE:g}",
+        "sets": set_rows(run.evaluation),
         "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
         "detectable": max((row.detectable for row in run.headline if row.role is Role.DOMAIN), default=None),

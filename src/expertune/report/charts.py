@@ -34,7 +34,7 @@ Row = TypeVar("Row")
 Doubles = NDArray[np.float64]
 WIDTH = 5.0  # inches of 72 units
 BINS = 20
-OUTCOME = {"better": COLOUR["better"], "worse": COLOUR["worse"], "no evidence": COLOUR["muted"]}
+OUTCOME = {"better": COLOUR["better"], "worse": COLOUR["worse"], "no difference shown": COLOUR["muted"]}
 
 
 def levels(rows: Sequence[Comparison]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from expertune.data.inspection import DataFindings
+from expertune.evaluate.answers import AnswerWork, need_work
 from expertune.records import (
     METRIC,
     Agreement,
@@ -33,7 +35,7 @@ class FinishedRun:
 
     `config_toml` is the resolved config as TOML text. `index` holds the texts to index, document by document, where
     answers are expanded by questions; it is empty where they are indexed as they are. `unanswered` is None without a
-    log, `threshold` without held-out questions.
+    log, `threshold` without held-out questions. `notes` say how the files were read.
     """
 
     config_toml: str
@@ -51,12 +53,18 @@ class FinishedRun:
     texts: DataFindings = field(default_factory=DataFindings)
     unanswered: Unanswered | None = None
     threshold: Threshold | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def expanded(self) -> int:
         """How many answers are indexed with questions of their own."""
         texts = {document.id: document.text for document in self.dataset.documents}
         return sum(document.text != texts[document.id] for document in self.index)
+
+    @cached_property
+    def answers(self) -> tuple[AnswerWork, ...]:
+        """The answers that need work, those with most lost questions first."""
+        return need_work(self.dataset, self.judged, self.evaluation.measurements)
 
     @property
     def headline(self) -> tuple[Comparison, ...]:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from expertune.records import METRICS, Evaluation, Measurement
+from expertune.evaluate.answers import AnswerWork
+from expertune.records import METRICS, Evaluation, Measurement, Verdict
 from expertune.report import alternatives
 from expertune.report.finished import FinishedRun
 from expertune.report.unanswered import unanswered_results
 
-SCHEMA = 2
+SCHEMA = 3
 PUBLISHED = "model"
 """Name of the tuned model's folder beside the results."""
 EXPANDED = "expanded.jsonl"
@@ -51,6 +52,8 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
         "unanswered": run.unanswered and unanswered_results(run.unanswered),
         "threshold": run.threshold,
         "data": run.texts if run.texts.notes else None,
+        "data_notes": run.notes,
+        "answers": [_answer(row) for row in run.answers],
         "used": (*run.questions.used, *run.scores.used),
     }
     values: dict[str, Any] = plain(
@@ -66,7 +69,7 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
             "evaluations": [_evaluation(measurement) for measurement in evaluation.measurements],
             "comparisons": evaluation.comparisons,
             "separations": evaluation.separations,
-            "verdict": evaluation.verdict,
+            "verdict": _verdict(evaluation.verdict),
             "timings": run.timings,
             **{key: value for key, value in optional.items() if value},
         }
@@ -129,11 +132,24 @@ def _base_name(base: str) -> str:
 
 def _evaluation(measurement: Measurement) -> dict[str, Any]:
     means = {name: measurement.mean(name) if name in measurement.values else None for name in METRICS}
+    weights = measurement.weights or None
     return {
         **_part(measurement, ("dataset", "split", "role", "model", "ties")),
+        **{f"hit@{most}": np.average(measurement.hits(most), weights=weights) for most in (1, 3)},
         **means,
         "queries": len(measurement.query_ids),
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    """Return the verdict with the words that people read."""
+    return {"decision": verdict.decision, **plain(verdict)}
+
+
+def _answer(row: AnswerWork) -> dict[str, Any]:
+    """Return one answer that needs work, by ids: no text of a question or an answer leaves the run."""
+    takers = [_part(taker, ("id", "questions")) for taker in row.takers]
+    return {**_part(row, ("id", "labelled", "asked", "before", "after", "advice")), "takers": takers}
 
 
 def _index(evaluation: Evaluation, expanded: int) -> dict[str, Any]:

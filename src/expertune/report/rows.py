@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expertune.evaluate.verdict import count_hits
 from expertune.records import (
     METRIC,
     Comparison,
@@ -14,6 +15,7 @@ from expertune.records import (
     Document,
     Evaluation,
     FloatArray,
+    Hits,
     JudgedSet,
     Measurement,
     Query,
@@ -98,6 +100,25 @@ class IndexRow:
     overall: Comparison
 
 
+@dataclass(frozen=True, slots=True)
+class SetRow:
+    """One judged set: its questions that find a right answer first, and the change of the metric that decides."""
+
+    change: Comparison
+    hits: Hits
+
+
+def set_rows(evaluation: Evaluation) -> tuple[SetRow, ...]:
+    """Join hits and comparison of every judged set that both models were measured on."""
+    measured = {(item.dataset, item.split, item.model): item for item in evaluation.measurements}
+    rows = []
+    for row in evaluation.comparisons:
+        base, tuned = (measured.get((row.dataset, row.split, model)) for model in ("base", "tuned"))
+        if row.metric == METRIC and base is not None and tuned is not None:
+            rows.append(SetRow(row, count_hits([(base, tuned)])))
+    return tuple(rows)
+
+
 def index_rows(evaluation: Evaluation) -> tuple[IndexRow, ...]:
     """Join the comparisons of the metric that decides, set by set; none where answers are not expanded."""
     tuning = {(row.dataset, row.split, row.metric): row for row in evaluation.comparisons}
@@ -110,7 +131,7 @@ def index_rows(evaluation: Evaluation) -> tuple[IndexRow, ...]:
 
 
 def held_out_rows(
-    judged: Sequence[JudgedSet], measurements: Sequence[Measurement], *, first: int = 3
+    judged: Sequence[JudgedSet], measurements: Sequence[Measurement], *, first: int = 1
 ) -> tuple[HeldOutRow, ...]:
     """Join base and tuned for every held-out question of the domain, largest change of 1/rank first.
 

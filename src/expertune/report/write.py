@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRICS, Comparison, Document, Role
+from expertune.records import METRICS, Document
 from expertune.report.finished import FinishedRun
-from expertune.report.formats import cut, points, signed
+from expertune.report.formats import cut
 from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import EXPANDED, GEOMETRY, results, to_json
-from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, wins
+from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, set_rows, wins
 from expertune.report.threshold import threshold_sentence
 from expertune.report.unanswered import unanswered_rows, write_unanswered
 
 PACKAGE = "expertune.report"
 MOST_BYTES = 3_000_000
-ROW_LIMITS = ((1500, 3), (1500, 1), (1000, 1), (500, 1), (200, 1), (50, 1))
-"""(rows, first answers shown) of the held-out table, tried in order until the page is small enough."""
+ROW_LIMITS = (1500, 1000, 500, 200, 50)
+"""Rows of the held-out table, tried in order until the page is small enough."""
+MOST_ANSWERS = 200
+"""Answers that need work on the page; results.json has all."""
 
 
 def write_report(run: FinishedRun, folder: Path) -> Path:
@@ -62,8 +64,8 @@ def _write(path: Path, text: str) -> None:
 def _fitting_page(run: FinishedRun, context: Mapping[str, Any]) -> str:
     template = environment(PACKAGE).get_template("report.html.j2")
     page = ""
-    for most, first in ROW_LIMITS:
-        rows = held_out_rows(run.judged, run.evaluation.measurements, first=first)
+    rows = held_out_rows(run.judged, run.evaluation.measurements)
+    for most in ROW_LIMITS:
         page = template.render(context, rows=rows[:most], row_count=len(rows), wins=wins(rows), losses=losses(rows))
         if len(page.encode("utf-8", errors="replace")) < MOST_BYTES:
             break
@@ -79,7 +81,8 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "results": values,
         "verdict": run.evaluation.verdict,
         "alternatives": values.get("alternatives"),
-        "sentence": sentence(run.headline),
+        "sets": set_rows(run.evaluation),
+        "answers": run.answers[:MOST_ANSWERS],
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",
         "comparisons": [list(rows) for _, rows in by_set],
@@ -96,26 +99,6 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "style_hash": policy_hash(style),
         "script_hash": policy_hash(script),
     }
-
-
-def sentence(headline: Sequence[Comparison]) -> str:
-    """Say what happened to nDCG@10 in one sentence with the numbers, in points.
-
-    Args:
-        headline: The nDCG@10 comparisons of all sets.
-    """
-    parts = [
-        f"from {points(row.base)} to {points(row.tuned)} on {cut(row.dataset, 30)}/{cut(row.split, 30)} "
-        f"({signed(row.difference)}, {100 * CONFIDENCE:g} % interval {signed(row.low)} to {signed(row.high)})"
-        for row in headline
-        if row.role is Role.DOMAIN
-    ]
-    text = "On held-out questions nDCG@10 goes " + " and ".join(parts) if parts else "No domain set was measured"
-    if general := [row.difference for row in headline if row.role is Role.GENERAL]:
-        low, high = signed(min(general)), signed(max(general))
-        sets = "the general set" if len(general) == 1 else f"{len(general)} general sets"
-        text += f"; on {sets} it changes by {low if low == high else f'{low} to {high}'}"
-    return text + "."
 
 
 def _charts(run: FinishedRun) -> dict[str, str]:

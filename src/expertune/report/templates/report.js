@@ -1,50 +1,80 @@
 "use strict";
-// Sorts and searches the table of held-out questions. Reads text and data attributes only; writes no HTML.
+// Pages, sorts and searches tables. Reads text and data attributes only; writes no HTML.
 (() => {
-  const table = document.getElementById("questions");
-  if (!table) return;
-  const body = table.tBodies[0];
-  const rows = Array.from(body.rows).map((row, index) => ({
-    row, index, text: row.textContent.toLocaleLowerCase(), outcome: row.dataset.outcome,
-  }));
-  const search = document.getElementById("search");
-  const show = document.getElementById("show");
-  const shown = document.getElementById("shown");
-
-  const filter = () => {
-    const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const item of rows) {
-      const keep = (!show.value || item.outcome === show.value) && words.every((word) => item.text.includes(word));
-      item.row.hidden = !keep;
-      if (keep) count += 1;
-    }
-    shown.value = `${count} of ${rows.length}`;
-  };
-
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-  const sort = (button) => {
-    const head = button.closest("th");
-    const number = "number" in button.dataset;
-    const was = head.getAttribute("aria-sort");
-    const next = was === "ascending" ? "descending" : "ascending";
-    const sign = next === "ascending" ? 1 : -1;
-    const column = head.cellIndex;
-    const value = (item) => {
-      const cell = item.row.cells[column];
-      return number ? Number(cell.dataset.value) : cell.textContent;
-    };
-    const keyed = rows.map((item) => [value(item), item]);
-    keyed.sort(([a, x], [b, y]) => sign * (number ? a - b : collator.compare(a, b)) || x.index - y.index);
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", next);
-    const fragment = document.createDocumentFragment();
-    for (const [, item] of keyed) fragment.append(item.row);
-    body.append(fragment);
-  };
+  const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
 
-  search.addEventListener("input", filter);
-  show.addEventListener("change", filter);
-  for (const button of table.tHead.querySelectorAll("button")) button.addEventListener("click", () => sort(button));
-  filter();
+  // On a phone rows become cards, where each cell names its column. Cells that span rows cannot.
+  for (const table of document.querySelectorAll(".scroll table")) {
+    if (table.querySelector("[rowspan]")) continue;
+    const heads = Array.from(table.tHead.rows[0].cells, (head) => head.textContent.trim());
+    for (const row of table.tBodies[0].rows)
+      for (const cell of row.cells) cell.dataset.head = heads[cell.cellIndex];
+    table.classList.add("cards");
+    table.classList.toggle("sorted", table.tHead.querySelector("button") !== null);
+  }
+
+  for (const table of document.querySelectorAll("table[data-page]")) {
+    const size = Number(table.dataset.page);
+    const body = table.tBodies[0];
+    const all = Array.from(body.rows, (row, index) => ({ row, index, text: row.textContent.toLocaleLowerCase() }));
+    let kept = all;
+    let page = 0;
+
+    const pager = element("div", "");
+    const back = Object.assign(element("button", "Back"), { type: "button" });
+    const more = Object.assign(element("button", "Next"), { type: "button" });
+    const place = element("span", "");
+    pager.className = "pager";
+    pager.append(back, more, place);
+    table.closest(".scroll").after(pager);
+
+    const draw = () => {
+      const last = Math.max(0, Math.ceil(kept.length / size) - 1);
+      page = Math.min(page, last);
+      const seen = new Set(kept.slice(page * size, (page + 1) * size));
+      for (const item of all) item.row.hidden = !seen.has(item);
+      back.disabled = page === 0;
+      more.disabled = page === last;
+      pager.hidden = kept.length <= size;
+      place.textContent = `${page * size + 1} to ${page * size + seen.size} of ${kept.length}`;
+    };
+    back.addEventListener("click", () => { page -= 1; draw(); });
+    more.addEventListener("click", () => { page += 1; draw(); });
+
+    const sort = (button) => {
+      const head = button.closest("th");
+      const number = "number" in button.dataset;
+      const rising = head.getAttribute("aria-sort") !== "ascending";
+      const value = (item) => {
+        const cell = item.row.cells[head.cellIndex];
+        return number ? Number(cell.dataset.value) : cell.textContent;
+      };
+      const order = (a, b) => (number ? value(a) - value(b) : collator.compare(value(a), value(b)));
+      const sorted = (items) => items.sort((a, b) => (rising ? 1 : -1) * order(a, b) || a.index - b.index);
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      body.append(...sorted(all).map((item) => item.row));
+      kept = all.filter((item) => kept.includes(item));
+      page = 0;
+      draw();
+    };
+    for (const button of table.tHead.querySelectorAll("button")) button.addEventListener("click", () => sort(button));
+
+    if (table.id === "questions") {
+      const [search, show, shown] = ["search", "show", "shown"].map((id) => document.getElementById(id));
+      const filter = () => {
+        const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+        const fits = (item) => !show.value || item.row.dataset.outcome === show.value;
+        kept = all.filter((item) => fits(item) && words.every((word) => item.text.includes(word)));
+        page = 0;
+        shown.value = `${kept.length} of ${all.length}`;
+        draw();
+      };
+      search.addEventListener("input", filter);
+      show.addEventListener("change", filter);
+      filter();
+    }
+    draw();
+  }
 })();
