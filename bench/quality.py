@@ -35,7 +35,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
+from expertune.evaluate.statistics import seeds_interval
 from main_job import machine
 from pages import put
 
@@ -311,16 +313,36 @@ def gain(groups: Iterable[Sequence[Stratum]]) -> float | None:
 def interval(groups: Iterable[Sequence[Stratum]]) -> dict[str, float] | None:
     """Return the plain mean over all strata with a 95 % paired bootstrap interval over queries and seeds.
 
-    Each group is one data set: its strata share the resampled seeds. Queries are resampled by answer; strata with the
-    same name and questions (a general set, measured after tuning on several domains) share the resampled queries.
+    One stratum has the package's interval. Of several, each group is one data set: its strata share the resampled
+    seeds. Queries are resampled by answer; strata with the same name and questions (a general set, measured after
+    tuning on several domains) share the resampled queries. The deviations of each stratum are stretched to its standard
+    error, and the quantiles are those of a Student t, as the package does it.
+
+    A single split with too few answers (`Interval.too_few`) has no ends: they would be a guess.
     """
     groups = [group for group in groups if group]
-    mean, count = gain(groups), sum(len(group) for group in groups)
+    strata = [stratum for group in groups for stratum in group]
+    mean = gain([strata])
     if mean is None:
         return None
+    found = [seeds_interval(values, clusters) for _, values, clusters in strata]
+    if len(strata) == 1:
+        if found[0].too_few:
+            return {"gain": mean, "answers": found[0].clusters}
+        return {"gain": mean, "low": round(100 * found[0].low, 3), "high": round(100 * found[0].high, 3)}
+    errors = np.array([max(one.standard_error, 1e-12) for one in found])
+    squares = (errors / errors.max()) ** 2  # relative, so that tiny errors do not underflow
+    freedom = float(squares.sum() ** 2 / sum(squares**2 / np.maximum([one.clusters - 1 for one in found], 1)))
+    tail = float(stats.norm.cdf(-stats.t.ppf(0.975, freedom)))
+    low, high = np.quantile(_deviations(groups, errors), [tail, 1.0 - tail])
+    return {"gain": mean, "low": round(mean + 100 * float(low), 3), "high": round(mean + 100 * float(high), 3)}
+
+
+def _deviations(groups: Iterable[Sequence[Stratum]], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw how far the mean over all strata lies from itself `[RESAMPLES]`; `errors` has a standard error a stratum."""
     generator = np.random.default_rng(0)
     drawn: dict[str, NDArray[np.int64]] = {}
-    replicates = np.zeros(RESAMPLES)
+    total, number = np.zeros(RESAMPLES), 0
     for group in groups:
         seeds = len(group[0][1])
         shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
@@ -331,10 +353,11 @@ def interval(groups: Iterable[Sequence[Stratum]]) -> dict[str, float] | None:
             if name not in drawn:
                 drawn[name] = generator.integers(0, len(sizes), (RESAMPLES, len(sizes)))
             chosen = drawn[name]
-            totals = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1)
-            replicates += totals / sizes[chosen].sum(axis=1) / count
-    low, high = (round(100 * float(end), 3) for end in np.quantile(replicates, [0.025, 0.975]))
-    return {"gain": mean, "low": low, "high": high}
+            means = np.take_along_axis(shares @ sums, chosen, axis=1).sum(axis=1) / sizes[chosen].sum(axis=1)
+            spread = float(means.std())
+            total += (means - float(values.mean())) * (errors[number] / spread if spread > 0 else 1.0)
+            number += 1
+    return total / number
 
 
 class Collected:
@@ -532,6 +555,8 @@ def _size(row: Mapping[str, Any]) -> str:
 
 
 def _signed(found: Mapping[str, float], digits: int = 2) -> str:
+    if "low" not in found:
+        return f"{found['gain']:+.{digits}f} (too few answers for an interval)"
     gain, low, high = (f"{found[key]:+.{digits}f}" for key in ("gain", "low", "high"))
     return f"{gain} ({low} to {high})"
 

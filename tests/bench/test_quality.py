@@ -12,6 +12,7 @@ import pytest
 from expertune import models
 from expertune.config import Config
 from expertune.evaluate.ranking import Encoder
+from expertune.evaluate.statistics import seeds_interval
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
@@ -174,10 +175,24 @@ def test_seeds_that_differ_widen_the_interval_and_sets_count_the_same(quality):
         "high": 10.0,
     }
     wide = quality.interval([[("a", shifted, clusters)]])
-    assert (wide["low"], wide["high"]) == (0.0, 20.0)
+    assert wide["low"] < 0.0 < 20.0 < wide["high"]  # two seeds tell less of others than their own range
     both = quality.interval([[("a", steady, clusters)], [("b", np.zeros((1, 5)), clusters[:5])]])
     assert both["gain"] == 5.0
     assert quality.interval([]) is None
+
+
+def test_one_split_has_the_interval_of_the_package(quality):
+    generator = np.random.default_rng(1)
+    values, clusters = generator.normal(0.1, 0.3, size=(3, 60)), [str(i % 12) for i in range(60)]
+    package = seeds_interval(values, clusters)
+    found = quality.interval([[("a", values, clusters)]])
+    assert (found["low"], found["high"]) == pytest.approx((100 * package.low, 100 * package.high), abs=1e-3)
+
+
+def test_a_split_of_few_answers_has_no_interval(quality):
+    few = quality.interval([[("a", np.full((1, 60), 0.1), [str(i % 9) for i in range(60)])]])
+    assert few == {"gain": 10.0, "answers": 9}
+    assert quality._signed(few, 1) == "+10.0 (too few answers for an interval)"
 
 
 def piece(name, values, *, general=0.5, seed=0, later=False, made="k"):

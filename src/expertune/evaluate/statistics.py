@@ -43,6 +43,9 @@ FEWEST_CLUSTERS = 6
 """Below this a bootstrap can only move between a handful of values; the interval is then a plain Student t.
 It is also the fewest clusters with which a sign-flip test can go under 0.05 at all (2 / 2**6)."""
 
+FEWEST_FOR_INTERVAL = 10
+"""With fewer clusters than this an interval is hardly worth printing: its own ends are a guess."""
+
 MOST_EXACT = 12
 """Up to this many clusters all 2**C sign flips are enumerated instead of drawn."""
 
@@ -59,6 +62,11 @@ class Interval:
     high: float
     standard_error: float
     clusters: int
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the questions have too few answers for an interval that is worth printing."""
+        return self.clusters < FEWEST_FOR_INTERVAL
 
     @property
     def outcome(self) -> str:
