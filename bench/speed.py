@@ -4,7 +4,7 @@
     python bench/speed.py embedding training --turns 5     # some of them
     python bench/speed.py profile --run runs/bench-shop    # where the seconds of a finished run went, and the floor
     python bench/speed.py --out before.json embedding      # not into bench/results/speed.json
-    python bench/speed.py --tables                         # only write the tables of docs/performance.md
+    python bench/speed.py --tables                         # only write the tables of bench/results/speed.md
 
 Every section runs in a process of its own; its contenders run in turn, several times, so that other load strikes all
 alike. Figures are medians with minimum and maximum, ratios are taken turn by turn. bench/compare.py shows what a change
@@ -25,12 +25,13 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results" / "speed.json"
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = HERE / "results" / "speed.md"
 SECTIONS = {
     "embedding": "speed_parts.embedding",
     "scoring": "speed_parts.scoring",
     "training": "speed_parts.training",
     "generation": "speed_parts.generation",
+    "runs": "speed_parts.runs",
     "threads": "speed_parts.threads",
     "startup": "speed_parts.startup",
     "profile": "speed_parts.floor",
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, action="append", help="BEIR folders to take texts from")
     parser.add_argument("--shop", type=Path, default=ROOT / "examples" / "shop")
     parser.add_argument("--run", type=Path, help="a finished run, for the profile")
+    parser.add_argument("--stackfaq", type=Path, help="its folder, for the section runs")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -52,7 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=12, help="that the naive way scores one by one")
     parser.add_argument("--answers", type=int, default=12, help="that questions are written for")
     parser.add_argument("--alone", type=int, default=12, help="prompts that are continued one by one")
-    parser.add_argument("--tables", action="store_true", help="only write the tables of docs/performance.md")
+    parser.add_argument("--tables", action="store_true", help="only write the tables of bench/results/speed.md")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.data = given.data or [shared / "stackfaq", shared / "scifact"]

@@ -95,7 +95,7 @@ def _needed(given: Namespace, results: dict[str, Any]) -> dict[str, float]:
     return {
         "augment": _writing(given, written),
         "score": scoring,
-        "train": operations.training(base.config, step),
+        "train": operations.training(base.config, step, frozen=config.train.frozen_layers),
         "evaluate": evaluating,
     }
 

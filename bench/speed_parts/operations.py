@@ -30,6 +30,6 @@ def decoding(config: Any, tokens: float) -> float:
     return 2.0 * weights * tokens
 
 
-def training(config: Any, lengths: Iterable[int]) -> float:
-    """Return the operations of one step over texts: forward, and twice that backward."""
-    return 3.0 * encoding(config, lengths)
+def training(config: Any, lengths: Iterable[int], *, frozen: float = 0.0) -> float:
+    """Return the operations of one step over texts: forward, and twice that backward through layers not frozen."""
+    return (3.0 - 2.0 * frozen) * encoding(config, lengths)

@@ -1,4 +1,4 @@
-"""The figures of bench/speed.py as Markdown, on the terminal and in docs/performance.md."""
+"""The figures of bench/speed.py as Markdown, on the terminal and in bench/results/speed.md."""
 
 from __future__ import annotations
 
