@@ -11,7 +11,8 @@ import pytest
 
 from expertune import config
 from expertune.pipeline.run import Run, RunResult, Stage, _of_fold
-from expertune.records import METRIC, Progress
+from expertune.records import METRIC, Basis, Progress
+from expertune.report.rows import set_rows
 from expertune.train import crossval
 from small_shop import FILES, PAIRS, qa, write_files
 
@@ -86,6 +87,23 @@ def test_a_killed_run_makes_only_the_folds_that_are_missing(
         [str(row) for row in went_on.evaluation.comparisons]
     )
     assert all(timing.reused for timing in again.timings if timing.stage == "cross-validation")
+
+
+def test_the_verdict_rests_on_them_and_ships_nothing(measured: tuple[RunResult, list[int], RunResult]) -> None:
+    result, _, _ = measured
+    assert result.evaluation
+    own, said = result.evaluation.own, result.evaluation.verdict
+    assert own
+    assert (said.basis, said.ship) == (Basis.OWN, None)
+    assert said.hits
+    assert said.hits.questions == len(PAIRS)
+    assert said.decision.endswith("on your own questions")
+    first = set_rows(result.evaluation)[0]
+    assert (first.change.split, first.hits) == (own.base.split, said.hits)
+    # The card lists what the kept model was measured on: it was tuned on these questions, other models answered them.
+    card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert own.base.split not in card.split("---")[1]
+    assert own.base.split in card
 
 
 @pytest.mark.parametrize("folder", ["judged", "few"])

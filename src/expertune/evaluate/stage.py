@@ -22,6 +22,7 @@ from expertune.evaluate.verdict import adjusted, verdict
 from expertune.records import (
     METRICS,
     PLAIN_INDEX,
+    Basis,
     Comparison,
     CrossValidation,
     Evaluation,
@@ -95,7 +96,15 @@ def evaluate(
         separations=tuple(separations),
         comparisons=comparisons,
         verdict=verdict(
-            comparisons, measurements, separations, tolerance=tolerance, seed=seed, panel=panel, indexing=indexing
+            # Of all left-out questions: the two kinds of them are parts of it, not further sets.
+            (*comparisons, *(row for row in own.comparisons if row.split == own.base.split)) if own else comparisons,
+            (*measurements, own.base, own.tuned) if own else measurements,
+            separations,
+            tolerance=tolerance,
+            seed=seed,
+            panel=panel,
+            indexing=indexing,
+            basis=Basis.OWN if own else Basis.HELD_OUT,
         ),
         indexing=indexing,
         overall=compared(PLAIN_INDEX, "tuned", plain),

@@ -224,6 +224,8 @@ def _action(domain: Pool | None, basis: Basis, *, ship: bool | None) -> str:
     if basis is Basis.OWN:
         if outcome in (Outcome.BETTER, Outcome.LIKELY_BETTER):
             return "Try the tuned model beside the base, and collect questions that users asked: only they can tell."
+        if outcome is Outcome.NOT_SHOWN:
+            return "Compare both models by hand, and collect questions that users asked: your own cannot tell."
         return "Stay with the base, and collect questions that users asked: only they can tell."
     if ship:
         if outcome is Outcome.BETTER:

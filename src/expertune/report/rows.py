@@ -109,10 +109,12 @@ class SetRow:
 
 
 def set_rows(evaluation: Evaluation) -> tuple[SetRow, ...]:
-    """Join hits and comparison of every judged set that both models were measured on."""
-    measured = {(item.dataset, item.split, item.model): item for item in evaluation.measurements}
+    """Join hits and comparison of every judged set that both models were measured on; cross-validation first."""
+    own = evaluation.own
+    measurements = (own.base, own.tuned, *evaluation.measurements) if own else evaluation.measurements
+    measured = {(item.dataset, item.split, item.model): item for item in measurements}
     rows = []
-    for row in evaluation.comparisons:
+    for row in (*(own.comparisons if own else ()), *evaluation.comparisons):
         base, tuned = (measured.get((row.dataset, row.split, model)) for model in ("base", "tuned"))
         if row.metric == METRIC and base is not None and tuned is not None:
             rows.append(SetRow(row, count_hits([(base, tuned)])))
