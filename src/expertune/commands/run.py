@@ -90,7 +90,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     typer.echo(f"{said.decision}. {said.headline}\nWhat to do: {said.action}")
     for sign in said.diagnostics:
         typer.echo(f"Look at this first: {sign}")
-    heads = ("set", ">questions", ">right first", ">in first 3", ">nDCG@10", ">change", ">interval")
+    heads = ("set", ">asked", ">first", ">in first 3", ">nDCG@10", ">change within")
     rows = [
         (
             row.change.name + (" (general)" if row.change.role == "general" else ""),
@@ -98,7 +98,6 @@ def show_evaluation(evaluation: Evaluation) -> None:
             "{} → {}".format(*row.hits.first),
             "{} → {}".format(*row.hits.three),
             f"{points(row.change.base)} → {points(row.change.tuned)}",
-            signed(row.change.difference),
             interval(row.change.low, row.change.high),
         )
         for row in set_rows(evaluation)
