@@ -12,7 +12,7 @@ import pytest
 import finished_run
 from expertune.records import Alternative, Alternatives, IndexWork, Role
 from expertune.report import write_card, write_report
-from expertune.report.alternatives import NAMED, sentence, values
+from expertune.report.alternatives import NAMED, instead, sentence, values
 from expertune.report.results import plain, results, schema
 
 
@@ -61,6 +61,14 @@ def test_the_sentence_names_the_base_where_nothing_is_tuned_yet() -> None:
     assert said.startswith("The base minilm (nDCG@10 70.0) is beaten significantly by strong")
 
 
+def test_what_to_do_names_what_is_better_without_tuning_and_never_the_base_itself() -> None:
+    base = row("minilm", 0.75, 0.01, 0.09, work=IndexWork.KEPT)
+    assert instead(beside(WORSE, HIGHER, TUNED_TOO, base)) == ""
+    assert instead(None) == ""
+    said = instead(beside(WORSE, BEATS, replace(BEATS, model="stronger", ndcg=0.9)))
+    assert said == "Before that, look at what you could take instead: stronger, untouched, found more."
+
+
 def test_an_interval_that_says_nothing_is_left_out() -> None:
     assert "strong (80.0, +10.0)" in sentence(beside(replace(BEATS, low=-1.0, high=1.0)))
 
@@ -95,6 +103,8 @@ def test_page_summary_and_card_say_it(run: Any, tmp_path: Path) -> None:
     said = sentence(run.evaluation.alternatives)
     assert said.replace("+", "&#43;") in page or said in page
     assert 'id="alternatives"' in page
+    assert instead(run.evaluation.alternatives) in page
+    assert instead(run.evaluation.alternatives) in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "strong 80.0 (better, index made anew)" in page  # of the chart, for who does not see it
     assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert said in write_card(run, tmp_path).read_text(encoding="utf-8")

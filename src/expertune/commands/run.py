@@ -83,11 +83,14 @@ def _execute(config: Config, stage: str) -> None:
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
+    from expertune.report.alternatives import instead, sentence
     from expertune.report.formats import interval, points, signed
     from expertune.report.rows import set_rows
 
     said = evaluation.verdict
-    typer.echo(f"{said.decision}. {said.headline}\nWhat to do: {said.action}")
+    typer.echo(
+        f"{said.decision}. {said.headline}\nWhat to do: {said.action} {instead(evaluation.alternatives)}".rstrip()
+    )
     for sign in said.diagnostics:
         typer.echo(f"Look at this first: {sign}")
     heads = ("set", ">asked", ">first", ">in first 3", ">nDCG@10", ">change within")
@@ -104,6 +107,8 @@ def show_evaluation(evaluation: Evaluation) -> None:
     ]
     if rows:
         terminal.show_table(heads, rows, tight=True)
+    if evaluation.alternatives:
+        typer.echo(sentence(evaluation.alternatives))
     typer.echo(f"How sure is this? Measured on: {said.basis}. {said.why}")
     if evaluation.indexing:
         _show_index(evaluation)

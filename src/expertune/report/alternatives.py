@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRIC, Alternative, Alternatives
+from expertune.records import METRIC, Alternative, Alternatives, IndexWork
 from expertune.report.formats import cut, interval, points, signed
 
 PERCENT = f"{100 * CONFIDENCE:g} %"
@@ -34,6 +34,18 @@ def sentence(found: Alternatives) -> str:
         f"T{ours[1:]} (nDCG@10 {points(reference.ndcg)}) is beaten {' and '.join(parts)}, of "
         f"{len(untuned)} other ways to search that tune nothing."
     )
+
+
+def instead(found: Alternatives | None) -> str:
+    """Say, beside what to do, that something which tunes nothing is better; empty where nothing was shown to be.
+
+    The base on its own index is not meant: the verdict itself compares with it.
+    """
+    others = [row for row in found.untuned if row.work is not IndexWork.KEPT] if found else []
+    better = [row for row in others if row.outcome == "better"]
+    if not better:
+        return ""
+    return f"Before that, look at what you could take instead: {cut(better[0].name)}, untouched, found more."
 
 
 def values(found: Alternatives) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import METRICS, Document
+from expertune.report.alternatives import instead
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import asset, environment, policy_hash
@@ -81,6 +82,7 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "results": values,
         "verdict": run.evaluation.verdict,
         "alternatives": values.get("alternatives"),
+        "instead": instead(run.evaluation.alternatives),
         "sets": set_rows(run.evaluation),
         "answers": run.answers[:MOST_ANSWERS],
         "metrics": METRICS,
