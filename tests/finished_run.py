@@ -194,3 +194,22 @@ def expanded_run() -> FinishedRun:
     }
     measurements = (*inputs.evaluation.measurements, plain)
     return replace(inputs, evaluation=replace(inputs.evaluation, measurements=measurements, **changes))
+
+
+def many_rows(count: int, filler: str) -> FinishedRun:
+    """A run with `count` held-out questions, of which only the last ten changed."""
+    documents = DOCUMENTS
+    queries = tuple(Query(f"q{index}", f"question {index} {filler}") for index in range(count))
+    ids = tuple(query.id for query in queries)
+    before = (2,) * count
+    after = (2,) * (count - 10) + (1,) * 9 + (3,)
+    order = tuple(document.id for document in documents)
+
+    def measured(model: str, ranks: tuple[int, ...]) -> Measurement:
+        values = {metric: np.array([1 / rank for rank in ranks]) for metric in METRICS}
+        return Measurement("shop", "test_seen", Role.DOMAIN, model, ids, ids, values, ranks, (order,) * count)
+
+    inputs = run()
+    judged = JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, {query: {"d1": 1} for query in ids})
+    measurements = (measured("base", before), measured("tuned", after))
+    return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))

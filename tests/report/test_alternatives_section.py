@@ -66,7 +66,11 @@ def test_what_to_do_names_what_is_better_without_tuning_and_never_the_base_itsel
     assert instead(beside(WORSE, HIGHER, TUNED_TOO, base)) == ""
     assert instead(None) == ""
     said = instead(beside(WORSE, BEATS, replace(BEATS, model="stronger", ndcg=0.9)))
-    assert said == "Before that, look at what you could take instead: stronger, untouched, found more."
+    assert said == (
+        "Without any tuning stronger finds still more, but your index has to be made anew: look at what you could take "
+        "instead."
+    )
+    assert "made anew" not in instead(beside(replace(BEATS, work=IndexWork.ADDED)))
 
 
 def test_an_interval_that_says_nothing_is_left_out() -> None:

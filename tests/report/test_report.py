@@ -14,7 +14,7 @@ import pytest
 
 import finished_run
 from expertune.data.inspection import DataFindings
-from expertune.records import Basis, Evaluation, JudgedSet, Measurement, Outcome, Query, Questions, Role, Verdict
+from expertune.records import Basis, Evaluation, Outcome, Questions, Role, Verdict
 from expertune.report import FinishedRun, charts, write_report
 from expertune.report.results import schema
 from expertune.report.write import MOST_BYTES
@@ -297,25 +297,6 @@ def test_strange_names_break_neither_charts_nor_page(tmp_path: Path):
     assert "prix $5$ & <日本語>" in page.text
 
 
-def many_rows(count: int, filler: str) -> FinishedRun:
-    """A run with `count` held-out questions, of which only the last ten changed."""
-    documents = finished_run.DOCUMENTS
-    queries = tuple(Query(f"q{index}", f"question {index} {filler}") for index in range(count))
-    ids = tuple(query.id for query in queries)
-    before = (2,) * count
-    after = (2,) * (count - 10) + (1,) * 9 + (3,)
-    order = tuple(document.id for document in documents)
-
-    def measured(model: str, ranks: tuple[int, ...]) -> Measurement:
-        values = {metric: np.array([1 / rank for rank in ranks]) for metric in finished_run.METRICS}
-        return Measurement("shop", "test_seen", Role.DOMAIN, model, ids, ids, values, ranks, (order,) * count)
-
-    inputs = finished_run.run()
-    judged = JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, {query: {"d1": 1} for query in ids})
-    measurements = (measured("base", before), measured("tuned", after))
-    return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))
-
-
 def test_what_servers_used_up_stands_beside_the_times(tmp_path: Path):
     line = "small: 24 answers of the server, 2,400 tokens read, 240 written, cost 0.0072"
     inputs = finished_run.run()
@@ -354,7 +335,7 @@ def test_sixty_bins_of_similarity_are_drawn_as_twenty_and_keep_their_area():
 
 
 def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):
-    source = written(tmp_path, many_rows(3000, "short"))
+    source = written(tmp_path, finished_run.many_rows(3000, "short"))
     assert source.count("<tr data-outcome=") == 1500
     assert "The 1500 questions that changed most, of 3000" in source
     assert source.count('data-outcome="better"') == 9
@@ -363,7 +344,7 @@ def test_a_long_table_is_cut_to_the_largest_changes_and_says_so(tmp_path: Path):
 
 
 def test_the_page_stays_small_whatever_the_texts_are(tmp_path: Path):
-    wide = written(tmp_path, many_rows(3000, "<&" * 4000))  # every character of it grows when escaped
+    wide = written(tmp_path, finished_run.many_rows(3000, "<&" * 4000))  # every character of it grows when escaped
     assert 500_000 < len(wide.encode()) < MOST_BYTES
     assert re.search(r"The \d+ questions that changed most, of 3000", wide)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +83,7 @@ def test_search_wants_every_word_and_counts(page: Any):
 
 
 def test_the_filter_and_the_search_work_together(page: Any):
-    page.get_by_label("Show").select_option("worse")
+    page.get_by_label("Show", exact=True).select_option("worse")
     assert len(column(page, 1)) == 2
     page.get_by_label("Search").fill("back")
     assert column(page, 1) == ["send it back"]
@@ -134,6 +136,25 @@ def contrast(page: Any, selector: str) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_in_light_and_dark(page: Any, scheme: str):
     page.emulate_media(color_scheme=scheme)
-    for selector in ("h1", ".sentence", ".chip", "p.brand", "figcaption", ".better", ".worse", ".answers", "nav a",
-                     "svg text.f-ink", "svg text.f-muted"):  # fmt: skip
+    for selector in ("h1", ".decision", ".action", "p.brand", ".better", ".worse",
+                     ".numbers dt"):  # fmt: skip
         assert contrast(page, selector) >= 4.5, selector
+
+
+def test_a_table_shows_twelve_rows_and_then_pages(browser: Any, tmp_path: Path):
+    opened = browser.new_page()
+    opened.goto(write_report(finished_run.many_rows(30, "short"), tmp_path).as_uri())
+    pager = opened.locator(".all-questions .pager")
+    assert opened.locator("#questions tbody tr:visible").count() == 12
+    pager.get_by_role("button", name="Next").click()
+    pager.get_by_role("button", name="Next").click()
+    assert pager.inner_text().endswith("25 to 30 of 30")
+    assert opened.locator("#questions tbody tr:visible").count() == 6
+    assert pager.get_by_role("button", name="Next").is_disabled()
+    opened.get_by_role("button", name="after").click()
+    assert "1 to 12 of 30" in pager.inner_text()
+    opened.close()
+
+
+def test_the_page_prints_on_two_sheets(page: Any):
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) <= 2

@@ -1,4 +1,4 @@
-"""Find the answers that lose questions which belong to them, and suggest what to do about each.
+"""Find the answers that lose half of the questions which belong to them, and suggest what to do about each.
 
 The suggestions follow simple rules over counts and words; nothing measures whether following one helps.
 """
@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from expertune.records import Dataset, JudgedSet, Measurement, Role
+
+MISSED = 0.5
+"""Share of its held-out questions that an answer misses at least, to be named."""
 
 FEW_QUESTIONS = 1
 """Labelled questions up to which an answer is asked to get more first: it is what costs least."""
@@ -55,7 +58,7 @@ class Taker:
 
 @dataclass(frozen=True, slots=True)
 class AnswerWork:
-    """One answer that does not come first for all of its held-out questions, with the tuned model.
+    """One answer that comes first for at most half of its held-out questions, with the tuned model.
 
     `labelled` counts its labelled questions and `asked` its held-out ones; of those a right answer comes first `before`
     (base) and `after` (tuned). `missed` are the texts of the others, `takers` what comes first for them, most first.
@@ -84,7 +87,7 @@ class _Tally:
 def need_work(
     dataset: Dataset, judged: Sequence[JudgedSet], measurements: Sequence[Measurement]
 ) -> tuple[AnswerWork, ...]:
-    """Return the answers that miss questions with the tuned model, those that miss most first.
+    """Return the answers that miss half of their questions or more with the tuned model, those that miss most first.
 
     A question with several right answers counts for each of them, and is missed where none comes first.
 
@@ -109,7 +112,7 @@ def need_work(
             advice=_advice(name, tallies, texts, len(labelled.get(name, ()))),
         )
         for name, tally in tallies.items()
-        if tally.missed
+        if len(tally.missed) >= MISSED * tally.asked
     ]
     return tuple(sorted(found, key=lambda row: (-len(row.missed), row.after / row.asked, row.id)))
 

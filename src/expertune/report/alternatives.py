@@ -45,7 +45,8 @@ def instead(found: Alternatives | None) -> str:
     better = [row for row in others if row.outcome == "better"]
     if not better:
         return ""
-    return f"Before that, look at what you could take instead: {cut(better[0].name)}, untouched, found more."
+    anew = ", but your index has to be made anew" if better[0].work is IndexWork.ANEW else ""
+    return f"Without any tuning {cut(better[0].name)} finds still more{anew}: look at what you could take instead."
 
 
 def values(found: Alternatives) -> dict[str, Any]:
