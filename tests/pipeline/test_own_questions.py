@@ -70,6 +70,10 @@ def test_each_labelled_question_is_measured_once(measured: tuple[RunResult, list
     own = result.evaluation.own
     assert own
     assert own.folds == 3
+    said = result.evaluation.verdict
+    assert (said.basis, said.ship) == (Basis.OWN, None)
+    assert said.hits.questions == len(PAIRS)
+    assert f"of {len(PAIRS)} of your own questions before" in said.headline
     assert len(own.base.query_ids) == len(set(own.base.query_ids)) == len(PAIRS)
     assert sorted(own.base.clusters) == sorted(own.tuned.clusters)
     assert not any(own.known)
