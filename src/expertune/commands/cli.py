@@ -18,6 +18,7 @@ from expertune.commands import export, judge, machine, models, panel, push, run,
 from expertune.commands.add import add
 from expertune.commands.check import check
 from expertune.commands.compare import compare
+from expertune.commands.diff import diff
 from expertune.commands.sections import Sections
 from expertune.errors import ExpertuneError
 
@@ -120,6 +121,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "try": try_page.try_model,
     "export": export.export_model,
     "add": add,
+    "diff": diff,
     "push": push.push_model,
 }
 for _name, _command in _COMMANDS.items():
