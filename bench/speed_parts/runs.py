@@ -1,7 +1,7 @@
 """Whole runs as a user starts them: seconds, peak memory, and what a second run does again.
 
-The shop alone and beside one busy loop, in turn; then with one more answer, with one more log file, and reading 100,000
-lines of a log. With --stackfaq its whole run too.
+The shop alone and beside one busy loop, in turn; then with one more answer, with one more log file, and reading,
+cleaning and sampling 100,000 lines of a log. With --stackfaq its whole run too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(given: Namespace) -> Section:
         logged, _ = _call(folder / "logged", given.shop, store=first / "store", log=log)
         notes.append(f"One more log file: {_again(folder / 'logged')} again.")
         log.write_text("\n".join(_searches(given.shop, LINES)), encoding="utf-8")
-        read, read_peak = _call(folder / "read", given.shop, stage="load", log=log)
+        read, read_peak = _call(folder / "read", given.shop, stage="augment", log=log)
         rows = [
             row("the shop, alone", "s", alone),
             row("the shop beside one busy loop", "s", beside),
