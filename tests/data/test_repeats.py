@@ -27,6 +27,12 @@ def test_a_repeated_question_is_taken_out(text: str, left: str):
     assert without(text, ASKED) == left
 
 
+def test_a_title_in_a_script_without_blanks_is_taken_out():
+    question = "注文をキャンセルできますか？"
+    assert without(f"{question}アカウントから取り消せます。", question) == "アカウントから取り消せます。"
+    assert without("アカウントから取り消せます。", question) == "アカウントから取り消せます。"
+
+
 @pytest.mark.parametrize(
     ("text", "question"),
     [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from expertune.data.expansion import Expansion
-from expertune.data.wording import likeness, trigrams
+from expertune.data.wording import likeness, script_of, trigrams
 from expertune.records import Dataset, Document, Question
 
 NEARLY = 0.7
@@ -27,6 +27,8 @@ SHARED_WORDS = 0.5
 """Share of a question's words that a passage must have to be compared at all: what keeps long answers quick."""
 
 _QUESTION_MARKS = ("?", "？", "؟")
+
+_BLANKLESS = ("JAPANESE", "CJK", "THAI", "LAO", "KHMER", "MYANMAR")
 
 _SLACK = 2
 """Words that a repeated question may have more or less than the question."""
@@ -73,7 +75,9 @@ class Repeats:
 
 
 def without(text: str, question: str) -> str:
-    """Return a text without each passage that repeats the question, or nearly."""
+    """Return a text without each passage that repeats the question, or nearly; to the letter in scripts without blanks."""
+    if script_of([question]) in _BLANKLESS:
+        return text.replace(question, " ").strip() if question in text else text
     words = text.split()
     length = len(question.split())
     while passage := _repeating(words, question, length):
