@@ -75,7 +75,7 @@ class Repeats:
 
 
 def without(text: str, question: str) -> str:
-    """Return a text without each passage that repeats the question, or nearly; to the letter in scripts without blanks."""
+    """Return a text without each passage that (nearly) repeats the question; exactly in scripts without blanks."""
     if script_of([question]) in _BLANKLESS:
         return text.replace(question, " ").strip() if question in text else text
     words = text.split()
