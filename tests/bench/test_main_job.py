@@ -80,4 +80,4 @@ def test_the_main_job_from_questions_to_a_report(folder):
     assert [stage for stage, was in reused.items() if not was] == ["load"]
 
     _, reused = run(folder, "label.hard_weight=0.4")
-    assert [stage for stage, was in reused.items() if not was] == ["load", "label", "train", "evaluate"]
+    assert [stage for stage, was in reused.items() if not was] == ["load", "label", "train", "evaluate", "alternatives"]
