@@ -150,6 +150,20 @@ class JudgedSet:
     queries: tuple[Query, ...]
     qrels: Mapping[str, Mapping[str, int]]
 
+    @classmethod
+    def asking(
+        cls, dataset: str, split: str, documents: tuple[Document, ...], questions: Mapping[str, Question]
+    ) -> JudgedSet:
+        """Return labelled questions, by the id each shall have, as a set of the domain: their answers are relevant."""
+        return cls(
+            dataset,
+            split,
+            Role.DOMAIN,
+            documents,
+            queries=tuple(Query(query_id, question.text) for query_id, question in questions.items()),
+            qrels={query_id: dict.fromkeys(question.document_ids, 1) for query_id, question in questions.items()},
+        )
+
     @property
     def name(self) -> str:
         """`dataset/split`, as tables print it."""
@@ -550,6 +564,13 @@ class SimilarityChange:
     high: float
 
 
+def reading(low: float, high: float) -> str:
+    """Say what an interval of a difference shows: "better", "worse" or, where it holds zero, "no difference shown"."""
+    if low > 0:
+        return Outcome.BETTER.value
+    return Outcome.WORSE.value if high < 0 else Outcome.NOT_SHOWN.value
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One paired comparison: `difference` = tuned - base with a 95 % interval, all in [-1, 1].
@@ -582,11 +603,7 @@ class Comparison:
     @property
     def outcome(self) -> str:
         """Say "better", "worse" or "no difference shown": the interval leaves out zero, and p holds among many sets."""
-        if self.adjusted > self.level:
-            return "no difference shown"
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no difference shown"
+        return Outcome.NOT_SHOWN.value if self.adjusted > self.level else reading(self.low, self.high)
 
 
 PLAIN_ANSWERS = "answers"
@@ -638,9 +655,7 @@ class Alternative:
     @property
     def outcome(self) -> str:
         """Say "better", "worse" or, where the interval holds zero, "no difference shown", all beside the reference."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no difference shown"
+        return reading(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)

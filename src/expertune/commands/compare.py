@@ -33,9 +33,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure on held-out questions what can be had without tuning: other models, other indexes, search by words."""
-    from expertune.pipeline.alternatives import config_of
+    from expertune.models.folders import config_beside, named_model
 
-    file = config or (config_of(model) if model else None)
+    file = config or (config_beside(named_model(model)) if model else None)
     settings = options.read_config(
         file,
         [*(assignments or ()), "augment.per_answer=0"],

@@ -41,26 +41,28 @@ class Finished:
     dataset: Dataset
     judged: tuple[JudgedSet, ...]
 
-    @property
-    def indexed(self) -> dict[str, str]:
-        """Texts that its index holds instead of the answers, by id; empty where it holds the answers."""
+    def searched(self, judged: JudgedSet) -> JudgedSet:
+        """Return a judged set with its documents as the run indexed them."""
         from expertune import data
+        from expertune.data.expansion import with_texts_of
         from expertune.report.results import EXPANDED
 
         file = self.folder / EXPANDED
-        return {item.id: item.text for item in data.load_corpus(file)} if file.is_file() else {}
+        return with_texts_of(data.load_corpus(file), judged) if file.is_file() else judged
 
 
 def _read(folder: Path) -> Finished:
     """Read a run's settings and data again; questions near held-out ones are left out as the run did."""
     from expertune import config, data
     from expertune.errors import DataError
-    from expertune.models.folders import inside_run
+    from expertune.models.folders import config_beside, inside_run
 
-    if not (folder / "config.toml").is_file() or inside_run(folder) is None:
+    model = inside_run(folder)
+    made_by = config_beside(model) if model else None
+    if made_by is None:
         hint = "Name the folder that `expertune run --out` wrote to."
         raise DataError("holds no finished run", place=str(folder), hint=hint)
-    settings = config.read(folder / "config.toml")
+    settings = config.read(made_by)
     loaded = data.load(settings.data, offline=settings.run.offline)
     return Finished(folder, settings, loaded.held_out.apart(loaded.train), loaded.judged)
 
@@ -112,7 +114,7 @@ def compared(first: Finished, second: Finished) -> tuple[list[Comparison], list[
         if shared is None:
             continue
         measured = [
-            measure(encoder, _searched(shared, run), encoder.name)
+            measure(encoder, run.searched(shared), encoder.name)
             for encoder, run in zip(encoders, (first, second), strict=True)
         ]
         rows += compare(*measured, seed=second.config.run.seed)
@@ -127,18 +129,6 @@ def _held_out_by_both(first: JudgedSet | None, second: JudgedSet) -> tuple[Judge
     if not queries:
         return None, left_out
     return replace(second, queries=queries, qrels={query.id: second.qrels[query.id] for query in queries}), left_out
-
-
-def _searched(judged: JudgedSet, run: Finished) -> JudgedSet:
-    """Return the set with its documents as the run indexed them."""
-    from expertune.records import Role
-
-    if judged.role is not Role.DOMAIN:
-        return judged
-    texts = run.indexed
-    return replace(
-        judged, documents=tuple(replace(item, text=texts.get(item.id, item.text)) for item in judged.documents)
-    )
 
 
 def _show(rows: Sequence[Comparison]) -> None:

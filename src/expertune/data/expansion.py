@@ -54,6 +54,14 @@ class Expansion:
         return replace(plain, documents=self.documents(plain.documents)) if plain.role is Role.DOMAIN else plain
 
 
+def with_texts_of(indexed: Iterable[Document], judged: JudgedSet) -> JudgedSet:
+    """Return a judged set of the domain with its documents as an index holds them; general sets stay as they are."""
+    if judged.role is not Role.DOMAIN:
+        return judged
+    by_id = {document.id: document for document in indexed}
+    return replace(judged, documents=tuple(by_id.get(document.id, document) for document in judged.documents))
+
+
 def joined(plain: Scores, expanded: Scores, labelled: NDArray[np.bool_]) -> Scores:
     """Return the scores of the expanded answers, but for labelled questions those of the plain ones.
 

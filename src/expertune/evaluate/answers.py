@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from expertune.records import Dataset, JudgedSet, Measurement, Role
+from expertune.evaluate.stage import measured_by_both
+from expertune.records import Dataset, JudgedSet, Measurement
 
 MISSED = 0.5
 """Share of its held-out questions that an answer misses at least, to be named."""
@@ -118,19 +119,16 @@ def need_work(
 
 
 def _tallies(judged: Sequence[JudgedSet], measurements: Sequence[Measurement]) -> dict[str, _Tally]:
-    measured = {(item.dataset, item.split, item.model): item for item in measurements}
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
-    for item in judged:
-        base, tuned = (measured.get((item.dataset, item.split, model)) for model in ("base", "tuned"))
-        if item.role is Role.DOMAIN and base is not None and tuned is not None:
-            for name, text, before, after, first in _outcomes(item, base, tuned):
-                tally = tallies[name]
-                tally.asked += 1
-                tally.before += before
-                tally.after += after
-                if not after:
-                    tally.missed.append(text)
-                    tally.takers.update(first)
+    for both in measured_by_both(judged, measurements):
+        for name, text, before, after, first in _outcomes(*both):
+            tally = tallies[name]
+            tally.asked += 1
+            tally.before += before
+            tally.after += after
+            if not after:
+                tally.missed.append(text)
+                tally.takers.update(first)
     return dict(tallies)
 
 

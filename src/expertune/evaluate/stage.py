@@ -10,7 +10,7 @@ not know how a model is loaded, cached or tuned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,17 @@ def measurement(ranking: Ranking, judged: JudgedSet, model: str) -> Measurement:
         ties=ranking.ties,
         weights=tuple(drawn.get(name, 1.0) for name in ranking.query_ids) if drawn else (),
     )
+
+
+def measured_by_both(
+    judged: Iterable[JudgedSet], measurements: Iterable[Measurement]
+) -> Iterator[tuple[JudgedSet, Measurement, Measurement]]:
+    """Yield each set of the domain with what "base" and "tuned" were measured at; a set that lacks one is left out."""
+    measured = {(item.dataset, item.split, item.model): item for item in measurements}
+    for item in judged:
+        base, tuned = (measured.get((item.dataset, item.split, model)) for model in ("base", "tuned"))
+        if item.role is Role.DOMAIN and base is not None and tuned is not None:
+            yield item, base, tuned
 
 
 def compare(base: Measurement, tuned: Measurement, *, seed: int = 0) -> tuple[Comparison, ...]:

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from expertune.records import reading
+
 Floats = NDArray[np.float64]
 Clusters = Sequence[str] | NDArray[Any] | None
 Weights = Sequence[float] | NDArray[np.float64] | None
@@ -71,9 +73,7 @@ class Interval:
     @property
     def outcome(self) -> str:
         """Say what it shows: "better", "worse" or, where it holds zero, "no difference shown"."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no difference shown"
+        return reading(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)

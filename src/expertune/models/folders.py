@@ -11,6 +11,9 @@ from pathlib import Path
 
 from expertune.errors import DataError
 
+RUN_CONFIG = "config.toml"
+"""What the resolved config is called in a run's folder, beside its model."""
+
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
@@ -60,3 +63,14 @@ def model_folder(subject: Path) -> Path:
         place=str(subject),
         hint="Name a run's folder (such as runs/shop) or a model's (runs/shop/model).",
     )
+
+
+def named_model(name: str) -> str:
+    """Return the model's folder where a run's folder is named, and else what is named: a folder, a name or a hub id."""
+    return str(inside_run(Path(name)) or name)
+
+
+def config_beside(model: str | Path) -> Path | None:
+    """Return the config that a run left beside its model; None where there is none."""
+    beside = Path(model).absolute().parent / RUN_CONFIG
+    return beside if beside.is_file() else None

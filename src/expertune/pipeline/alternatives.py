@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from expertune import models
 from expertune.config import Config, PluginSpec, keeps_documents, read
 from expertune.evaluate.alternatives import Search
 from expertune.models.cache import ItemCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.models.folders import inside_run
+from expertune.models.folders import config_beside, named_model
 from expertune.models.plugins import EmbeddingExpert, IndexingExpert
 from expertune.records import Document, Report, ignore_progress
 from expertune.score.experts.bm25 import Bm25Expert
@@ -45,9 +44,9 @@ def tuned_model(place: str, base: EmbeddingExpert, *, cache: ItemCache, report: 
     Raises:
         ExpertuneError: it cannot be found, its files are refused, or the config beside it cannot be read.
     """
-    folder = folder_of(place)
+    folder = named_model(place)
     tuned = sentence_encoder(folder)
-    made_with = config_of(place)
+    made_with = config_beside(folder)
     section = read(made_with).train if made_with else None
     kept = (
         section is not None
@@ -57,17 +56,6 @@ def tuned_model(place: str, base: EmbeddingExpert, *, cache: ItemCache, report: 
     )
     encoder = CachedEncoder("tuned", tuned, base if kept else tuned, cache=cache, report=report)
     return Model("tuned", encoder, models.megabytes(folder), kept)
-
-
-def folder_of(place: str) -> str:
-    """Return the model's folder where a run's folder is named, and else what is named."""
-    return str(inside_run(Path(place)) or place)
-
-
-def config_of(place: str) -> Path | None:
-    """Return the config that a run left beside its model; None where there is none."""
-    beside = Path(folder_of(place)).absolute().parent / "config.toml"
-    return beside if beside.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +29,7 @@ from expertune.data.search_log import SearchLog, read_log
 from expertune.data.wording import normalise
 from expertune.errors import DataError, StoreError
 from expertune.models import hardware, ray
+from expertune.models.folders import RUN_CONFIG
 from expertune.models.plugins import Plugin
 from expertune.pipeline import artefacts, costs, preflight, prospect
 from expertune.pipeline.forecast import Forecast
@@ -84,6 +85,16 @@ expert reads."""
 
 CROSS_VALIDATION = "cross-validation"
 """Under this name the folds are kept and timed: a part of evaluation that tunes."""
+
+
+# Score, label, evaluation and each fold ask, and to look takes a second for some hundred answers.
+_repeats_of = lru_cache(maxsize=1)(Repeats.of)
+
+
+def read_by_panel(config: Config, dataset: Dataset) -> Expansion:
+    """Return which labelled questions the panel reads before which answers: at least those that the index holds."""
+    most = READ_QUESTIONS if config.score.privileged else 0
+    return Expansion.of(dataset.questions, max(most, config.data.expand))
 
 
 class Stage(StrEnum):
@@ -422,7 +433,7 @@ class Run:
             with self._spread(load_experts, specs, experts) as spread:
                 return score(answers, questions.value, spread, cache=self.store.items, report=self._forecast)
 
-        read, repeats = self._read(dataset), Repeats.of(dataset)
+        read, repeats = self._read(dataset), _repeats_of(dataset)
         if not read.questions and not repeats.stripped:
             return self._keeper.stage(Stage.SCORE, key, Scores, lambda: of(dataset))
         if repeats.stripped:
@@ -680,7 +691,7 @@ class Run:
         def make() -> PanelDiagnostics:
             labelled = [question.text for question in questions.items if question.labelled]
             # Labelled questions are not looked for in texts that repeat them; neither were they by the experts.
-            answers = [document.text for document in Repeats.of(dataset).documents(dataset.documents)]
+            answers = [document.text for document in _repeats_of(dataset).documents(dataset.documents)]
             vectors = (self._base.encode_queries(labelled), self._base.encode_documents(answers))
             return panel_evidence(
                 dataset, questions, scores, labels, agreement, base=self._base_name, base_vectors=vectors
@@ -739,7 +750,7 @@ class Run:
         try:
             with self.store.alone(Stage.REPORT, fingerprint(str(folder.resolve()))):
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "config.toml").write_text(finished.config_toml, encoding="utf-8")
+                (folder / RUN_CONFIG).write_text(finished.config_toml, encoding="utf-8")
                 shutil.rmtree(folder / "model", ignore_errors=True)
                 shutil.copytree(finished.model.folder, folder / "model")
                 write_report(finished, folder)
@@ -760,8 +771,7 @@ class Run:
         The panel may read more than the index holds: then a question that nobody labelled finds its answer through one
         that somebody did.
         """
-        most = READ_QUESTIONS if self.config.score.privileged else 0
-        return Expansion.of(dataset.questions, max(most, self.config.data.expand))
+        return read_by_panel(self.config, dataset)
 
     def _indexed(self, dataset: Dataset) -> Expansion:
         """Return which labelled questions stand before which answers in the index: none, unless `data.expand` asks."""
@@ -792,7 +802,7 @@ class Run:
             self.config.train.listwise,
             self._read(dataset),
             self._indexed(dataset),
-            Repeats.of(dataset),
+            _repeats_of(dataset),
         )
 
     @property

@@ -21,9 +21,7 @@ from expertune.records import (
     FloatArray,
     IndexWork,
     JudgedSet,
-    Query,
     Report,
-    Role,
     ignore_progress,
 )
 
@@ -85,9 +83,7 @@ def labelled_set(dataset: Dataset) -> JudgedSet:
     """Return labelled questions as if they were held out, evenly spread over all where they are many."""
     chosen = np.unique(np.linspace(0, len(dataset.questions) - 1, MOST_LABELLED).round().astype(int))
     questions = {f"q{number + 1}": dataset.questions[number] for number in chosen}
-    queries = tuple(Query(query_id, question.text) for query_id, question in questions.items())
-    grades = {query_id: dict.fromkeys(question.document_ids, 1) for query_id, question in questions.items()}
-    return JudgedSet(dataset.name, "labelled", Role.DOMAIN, dataset.documents, queries, grades)
+    return JudgedSet.asking(dataset.name, "labelled", dataset.documents, questions)
 
 
 def _each_alone(make: Make, dataset: Dataset, documents: Sequence[Document]) -> Search:

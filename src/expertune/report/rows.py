@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expertune.evaluate.stage import measured_by_both
 from expertune.evaluate.verdict import count_hits
 from expertune.records import (
     METRIC,
@@ -21,7 +22,6 @@ from expertune.records import (
     Query,
     Question,
     Questions,
-    Role,
     Scores,
     SoftLabels,
 )
@@ -142,13 +142,7 @@ def held_out_rows(
         measurements: Of the models "base" and "tuned"; a set that lacks one of them is left out.
         first: How many of the first answers to show.
     """
-    measured = {(item.dataset, item.split, item.model): item for item in measurements}
-    rows: list[HeldOutRow] = []
-    for judged_set in judged:
-        base = measured.get((judged_set.dataset, judged_set.split, "base"))
-        tuned = measured.get((judged_set.dataset, judged_set.split, "tuned"))
-        if judged_set.role is Role.DOMAIN and base is not None and tuned is not None:
-            rows.extend(_join(judged_set, base, tuned, first))
+    rows = [row for both in measured_by_both(judged, measurements) for row in _join(*both, first)]
     return tuple(sorted(rows, key=lambda row: (-abs(row.gain), -abs(row.places or 0))))
 
 

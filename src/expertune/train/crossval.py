@@ -27,10 +27,8 @@ from expertune.records import (
     Document,
     JudgedSet,
     Measurement,
-    Query,
     Question,
     Questions,
-    Role,
 )
 from expertune.train import tuning
 from expertune.train.tuning import Tuner
@@ -172,9 +170,7 @@ def _judged(
     name: str, documents: tuple[Document, ...], asked: Sequence[Question], rows: NDArray[np.int64]
 ) -> JudgedSet:
     """Return left-out questions as a judged set; their ids are their row numbers in the run."""
-    queries = tuple(Query(f"q{row}", item.text) for row, item in zip(rows, asked, strict=True))
-    qrels = {query.id: dict.fromkeys(item.document_ids, 1) for query, item in zip(queries, asked, strict=True)}
-    return JudgedSet(name, SPLIT, Role.DOMAIN, documents, queries, qrels)
+    return JudgedSet.asking(name, SPLIT, documents, {f"q{row}": item for row, item in zip(rows, asked, strict=True)})
 
 
 def _joined(parts: Sequence[Measurement]) -> Measurement:

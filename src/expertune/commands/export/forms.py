@@ -7,7 +7,7 @@ original's: what a user sees is an order. An exact form that ranks otherwise is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from expertune.commands.export import adapter, graphs
 from expertune.commands.export.agreement import RankAgreement, agreement
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
+from expertune.data import expansion
 from expertune.errors import ConfigError, ExportError
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.models.folders import model_folder, new_folder
+from expertune.models.folders import config_beside, model_folder, new_folder
 from expertune.models.plugins import EmbeddingExpert
 from expertune.records import JudgedSet, Report, Role, ignore_progress
 from expertune.report.results import EXPANDED
@@ -98,11 +99,12 @@ def export(
         ConfigError: a library is missing, or `out` exists.
     """
     model = model_folder(subject)
-    made_by = model.parent / "config.toml"
-    run = config.read(made_by) if made_by.is_file() else None
+    made_by = config_beside(model)
+    run = config.read(made_by) if made_by else None
     judged = _judged(config.DataSection(path=held_out) if held_out else run.data if run else None, offline=offline)
     if run and run.data.expand and not held_out:
-        judged = tuple(_indexed(item, model.parent / EXPANDED) for item in judged)
+        indexed = data.load_corpus(model.parent / EXPANDED)
+        judged = tuple(expansion.with_texts_of(indexed, item) for item in judged)
     if out.exists():
         raise ConfigError(["there is something at that path already"], place=str(out), hint="Name a new folder.")
     trust.check(model)
@@ -128,14 +130,6 @@ def _judged(section: config.DataSection | None, *, offline: bool) -> tuple[Judge
         return (data.load_general_dev_set(),)
     sets = data.Files(section, offline=offline).judged
     return tuple(judged for judged in sets if judged.role is Role.DOMAIN) or sets
-
-
-def _indexed(judged: JudgedSet, texts: Path) -> JudgedSet:
-    """Return a judged set of the domain with the documents as the run indexed them, a general one as it is."""
-    if judged.role is not Role.DOMAIN:
-        return judged
-    indexed = {document.id: document for document in data.load_corpus(texts)}
-    return replace(judged, documents=tuple(indexed.get(document.id, document) for document in judged.documents))
 
 
 def _compare(

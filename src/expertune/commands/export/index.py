@@ -21,7 +21,7 @@ from expertune.index.files import WITH, WITHOUT
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, SentenceEncoder, sentence_encoder
-from expertune.models.folders import model_folder, new_folder
+from expertune.models.folders import RUN_CONFIG, config_beside, model_folder, new_folder
 from expertune.records import METRIC, Dataset, JudgedSet, Report, Role, ignore_progress
 
 
@@ -45,9 +45,9 @@ class TunedRun:
             UntrustedModelError: the model's files are refused.
         """
         folder = model_folder(subject)
-        made_by = folder.parent / "config.toml"
-        if not made_by.is_file():
-            message = f"there is no {made_by.name} beside the model, which would name the answers"
+        made_by = config_beside(folder)
+        if made_by is None:
+            message = f"there is no {RUN_CONFIG} beside the model, which would name the answers"
             raise DataError(message, place=str(folder), hint="Name the folder that expertune run wrote.")
         trust.check(folder)
         section = config.read(made_by)

@@ -36,10 +36,11 @@ def judge(
     from expertune.commands.judge.page import JudgePage
     from expertune.commands.judge.session import said
     from expertune.commands.local_page import LocalServer
+    from expertune.models.folders import RUN_CONFIG
 
     tuned = run / "model" if run else None
     if run and config is None:
-        config = run / "config.toml"
+        config = run / RUN_CONFIG
     settings = options.read_config(config, assignments, data=data, log=log, base=base, store=store)
     machine.prepare_machine(settings)
     with terminal.watching() as report:

@@ -15,7 +15,7 @@ from expertune.evaluate.ranking import DECIMALS, neutral_order
 from expertune.evaluate.sampling import DEPTH
 from expertune.models.cache import ItemCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.pipeline.run import READ_QUESTIONS
+from expertune.pipeline.run import read_by_panel
 from expertune.records import (
     Dataset,
     Document,
@@ -95,9 +95,7 @@ def first_answers(
     base_name = PluginSpec(model=config.train.base).label
     others = [spec for spec in config.score.experts if spec.label != base_name]
     if others:
-        read = Expansion.of(
-            dataset.questions, max(READ_QUESTIONS if config.score.privileged else 0, config.data.expand)
-        )
+        read = read_by_panel(config, dataset)
         asked = Questions(tuple(Question(text, (), Provenance.LOG) for text in texts))
         whole = replace(dataset, documents=read.documents(dataset.documents))
         scores = score(whole, asked, load_experts(others, offline=offline), cache=cache, report=report)

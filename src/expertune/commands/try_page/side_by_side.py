@@ -16,7 +16,7 @@ from expertune.errors import DataError, ModelUnavailableError
 from expertune.evaluate.ranking import DECIMALS, Encoder
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.models.folders import inside_run
+from expertune.models.folders import RUN_CONFIG, config_beside, named_model
 from expertune.records import Document, FloatArray
 
 Rows = NDArray[np.int64]
@@ -105,13 +105,13 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         DataError: the corpus cannot be read, or none is known.
         ModelUnavailableError: a model cannot be found, or no base is known.
     """
-    model = str(inside_run(Path(subject)) or subject)
+    model = named_model(subject)
     tuned = sentence_encoder(model)  # First of all: where it is not there, that is what to say.
-    made_with = Path(model).absolute().parent / "config.toml"
-    run = config.read(made_with) if made_with.is_file() else None
+    made_with = config_beside(model)
+    run = config.read(made_with) if made_with else None
     name = base or (run.train.base if run else "")
     if not name:
-        message = f"no base is named, and there is no {made_with.name} beside the model that would name it"
+        message = f"no base is named, and there is no {RUN_CONFIG} beside the model that would name it"
         raise ModelUnavailableError(message, place=model, hint="Name it, for instance: --base all-minilm-l6-v2")
     if corpus:
         section = DataSection(path=str(corpus))
@@ -120,7 +120,7 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         section = run.data
         documents = data.Files(section).train.documents
     else:
-        message = f"no answers are named, and there is no {made_with.name} beside the model that would name them"
+        message = f"no answers are named, and there is no {RUN_CONFIG} beside the model that would name them"
         raise DataError(message, place=model, hint="Name them with --corpus, or name the folder of a run.")
     untouched = sentence_encoder(name)
     # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
@@ -132,7 +132,7 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         CachedEncoder(f"base: {untouched.name}", untouched, cache=cache),
         CachedEncoder(f"tuned: {tuned.name}", tuned, untouched if shared else tuned, cache=cache),
         section,
-        _cut(made_with.with_name("results.json")),
+        _cut(Path(model).absolute().parent / "results.json"),
     )
 
 
