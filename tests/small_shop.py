@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from expertune import config
+
 PAIRS = {
     "cost": ("How much is shipping?", "Shipping is free from 50 and 5 below."),
     "return": ("Can I return an item?", "You can return every item for 30 days."),
@@ -40,3 +42,26 @@ def write_files(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     return folder
+
+
+def quick(home: Path, model: Path, **changes: Any) -> config.Config:
+    """Return the settings of a run that takes seconds: `home/shop`, a tiny base, two steps, no encoder as an expert."""
+    plain = {
+        "run.out": str(home / "out"),
+        "run.store": str(home / "store"),
+        "run.threads": 1,
+        "data.path": str(home / "shop"),
+        "augment.per_answer": 0,
+        "augment.spans": 2,
+        "score.experts": ["bm25", "ngrams"],
+        "train.base": str(model),
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "train.precision": "float32",
+    }
+    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+
+
+def general(home: Path) -> Path:
+    """Write the held-out questions as a general set of their own and return its folder."""
+    return write_files(home / "elsewhere", {key: value for key, value in FILES.items() if key != "qa.jsonl"})

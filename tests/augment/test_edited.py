@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from expertune import config
 from expertune.augment.edited import read_edited
 from expertune.errors import DataError
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import Dataset, Document, Provenance, Question
-from small_shop import ASKED, FILES, PAIRS, lines, write_files
+from small_shop import ASKED, FILES, PAIRS, general, lines, quick, write_files
 
 DATASET = Dataset("shop", (Document("a", "By card."), Document("b", "By post.")), ())
 
@@ -64,19 +63,10 @@ def home(tmp_path: Path) -> Path:
     return write_files(tmp_path / "shop", FILES).parent
 
 
-def run(home: Path, model: Path, out: str, until: Stage, **augment: Any) -> RunResult:
-    values = {
-        "run": {"out": str(home / out), "store": str(home / "store"), "threads": 1},
-        "data": {"path": str(home / "shop"), "general": [str(general(home))]},
-        "augment": {"generators": ["template"], "per_answer": 1, "spans": 1, **augment},
-        "score": {"experts": ["bm25", "ngrams"]},
-        "train": {"base": str(model), "steps": 2, "batch_size": 4, "precision": "float32"},
-    }
-    return Run(config.from_mapping(values)).execute(until=until)
-
-
-def general(home: Path) -> Path:
-    return write_files(home / "elsewhere", {key: value for key, value in FILES.items() if key != "qa.jsonl"})
+def run(home: Path, model: Path, out: str, until: Stage, **changes: Any) -> RunResult:
+    written = {"augment.generators": ["template"], "augment.per_answer": 1, "augment.spans": 1}
+    places = {"run.out": str(home / out), "data.general": [str(general(home))]}
+    return Run(quick(home, model, **{**written, **places, **changes})).execute(until=until)
 
 
 def test_an_edited_file_is_read_again(home: Path, tiny_model: Path):
@@ -92,7 +82,7 @@ def test_an_edited_file_is_read_again(home: Path, tiny_model: Path):
         {"question": "is there a gift card", "answers": ["pay"]},
         {"question": ASKED["cost"], "answers": ["cost"]},
     ]
-    second = run(home, tiny_model, "second", Stage.AUGMENT, questions=str(table(home, *edited)))
+    second = run(home, tiny_model, "second", Stage.AUGMENT, **{"augment.questions": str(table(home, *edited))})
     assert second.questions is not None
     expected = [item for item in first.questions.items if not item.span]
     assert second.questions.items == (*expected, Question("is there a gift card", ("pay",), Provenance.SYNTHETIC))

@@ -14,7 +14,7 @@ from expertune.commands import cli
 from expertune.commands.diff import data_changes, settings
 from expertune.pipeline.run import Run
 from expertune.records import Dataset, Document, Question
-from small_shop import ASKED, FILES, QRELS, write_files
+from small_shop import ASKED, FILES, QRELS, general, quick, write_files
 
 
 def test_only_settings_that_change_the_result_are_named():
@@ -39,19 +39,12 @@ def test_changes_of_the_data_are_counted():
 @pytest.fixture
 def runs(tmp_path: Path, tiny_model: Path) -> list[Path]:
     """Return two runs: the second takes more steps and has one held-out question less."""
-    general = {key: value for key, value in FILES.items() if key != "qa.jsonl"}
-    write_files(tmp_path / "elsewhere", general)
     folders = []
     for number, qrels in enumerate((QRELS, "".join(QRELS.splitlines(keepends=True)[:-1]))):
         data = write_files(tmp_path / str(number) / "shop", {**FILES, "qrels/test.tsv": qrels})
-        values = {
-            "run": {"out": str(tmp_path / f"out-{number}"), "store": str(tmp_path / "store"), "threads": 1},
-            "data": {"path": str(data), "general": [str(tmp_path / "elsewhere")]},
-            "augment": {"spans": 1},
-            "score": {"experts": ["bm25", "ngrams"]},
-            "train": {"base": str(tiny_model), "steps": 1 + number, "batch_size": 4, "precision": "float32"},
-        }
-        folders.append(Run(config.from_mapping(values)).execute().folder)
+        changes = {"data.path": str(data), "data.general": [str(general(tmp_path))], "train.steps": 1 + number}
+        changes["run.out"] = str(tmp_path / f"out-{number}")
+        folders.append(Run(quick(tmp_path, tiny_model, **changes)).execute().folder)
     return folders
 
 

@@ -14,6 +14,7 @@ from expertune.commands.judge.page import JudgePage
 from expertune.commands.local_page import LocalServer
 from judged_shop import LOG, session, shop
 from letter_encoder import HOSTILE
+from watched_page import watched
 
 
 @pytest.fixture
@@ -30,16 +31,9 @@ def url(tmp_path: Path) -> Iterator[str]:
 def page(browser: Any, url: str) -> Iterator[Any]:
     """The opened page; whatever it complains about, pops up or asks for elsewhere fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    opened.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
-    opened.goto(url)
-    yield opened
+    with watched(context.new_page(), url, lambda asked: asked.startswith(url)) as opened:
+        yield opened
     context.close()
-    assert complaints == []
 
 
 def press(page: Any, key: str) -> str:

@@ -15,6 +15,7 @@ from expertune.commands.try_page.side_by_side import SideBySide
 from expertune.config import DataSection
 from letter_encoder import DOCUMENTS, HOSTILE, ByLetter
 from small_shop import qa, write_files
+from watched_page import watched
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +38,8 @@ def url(folder: Path) -> Iterator[str]:
 def page(browser: Any, url: str) -> Iterator[Any]:
     """The opened page; whatever it complains about, pops up or asks for elsewhere fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    opened.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
-    opened.goto(url)
-    yield opened
-    opened.close()
-    assert complaints == []
+    with watched(opened, url, lambda asked: asked.startswith(url)) as page:
+        yield page
 
 
 def test_a_question_is_typed_and_answered_by_both(page: Any):

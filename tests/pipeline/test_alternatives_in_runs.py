@@ -20,24 +20,13 @@ from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.pipeline.ways import labelled_set
 from expertune.records import IndexWork
 from faults.runs import write_data
+from small_shop import quick
 
 
 def settings(home: Path, base: Path, **changes: Any) -> config.Config:
-    plain = {
-        "run.out": str(home / "out"),
-        "run.store": str(home / "store"),
-        "run.threads": 1,
-        "data.path": str(home / "shop"),
-        "data.general": [str(home / "shop" / "general")],
-        "augment.per_answer": 0,
-        "augment.spans": 2,
-        "score.experts": ["bm25", str(home / "other"), str(home / "copy")],
-        "train.base": str(base),
-        "train.steps": 2,
-        "train.batch_size": 8,
-        "train.precision": "float32",
-    }
-    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+    panel = ["bm25", str(home / "other"), str(home / "copy")]
+    plain = {"data.general": [str(home / "shop" / "general")], "score.experts": panel}
+    return quick(home, base, **{**plain, **changes})
 
 
 @pytest.fixture(scope="module")

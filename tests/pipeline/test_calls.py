@@ -11,15 +11,14 @@ from sentence_transformers import SentenceTransformer
 
 import expertune
 from expertune.errors import DataError
-from small_shop import FILES, PAIRS, write_files
+from small_shop import FILES, PAIRS, general, write_files
 
 
 @pytest.fixture
 def settings(tiny_model: Path, tmp_path: Path) -> dict[str, Any]:
-    general = {key: value for key, value in FILES.items() if key != "qa.jsonl"}
     return {
         "run.threads": 1,
-        "data.general": [str(write_files(tmp_path / "elsewhere", general))],
+        "data.general": [str(general(tmp_path))],
         "augment.spans": 1,
         "score.experts": ["bm25", "ngrams"],
         "train.steps": 2,

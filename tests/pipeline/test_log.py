@@ -16,26 +16,13 @@ from expertune.pipeline import preflight
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import Provenance
 from faults.runs import HELD_OUT, PAIRS, write_data
+from small_shop import quick
 
 ASKED = ("do you gift wrap", "can i pick it up myself", "what about my order", "is there a warranty on shoes")
 
 
 def settings(home: Path, model: Path, **changes: Any) -> config.Config:
-    plain = {
-        "run.out": str(home / "out"),
-        "run.store": str(home / "store"),
-        "run.threads": 1,
-        "data.path": str(home / "shop"),
-        "data.general": [str(home / "shop" / "general")],
-        "augment.per_answer": 0,
-        "augment.spans": 2,
-        "score.experts": ["bm25", "ngrams"],
-        "train.base": str(model),
-        "train.steps": 2,
-        "train.batch_size": 8,
-        "train.precision": "float32",
-    }
-    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+    return quick(home, model, **{"data.general": [str(home / "shop" / "general")], **changes})
 
 
 @pytest.fixture(scope="module")

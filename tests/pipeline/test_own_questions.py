@@ -14,24 +14,11 @@ from expertune.pipeline.run import Run, RunResult, Stage, _of_fold
 from expertune.records import METRIC, Basis, Progress
 from expertune.report.rows import set_rows
 from expertune.train import crossval
-from small_shop import FILES, PAIRS, qa, write_files
+from small_shop import FILES, PAIRS, qa, quick, write_files
 
 
 def settings(home: Path, model: Path, **changes: Any) -> config.Config:
-    plain = {
-        "run.out": str(home / "out"),
-        "run.store": str(home / "store"),
-        "run.threads": 1,
-        "data.path": str(home / "shop"),
-        "augment.per_answer": 0,
-        "augment.spans": 2,
-        "score.experts": ["bm25", "ngrams"],
-        "train.base": str(model),
-        "train.steps": 1,
-        "train.batch_size": 8,
-        "train.precision": "float32",
-    }
-    return config.from_mapping(config.overlaid({}, {**plain, **changes}.items()))
+    return quick(home, model, **{"train.steps": 1, **changes})
 
 
 @pytest.fixture(scope="module")

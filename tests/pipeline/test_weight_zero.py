@@ -8,26 +8,15 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from expertune import config
 from expertune.pipeline.run import Run
-from small_shop import FILES, PAIRS, write_files
+from small_shop import FILES, PAIRS, general, quick, write_files
 
 
 @pytest.mark.parametrize("mode", ["query", "tied"])
 def test_interpolation_weight_zero_is_the_base(tmp_path: Path, tiny_model: Path, mode: str):
-    general = {key: value for key, value in FILES.items() if key != "qa.jsonl"}
-    values = {
-        "run": {"out": str(tmp_path / "out"), "threads": 1},
-        "data": {
-            "path": str(write_files(tmp_path / "shop", FILES)),
-            "general": [str(write_files(tmp_path / "elsewhere", general))],
-        },
-        "augment": {"spans": 1},
-        "score": {"experts": ["bm25", "ngrams"]},
-        "train": {"base": str(tiny_model), "mode": mode, "steps": 2, "batch_size": 4, "preferred_weight": 0.0}
-        | {"precision": "float32", "learning_rate": 1e-5},
-    }
-    result = Run(config.from_mapping(values)).execute()
+    write_files(tmp_path / "shop", FILES)
+    changes = {"train.mode": mode, "train.preferred_weight": 0.0, "train.learning_rate": 1e-5}
+    result = Run(quick(tmp_path, tiny_model, **{"data.general": [str(general(tmp_path))], **changes})).execute()
     assert result.model is not None
     assert result.model.selection.interpolation_weight == 0.0
     assert result.evaluation is not None

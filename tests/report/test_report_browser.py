@@ -11,6 +11,7 @@ import pytest
 
 import finished_run
 from expertune.report import write_report
+from watched_page import watched
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +23,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 def page(browser: Any, address: str) -> Iterator[Any]:
     """The opened page; whatever it complains about, asks for or pops up fails the test."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    opened.on("request", lambda request: complaints.append(request.url) if request.url != address else None)
-    opened.goto(address)
-    yield opened
-    opened.close()
-    assert complaints == []
+    with watched(opened, address, lambda asked: asked == address) as page:
+        yield page
 
 
 def column(page: Any, number: int) -> list[str]:
