@@ -54,7 +54,7 @@ METRIC = "ndcg@10"
 BUDGET = 150.0
 PIECES = HERE / "results" / "quality"
 RESULT = HERE / "results" / "quality.json"
-PAGE = ROOT / "docs" / "findings.md"
+PAGE = ROOT / "docs" / "findings" / "peers.md"
 BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
 RESAMPLES = 4000
 AXES = {"domain": ("seen", "unseen"), "general": ("general",)}
@@ -511,7 +511,7 @@ def collect(given: argparse.Namespace) -> None:
 
 
 def page_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of docs/findings.md."""
+    """Return the table of docs/findings/peers.md."""
     heads = ("sets x seeds", "seen", "unseen", "added later", "general", "worst set")
     heads += (f"{OURS} minus this, domain", "general", "seconds", "MB")
     lines = [f"| | {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|--:|---|---|--:|--:|"]
