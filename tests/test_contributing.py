@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md, executed: a one-file expert and a one-file generator, found by entry points."""
+"""The how-to pages of plug-ins, executed: a one-file expert and a one-file generator, found by entry points."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from expertune.models.plugins import Expert, Generator, Request
 from expertune.records import Dataset, Document, Question, Questions
 from expertune.score.stage import load_experts, score
 
-GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+PAGES = Path(__file__).parents[1] / "docs" / "how-to"
+GUIDE = "\n".join((PAGES / name).read_text(encoding="utf-8") for name in ("own-expert.md", "own-generator.md"))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.M | re.S)
 
 
 def entry_points() -> dict[str, dict[str, str]]:

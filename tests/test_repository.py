@@ -63,13 +63,20 @@ def test_make_alone_lists_the_public_targets():
     assert listed == make_targets()
 
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page are called in links, as code hosts and the site call them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))], ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(path: Path):
-    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    lost = []
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)", path.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        file = path.parent / name if name else path
+        lost += [link] if not file.exists() or (anchor and anchor not in anchors(file)) else []
+    assert lost == []
 
 
 def test_the_changelog_has_a_place_for_what_comes_next():
