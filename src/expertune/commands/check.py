@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from expertune.pipeline.preflight import Findings
 
 WRITTEN = 12
-"""Questions an answer, as they were measured beside none (docs/findings.md)."""
+"""Questions an answer, as they were measured beside none (docs/findings/written-questions.md)."""
 
 
 def check(
