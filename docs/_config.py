@@ -37,9 +37,9 @@ MEASURED = {
 """The rows of the ablations that turn a key: what they call it, and which value where not every one is shown."""
 
 NOTED = {
-    "data.expand": "indexing alone: seen +7.1 to +19.1 on four sets, -5.2 on a fifth: [table](findings/index-layouts.md)",
+    "data.expand": "alone: seen +7.1 to +19.1 on four sets, -5.2 on a fifth: [table](findings/index-layouts.md)",
     "label.calibration": "alpha of the panel: ranks -0.13 to -0.14, others within 0.03: [experts](findings/experts.md)",
-    "train.mode": "tied, every layer tuned: seen -0.3, unseen -2.2, later answers +2.5: [table](performance.md#training)",
+    "train.mode": "tied, all layers: seen -0.3, unseen -2.2, later answers +2.5: [table](performance.md#training)",
     "train.steps": "more steps gain more on large sets and cost general ability: [table](performance.md#training)",
 }
 """Effects that stand on another page, with where."""
