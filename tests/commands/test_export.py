@@ -96,6 +96,23 @@ def test_the_query_encoder_is_a_plain_model_that_ranks_the_same(folders, tmp_pat
     assert made.megabytes < 0.75 * whole
 
 
+def test_a_query_encoder_has_the_names_that_servers_look_for(folders, tmp_path):
+    # What text-embeddings-inference 1.9 parses, and the converters of llama.cpp and Ollama read.
+    made = forms.export(folders["query"], Form.QUERY_ENCODER, tmp_path / "out").folder
+    types = {module["type"]: module["path"] for module in json.loads((made / "modules.json").read_text())}
+    assert types["sentence_transformers.models.Transformer"] == ""
+    assert types["sentence_transformers.models.Normalize"] == "2_Normalize"
+    pooling = json.loads((made / types["sentence_transformers.models.Pooling"] / "config.json").read_text())
+    assert [key for key, value in pooling.items() if key.startswith("pooling_mode") and value] == [
+        "pooling_mode_mean_tokens"
+    ]
+    longest = SentenceTransformer(str(folders["query"] / "model"), device="cpu").max_seq_length
+    classic = json.loads((made / "sentence_bert_config.json").read_text())
+    assert classic == {"max_seq_length": longest, "do_lower_case": False}
+    assert SentenceTransformer(str(made), device="cpu").max_seq_length == longest
+    assert {"config.json", "tokenizer.json"} <= {path.name for path in made.iterdir()}
+
+
 def test_a_run_that_indexed_questions_is_ranked_on_what_it_indexed(folders, tmp_path):
     run, data = tmp_path / "run", folders["full"].parent / "faq"
     shutil.copytree(folders["full"], run)

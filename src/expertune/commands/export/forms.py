@@ -14,6 +14,7 @@ from pathlib import Path
 from expertune import config, data
 from expertune.commands.export import adapter, graphs
 from expertune.commands.export.agreement import RankAgreement, agreement
+from expertune.commands.export.classic import use_classic_names
 from expertune.commands.export.notes import write_notes
 from expertune.commands.export.sides import TunedSides
 from expertune.data import expansion
@@ -121,6 +122,7 @@ def export(
 def _write_query_encoder(sides: TunedSides, folder: Path) -> EmbeddingExpert:
     """Write the question side as a plain model and return what embeds with it."""
     sides.queries.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    use_classic_names(folder, sides.queries.max_seq_length or 512)
     write_notes(folder, Form.QUERY_ENCODER, sides)
     return sentence_encoder(str(folder))
 
