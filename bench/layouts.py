@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +34,7 @@ from expertune.records import METRIC, Dataset, JudgedSet, Measurement, Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from main_job import machine  # noqa: E402
+from origin import origin  # noqa: E402
 
 ROOT = HERE.parent
 UNSEEN = "test_unseen"
@@ -84,13 +82,8 @@ def main() -> None:
 
 def described(rows: list[dict[str, Any]], tuned_at: str) -> dict[str, Any]:
     """Return the rows with what they were measured on."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    versions = {
-        name: version(name) for name in ("expertune", "torch", "transformers", "sentence-transformers", "numpy")
-    }
-    measured_at = commit.stdout.strip()
-    commits = {"commit": measured_at, "tuned_at": tuned_at or measured_at}
-    return {"machine": machine(), "versions": versions, **commits, "rows": rows}
+    found = origin()
+    return {**found, "tuned_at": tuned_at or found["commit"], "rows": rows}
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
