@@ -1,20 +1,24 @@
-"""Is the verdict itself right? Many small test sets for models whose true quality a large hidden half tells.
+"""Is the verdict itself right? Many small test sets for models whose true quality other answers tell.
 
-    python bench/verdict.py                  # data in ../shared/data; about an hour of one core
-    python bench/verdict.py DATA --work DIR  # kept in DIR (default runs/bench-verdict): a killed run goes on
-    python bench/verdict.py --logs           # the search logs alone, to bench/results/verdict-logs.json
+    python bench/verdict.py                   # data in ../shared/data; makes its models, 15 minutes of one core
+    python bench/verdict.py --decomposed DIR  # the tunings in the store of bench/decompose.py are judged as well
+    python bench/verdict.py --logs            # the search logs alone, to bench/results/verdict-logs.json
 
-Models are tuned well and badly: honestly, with few questions, with shuffled labels, with experts replaced by noise,
-with an adversarial expert, on another domain than the tested one, and with few questions beside a search log: the
-domain's own, one of another domain, one of shuffled words and one of noise.
+Three questions, each with its own answer:
 
-Each tuning gives three models: what the tool chose by itself, and the tuned weights a quarter and all of the way,
-whatever selection would have said. All of them are measured once on every test question. Then each model is judged many
-times by the library's own verdict, from small test sets drawn out of one half of the questions; what is true is its
-mean difference to the base on the other half.
+*Real models*, good and bad on purpose (bench/verdict_models.py). Test sets are drawn from the questions about one half
+of a set's answers; what is true is the mean difference to the base on the questions about the other half. So what is
+true has an error of its own, and near zero its sign is a guess.
 
-Writes a line for each run to DIR/runs-DEFAULTS-STEPS-BATCH-REACH.jsonl, the rates to
-bench/results/verdict.json (with --logs: verdict-logs.json).
+*Models whose true effect is known*, as many near zero as far from it. The differences of each real model, question by
+question, are moved so that their mean over the answers is 0, a point less, a point more and so on; questions that the
+model does not change stay so, and a few answers that fall much still do. Test sets are drawn with replacement, answers
+first, so their expected difference is the known one. At 0 nothing can be gained: whatever ships, ships by chance.
+
+*Choices* that a run makes otherwise: the estimate by cross-validation against held-out questions (bench/crossval.py),
+and an index of answers and questions against one of answers (bench/layouts.py), from their result files.
+
+Writes bench/results/verdict.json (with --logs: verdict-logs.json). Models are kept in --work: a killed run goes on.
 """
 
 from __future__ import annotations
@@ -22,242 +26,47 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import filterfalse, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers.utils import logging
 
-from expertune import data, models
-from expertune.config import DataSection, EvaluateSection, LabelSection, PluginSpec, TrainSection
+from expertune.config import EvaluateSection
 from expertune.evaluate import verdict as rule
-from expertune.evaluate.ranking import Encoder
-from expertune.evaluate.stage import compare, measure
+from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import bootstrap_interval
-from expertune.label import stage
-from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
-from expertune.models.load import load_model
-from expertune.pipeline import artefacts
-from expertune.pipeline.store import Store, fingerprint
-from expertune.records import (
-    METRIC,
-    METRICS,
-    Dataset,
-    JudgedSet,
-    Measurement,
-    Provenance,
-    Question,
-    Questions,
-    Role,
-    Scores,
-)
-from expertune.score.stage import load_experts, score
-from expertune.train import trainer
-from expertune.train.tuning import VERSION as CHOICE
-from expertune.train.tuning import Tuner, tune_and_choose
+from expertune.records import METRIC, METRICS, Measurement, Outcome
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from main_job import machine  # noqa: E402
+from origin import origin  # noqa: E402
+from verdict_models import BASE, DOMAINS, LOGS, Bench, Model, tunings  # noqa: E402
 
 ROOT = HERE.parent
-BASE = "all-minilm-l6-v2"
-DOMAINS = ("banking77_faq", "stackfaq")
-HIDDEN_GENERAL = ("cranfield",)
-PANEL = ("all-minilm-l6-v2", "wordllama-256", "bm25", "ngrams")
-MOST_QUERIES = 1600
-"""Test questions used of one domain: half of them are hidden, and 800 tell a mean to about a point."""
+RESULTS = HERE / "results"
 SIZES = (20, 50, 100, 200, 300)
-FORCED = (0.25, 1.0)
+FEWEST_ANSWERS = 40
+"""A set with fewer answers is not split: its hidden half would tell nothing."""
 TOLERANCE = EvaluateSection().general_tolerance
-BINS = (-1.0, -0.03, -0.01, 0.0, 0.01, 0.03, 1.0)
-DEFAULTS = [section().model_dump(mode="json") for section in (LabelSection, TrainSection)]
-"""What models are made by: those of other defaults are other models."""
-
-LOGS = ("foreign log", "shuffled log", "noise log", "own log")
-"""Scenarios with few labelled questions beside a log of `LOG_SIZE` questions."""
-LOG_SIZE = 300
-
+BINS = (-1.0, -0.03, -0.01, -0.003, 0.0, 0.003, 0.01, 0.03, 1.0)
+EFFECTS = (-0.03, -0.01, -0.005, 0.0, 0.005, 0.01, 0.03)
+"""True differences that models are moved to."""
+LEAST_CHANGED = 0.1
+"""A model that changes a smaller share of the questions is not moved: few questions would have to carry all of it."""
 WORTH = 0.01
 """A tuning really helped if the hidden half shows at least this gain, with an interval that leaves out zero."""
+GOALS = {"ships_worse": 0.05, "keeps_base_though_it_helped": 0.15}
 
+Line = dict[str, Any]
 
-@dataclass(frozen=True)
-class Tuning:
-    """How models are made on purpose: from which domain, how, with which seed; and on which domains they are judged."""
-
-    domain: str
-    scenario: str
-    seed: int
-    tested: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """What lines and messages call it."""
-        return f"{self.domain}-{self.scenario}-{self.seed}"
-
-
-def tunings() -> Iterator[Tuning]:
-    """Yield every tuning; honest ones are judged on the other domain too, which is training on another domain."""
-    for seed in (0, 1):
-        for domain in DOMAINS:
-            for scenario in ("honest", "few", "shuffled", "noise", "adversary"):
-                both = scenario in ("honest", "few")
-                yield Tuning(domain, scenario, seed, DOMAINS if both else (domain,))
-    for domain in DOMAINS:
-        for scenario in LOGS:
-            yield Tuning(domain, scenario, 0, (domain,))
-
-
-# --- making models --------------------------------------------------------------------------------------------------
-
-
-def training_questions(dataset: Dataset, tuning: Tuning) -> Questions:
-    """Return the questions of a scenario: 300 of the user's (few: 40), with wrong answers where labels are shuffled."""
-    generator = np.random.default_rng(tuning.seed)
-    most = 40 if tuning.scenario in ("few", *LOGS) else 300
-    chosen = generator.permutation(len(dataset.questions))[:most]
-    items = [dataset.questions[index] for index in chosen]
-    if tuning.scenario == "shuffled":
-        turned = generator.permutation(len(items))
-        items = [
-            replace(item, document_ids=items[other].document_ids) for item, other in zip(items, turned, strict=True)
-        ]
-    return Questions(tuple(items))
-
-
-def log_questions(dataset: Dataset, other: Dataset, tuning: Tuning) -> tuple[Question, ...]:
-    """Return the unlabelled questions of a scenario with a log; none of the others has any.
-
-    Args:
-        dataset: Of the domain; its labelled questions that are trained on as such come first in the same order.
-        other: Of another domain.
-        tuning: The scenario.
-    """
-    generator = np.random.default_rng(tuning.seed)
-    order = generator.permutation(len(dataset.questions))
-    own = [dataset.questions[index].text for index in order[40 : 40 + LOG_SIZE]]
-    words = sorted({word for document in dataset.documents for word in document.text.split()})
-    texts = {
-        "own log": lambda: own,
-        "foreign log": lambda: [item.text for item in generator.permutation(np.array(other.questions, dtype=object))],
-        "shuffled log": lambda: _dealt([text.split() for text in own], generator),
-        "noise log": lambda: [" ".join(generator.choice(words, 6)) for _ in range(LOG_SIZE)],
-    }
-    found = texts[tuning.scenario]()[:LOG_SIZE] if tuning.scenario in LOGS else []
-    return tuple(Question(text, (), Provenance.LOG) for text in found)
-
-
-def _dealt(texts: Sequence[list[str]], generator: np.random.Generator) -> list[str]:
-    """Deal the words of all texts anew: every text keeps its length, and none its meaning."""
-    words = iter(generator.permutation([word for text in texts for word in text]).tolist())
-    return [" ".join(next(words) for _ in text) for text in texts]
-
-
-def judged_by(scores: Scores, tuning: Tuning) -> tuple[Scores, LabelSection]:
-    """Return the scores and the default labels; where experts are bad, a strategy that trusts all of them alike."""
-    if tuning.scenario not in ("noise", "adversary"):
-        return scores, LabelSection()
-    values = np.array(scores.values)
-    if tuning.scenario == "noise":
-        values[:] = np.random.default_rng(tuning.seed).standard_normal(values.shape)
-    else:
-        values[:, :, 0] *= -1.0  # The strongest expert says the opposite of what it thinks.
-    return replace(scores, values=values), LabelSection(strategy="calibrated")
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all tunings share."""
-
-    root: Path
-    store: Store
-    steps: int
-    batch_size: int
-
-    def base(self) -> CachedEncoder:
-        """Return the untouched model; its vectors are kept in the store."""
-        expert = sentence_encoder(BASE)
-        return CachedEncoder("base", expert, cache=self.store.items)
-
-    def section(self, domain: str) -> DataSection:
-        """Return where a domain lies: people's questions to train on, and others to test on."""
-        return DataSection(path=str(self.root / domain), train_split="train", test_splits=("test",))
-
-    def judged(self, domain: str) -> JudgedSet:
-        """Return the test questions of a domain, a fixed sample where they are many."""
-        (judged,) = (item for item in data.Files(self.section(domain)).judged if item.role is Role.DOMAIN)
-        kept = np.random.default_rng(0).permutation(len(judged.queries))[:MOST_QUERIES]
-        queries = tuple(judged.queries[index] for index in sorted(kept))
-        return replace(judged, queries=queries, qrels={query.id: judged.qrels[query.id] for query in queries})
-
-    def measured(self, tuning: Tuning, sets: Sequence[JudgedSet]) -> dict[str, list[Measurement]]:
-        """Return the measurements of every model of a tuning on these sets; the second time they are read."""
-
-        def make(folder: Path) -> None:
-            artefacts.save(dict(measured_models(self, tuning, sets)), folder)
-
-        key = fingerprint(CHOICE, DEFAULTS, tuning.name, self.steps, self.batch_size, [item.name for item in sets])
-        return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
-
-    def general(self) -> list[JudgedSet]:
-        """Return the built-in general dev set, which the tool sees, and one that it never sees."""
-        hidden = tuple(str(self.root / name) for name in HIDDEN_GENERAL)
-        sets = [*data.Files(DataSection()).judged, *data.Files(DataSection(general=hidden)).judged]
-        return [item for item in sets if item.role is Role.GENERAL]
-
-
-def measured_models(bench: Bench, tuning: Tuning, sets: Sequence[JudgedSet]) -> Iterator[tuple[str, list[Measurement]]]:
-    """Tune once as the tool does and once to the end; yield each model's name and measurements."""
-    base = models.resolve(BASE)
-    encoder = bench.base()
-    dataset = data.Files(bench.section(tuning.domain)).train
-    questions = training_questions(dataset, tuning)
-    other = next(name for name in DOMAINS if name != tuning.domain)
-    logged = log_questions(dataset, data.Files(bench.section(other)).train, tuning)
-    questions = replace(questions, items=(*questions.items, *logged))
-    experts = load_experts([PluginSpec.model_validate(_spec(name)) for name in PANEL], offline=True)
-    scores = score(dataset, questions, experts, cache=bench.store.items)
-    scores, label_section = judged_by(scores, tuning)
-    soft = stage.label(dataset, questions, scores, label_section, base=base.name)
-    section = TrainSection(steps=bench.steps, batch_size=bench.batch_size)
-    tuner = Tuner(base, encoder, section, data.reference_sentences(), tuning.seed)
-
-    def measurements(model: Any) -> list[Measurement]:
-        trial: Encoder = trial_encoder("tuned", model, encoder)
-        return [measure(trial, judged, "tuned") for judged in sets]
-
-    if tuning.seed == 0:  # What selection does is the same question every time; once a scenario is enough.
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "model"
-            tune_and_choose(
-                tuner,
-                stage.Labeller(dataset, questions, scores, label_section, base.name),
-                soft,
-                data.load_general_dev_set(),
-                folder,
-                scratch=Path(scratch),
-                general_tolerance=TOLERANCE,
-            )
-            yield "chosen", measurements(load_model(models.resolve(str(folder))))
-    with tempfile.TemporaryDirectory() as scratch:
-        tuner.tune(tuner.data(dataset.documents, questions, soft), Path(scratch))
-        start, end = load_model(base), load_model(models.resolve(scratch))
-        for factor in FORCED:
-            yield f"factor {factor:g}", measurements(trainer.interpolate(start, end, factor))
-
-
-def _spec(name: str) -> dict[str, str]:
-    return {"use": name} if name in ("bm25", "ngrams") else {"model": name}
-
-
-# --- judging them ---------------------------------------------------------------------------------------------------
+# --- judging --------------------------------------------------------------------------------------------------------
 
 
 def part(measurement: Measurement, rows: Sequence[int]) -> Measurement:
@@ -272,10 +81,12 @@ def part(measurement: Measurement, rows: Sequence[int]) -> Measurement:
     )
 
 
-def halves(count: int) -> tuple[list[int], list[int]]:
-    """Split rows into those that test sets are drawn from and those that stay hidden."""
-    order = np.random.default_rng(0).permutation(count).tolist()
-    return sorted(order[: count // 2]), sorted(order[count // 2 :])
+def halves(clusters: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
+    """Split rows by answer into those that test sets are drawn from and those that stay hidden."""
+    answers = sorted(set(clusters))
+    shown = set(np.random.default_rng(seed).permutation(answers)[: len(answers) // 2].tolist())
+    rows = range(len(clusters))
+    return [row for row in rows if clusters[row] in shown], [row for row in rows if clusters[row] not in shown]
 
 
 def difference(base: Measurement, tuned: Measurement) -> dict[str, float]:
@@ -284,71 +95,117 @@ def difference(base: Measurement, tuned: Measurement) -> dict[str, float]:
     return {"difference": round(found.mean, 5), "low": round(found.low, 5), "high": round(found.high, 5)}
 
 
-def judge(base: Sequence[Measurement], tuned: Sequence[Measurement], rows: Sequence[int]) -> dict[str, Any]:
-    """Give the library's verdict from some questions of the domain (first set) and the general dev set (second)."""
-    pairs = [(part(base[0], rows), part(tuned[0], rows)), (base[1], tuned[1])]
+def judge(base: Sequence[Measurement], tuned: Sequence[Measurement]) -> Line:
+    """Give the library's verdict from a test set of the domain (first) and the general dev set (second)."""
+    pairs = list(zip(base[:2], tuned[:2], strict=True))
     comparisons = [item for pair in pairs for item in compare(*pair)]
-    said = rule.verdict(comparisons, [item for pair in pairs for item in pair], [], tolerance=TOLERANCE)
+    named = [replace(item, model=name) for pair in pairs for item, name in zip(pair, ("base", "tuned"), strict=True)]
+    said = rule.verdict(comparisons, named, [], tolerance=TOLERANCE)
     own = next(item for item in comparisons if item.metric == METRIC)
     return {
         "difference": round(own.difference, 5),
         "detectable": round(own.detectable, 5),
         "domain": said.domain,
         "general": said.general,
-        "ship": said.ship,
+        "ship": bool(said.ship),
     }
 
 
-def runs(
-    model: str,
-    tuning: Tuning,
-    base: Sequence[Measurement],
-    tuned: Sequence[Measurement],
-    *,
-    draws: int,
-    done: Set[str] = frozenset(),
-) -> Iterator[dict[str, Any]]:
-    """Yield a line for each test set of one model that is not among those done: what is true, what was said.
+def _generator(key: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(key.encode()))  # Each model has test sets of its own.
+
+
+def runs(model: Model, *, draws: int, splits: int = 2) -> Iterator[Line]:
+    """Yield a line for each test set of a real model: what is true, what was said.
 
     Args:
-        model: Name of the model within its tuning.
-        tuning: How it was made.
-        base: Of the base: the domain, the general dev set, then general ones that the verdict never sees.
-        tuned: The same of the model.
-        draws: Test sets of each size.
-        done: Keys of finished runs.
+        model: Judged by its domain and the general dev set.
+        draws: Test sets of each size, for each split of the answers.
+        splits: How often the answers are split anew.
     """
-    seen, hidden = halves(len(base[0].query_ids))
-    target = base[0].dataset
+    base, tuned = model.base, model.tuned
+    if len(set(base[0].clusters)) < FEWEST_ANSWERS:
+        return
     general = [after.mean(METRIC) - before.mean(METRIC) for before, after in zip(base[2:], tuned[2:], strict=True)]
-    truth = {
-        **difference(part(base[0], hidden), part(tuned[0], hidden)),
-        "general": round(float(np.mean(general)), 5),
+    for split in range(splits):
+        shown, hidden = halves(base[0].clusters, split)
+        truth = {
+            **difference(part(base[0], hidden), part(tuned[0], hidden)),
+            "general": round(float(np.mean(general)), 5) if general else None,
+        }
+        for size in SIZES:
+            for draw in range(draws if size <= len(shown) else 0):
+                generator = _generator(f"{model.name} {split} {size} {draw}")
+                rows = sorted(generator.choice(shown, size, replace=False).tolist())
+                said = judge([part(base[0], rows), base[1]], [part(tuned[0], rows), tuned[1]])
+                yield {**_of(model, size), "truth": truth, "said": said}
+
+
+def _of(model: Model, size: int) -> Line:
+    return {
+        "model": model.name,
+        "kind": model.kind,
+        "scenario": model.scenario,
+        "target": model.target,
+        "size": size,
     }
-    scenario = tuning.scenario if tuning.domain == target else "foreign"
-    for size in SIZES:
-        for draw in range(draws):
-            key = f"{tuning.name} {model} on {target} {size} {draw}"
-            if key in done or size > len(seen):
-                continue
-            generator = np.random.default_rng(zlib.crc32(key.encode()))  # Each model has test sets of its own.
-            rows = sorted(generator.choice(seen, size, replace=False).tolist())
-            yield {
-                "key": key,
-                "model": f"{tuning.name} {model} on {target}",
-                "kind": model,
-                "scenario": scenario,
-                "target": target,
-                "size": size,
-                "truth": truth,
-                "said": judge(base, tuned, rows),
-            }
+
+
+# --- models whose true effect is known ------------------------------------------------------------------------------
+
+
+def moved(
+    values: NDArray[np.float64], clusters: Sequence[str], effect: float, *, least: float = LEAST_CHANGED
+) -> NDArray[np.float64] | None:
+    """Return differences whose mean over the answers is this effect; a question without a difference stays without.
+
+    None where fewer than `least` of the questions have one.
+    """
+    _, place, count = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    shares = 1.0 / (len(count) * count[place])
+    changed = values != 0
+    if shares[changed].sum() < least:
+        return None
+    found: NDArray[np.float64] = values + changed * (effect - shares @ values) / shares[changed].sum()
+    return found
+
+
+def drawn(clusters: Sequence[str], size: int, generator: np.random.Generator) -> tuple[list[int], list[str]]:
+    """Draw about `size` questions: answers with replacement, as many questions of each; return rows and new answers."""
+    answers = sorted(set(clusters))
+    count = min(size, len(answers))
+    rows: list[int] = []
+    named: list[str] = []
+    of = {name: np.flatnonzero(np.asarray(clusters) == name) for name in answers}
+    for number, name in enumerate(generator.choice(answers, count)):
+        chosen = generator.choice(of[str(name)], size // count)
+        rows += chosen.tolist()
+        named += [f"{number}"] * len(chosen)
+    return rows, named
+
+
+def known(model: Model, *, draws: int) -> Iterator[Line]:
+    """Yield a line for each effect and test set of a model that was moved to it; in general it changes nothing."""
+    base, tuned = model.base[0], model.tuned[0]
+    if len(set(base.clusters)) < FEWEST_ANSWERS:
+        return
+    for effect in EFFECTS:
+        values = moved(tuned.values[METRIC] - base.values[METRIC], base.clusters, effect)
+        if values is None:
+            return
+        for size in SIZES:
+            for draw in range(draws):
+                rows, answers = drawn(base.clusters, size, _generator(f"{model.name} {effect} {size} {draw}"))
+                before = replace(part(base, rows), clusters=tuple(answers), query_ids=tuple(map(str, range(len(rows)))))
+                after = dict.fromkeys(METRICS, before.values[METRIC] + values[rows])
+                said = judge([before, model.base[1]], [replace(before, values=after), model.base[1]])
+                yield {**_of(model, size), "truth": {"difference": effect}, "said": said}
 
 
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 
-def rate(lines: Iterable[dict[str, Any]], happened: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+def rate(lines: Iterable[Line], happened: Callable[[Line], bool]) -> Line | None:
     """Return how often something happened, with a 95 % interval over models; None where nothing could.
 
     Runs of one model are no independent observations, so models are resampled. Where it never (or always) happened,
@@ -373,53 +230,58 @@ def rate(lines: Iterable[dict[str, Any]], happened: Callable[[dict[str, Any]], b
     }
 
 
-def worse(line: dict[str, Any]) -> bool:
+def worse(line: Line) -> bool:
     """Whether the hidden half says that the model is worse than the base, by however little."""
     return bool(line["truth"]["difference"] < 0)
 
 
-def helped(line: dict[str, Any]) -> bool:
+def surely_worse(line: Line) -> bool:
+    """Whether the hidden half shows that the model is worse than the base."""
+    return bool(line["truth"]["high"] < 0)
+
+
+def helped(line: Line) -> bool:
     """Whether the hidden half shows a gain worth having."""
     return bool(line["truth"]["low"] > 0 and line["truth"]["difference"] >= WORTH)
 
 
-def shipped(line: dict[str, Any]) -> bool:
+def shipped(line: Line) -> bool:
     """Whether the verdict said ship."""
     return bool(line["said"]["ship"])
 
 
-def kept_base(line: dict[str, Any]) -> bool:
+def kept_base(line: Line) -> bool:
     """Whether the verdict said not to ship."""
     return not shipped(line)
 
 
-def forgot(line: dict[str, Any]) -> bool:
-    """Whether general ability, on sets that the verdict never sees, fell by more than the tolerance."""
-    return bool(line["truth"]["general"] < -TOLERANCE)
+def forgot(line: Line) -> bool:
+    """Whether general ability, on a set that the verdict never sees, fell by more than the tolerance."""
+    return line["truth"]["general"] is not None and bool(line["truth"]["general"] < -TOLERANCE)
 
 
-def visible(line: dict[str, Any]) -> bool:
+def visible(line: Line) -> bool:
     """Whether the test set could have shown the true gain, by what the verdict itself calls detectable."""
     return bool(line["said"]["detectable"] <= line["truth"]["difference"])
 
 
-def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the two rates, over all runs and by what they depend on."""
+def summary(lines: Sequence[Line]) -> Line:
+    """Return the rates of real models, over all runs and by what they depend on."""
 
-    def both(some: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def both(some: Sequence[Line]) -> Line:
         return {
             "ships_worse": rate(filter(worse, some), shipped),
+            "ships_surely_worse": rate(filter(surely_worse, some), shipped),
             "keeps_base_though_it_helped": rate(filter(helped, some), kept_base),
         }
 
-    def by(name: str) -> dict[str, Any]:
+    def by(name: str) -> Line:
         values = sorted({line[name] for line in lines})
         return {str(value): both([line for line in lines if line[name] == value]) for value in values}
 
     return {
         "runs": len(lines),
         "models": len({line["model"] for line in lines}),
-        "goals": {"ships_worse": 0.05, "keeps_base_though_it_helped": 0.2},
         **both(lines),
         "worse_of_shipped": rate(filter(shipped, lines), worse),
         "keeps_base_though_it_helped_and_nothing_was_lost": rate(filterfalse(forgot, filter(helped, lines)), kept_base),
@@ -428,7 +290,7 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ),
         "ships_though_general_fell_by_more_than_the_tolerance": rate(filter(forgot, lines), shipped),
         "shipped_by_true_difference": {
-            f"{low:+.2f} to {high:+.2f}": rate(
+            f"{low:+.3f} to {high:+.3f}": rate(
                 (line for line in lines if low <= line["truth"]["difference"] < high), shipped
             )
             for low, high in pairwise(BINS)
@@ -437,8 +299,96 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "by_scenario": by("scenario"),
         "by_kind": by("kind"),
         "by_target": by("target"),
-        "truth": {line["model"]: line["truth"] for line in lines},
     }
+
+
+def of_known(lines: Sequence[Line]) -> Line:
+    """Return how often each known effect ships, over all sizes and by size."""
+
+    def rates(some: Sequence[Line]) -> Line:
+        return {
+            f"{effect:+.3f}": rate((line for line in some if line["truth"]["difference"] == effect), shipped)
+            for effect in EFFECTS
+        }
+
+    sizes = {str(size): rates([line for line in lines if line["size"] == size]) for size in SIZES}
+    return {"models": len({line["model"] for line in lines}), "shipped": rates(lines), "by_size": sizes}
+
+
+# --- other choices of a run -----------------------------------------------------------------------------------------
+
+
+def cross_validated(entries: Sequence[Mapping[str, Any]]) -> Line:
+    """Return what the estimate by cross-validation says beside the truth of held-out questions, run by run."""
+    rows = []
+    for entry in entries:
+        own, truth = entry["estimate"]["rows"][0], entry["truth"]["pooled"]
+        said = rule.read(own["difference"], own["low"], own["high"])
+        rows.append(
+            {
+                "set": entry["set"],
+                "tag": entry["tag"],
+                "said": said,
+                "estimate": round(own["difference"], 4),
+                **{f"truth_{name}": round(truth[name], 4) for name in ("mean", "low", "high")},
+            }
+        )
+    try_it = [row["said"] in (Outcome.BETTER, Outcome.LIKELY_BETTER) for row in rows]
+    return {
+        "rows": rows,
+        "worse": sum(row["truth_mean"] < 0 for row in rows),
+        "recommended_though_worse": sum(
+            wanted and row["truth_mean"] < 0 for row, wanted in zip(rows, try_it, strict=True)
+        ),
+        "helped": sum(row["truth_low"] > 0 for row in rows),
+        "not_recommended_though_it_helped": sum(
+            not wanted and row["truth_low"] > 0 for row, wanted in zip(rows, try_it, strict=True)
+        ),
+    }
+
+
+def layouts(rows: Sequence[Mapping[str, Any]]) -> Line:
+    """Return what an index of answers and questions gains over one of answers for the tuned model, in points."""
+    found: dict[tuple[Any, ...], dict[str, float]] = {}
+    for row in rows:
+        if row["model"] == "tuned":
+            key = tuple(row[name] for name in ("set", "log", "seed", "answers"))
+            found.setdefault(key, {})[row["layout"]] = row["ndcg"]
+    gains = [
+        {"set": key[0], "log": key[1], "seed": key[2], "questions": key[3], "gain": round(both[MIXED] - both[PLAIN], 2)}
+        for key, both in sorted(found.items())
+        if MIXED in both and PLAIN in both
+    ]
+    kinds = sorted({row["questions"] for row in gains})
+    by_kind = {kind: [row["gain"] for row in gains if row["questions"] == kind] for kind in kinds}
+    return {
+        "rows": gains,
+        "by_kind": {
+            kind: {
+                "cases": len(values),
+                "worse": sum(value < 0 for value in values),
+                "mean": round(float(np.mean(values)), 2),
+                "least": min(values),
+            }
+            for kind, values in by_kind.items()
+        },
+    }
+
+
+PLAIN, MIXED = "answers", "answers and questions"
+
+
+def choices() -> Line:
+    """Return what the result files of other benches say of the choices that a run makes."""
+    estimates = json.loads((RESULTS / "crossval.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "layouts.json").read_text(encoding="utf-8"))
+    return {
+        "cross_validation": cross_validated(estimates),
+        "layout": {"commit": found["commit"], **layouts(found["rows"])},
+    }
+
+
+# --- running --------------------------------------------------------------------------------------------------------
 
 
 def main() -> None:
@@ -448,47 +398,56 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bench-verdict")
     parser.add_argument("--steps", type=int, default=30, help="of each tuning")
     parser.add_argument("--batch-size", type=int, default=32, help="questions a step")
-    parser.add_argument("--draws", type=int, default=5, help="test sets of each size for each model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--draws", type=int, default=4, help="test sets of each size for each model and split")
     parser.add_argument("--reach", type=float, default=rule.REACH, help="below zero, of a gain that is likely; 0: none")
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=DOMAINS)
     parser.add_argument("--logs", action="store_true", help="only the scenarios with a search log")
+    parser.add_argument("--decomposed", type=Path, help="store of bench/decompose.py, whose tunings are judged as well")
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     logging.disable_progress_bar()  # transformers draws one for every model that is loaded
-    started = time.perf_counter()
-    bench = Bench(given.data, Store(given.work / "store"), given.steps, given.batch_size)
-    wanted = [item for item in tunings() if item.domain in given.domains and (item.scenario in LOGS or not given.logs)]
-    sets = {domain: bench.judged(domain) for item in wanted for domain in item.tested}
-    general = bench.general()
-    base = {judged.dataset: measure(bench.base(), judged, "base") for judged in (*sets.values(), *general)}
     usual, rule.REACH = rule.REACH, given.reach
-    made = fingerprint(CHOICE, DEFAULTS)[:8]
-    file = given.work / f"runs-{made}-{given.steps}-{given.batch_size}-{given.reach:g}.jsonl"
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-    lines = [line for line in lines if line["scenario"] in LOGS or not given.logs]
-    done = {line["key"] for line in lines}
-    for tuning in wanted[: given.most]:
-        tested = [*(sets[name] for name in tuning.tested), *general]
-        for model, tuned in bench.measured(tuning, tested).items():
-            for place in range(len(tuning.tested)):
-                own = [tuned[place], *tuned[len(tuning.tested) :]]
-                with file.open("a", encoding="utf-8") as log:
-                    before = [base[item.dataset] for item in own]
-                    for line in runs(model, tuning, before, own, draws=given.draws, done=done):
-                        lines.append(line)
-                        log.write(json.dumps(line) + "\n")
-        seconds = f"{time.perf_counter() - started:.0f} s ({time.process_time():.0f} s of the processor)"
-        print(f"{tuning.name}: {len(lines)} runs, {seconds}", flush=True)
-    found = summary(lines)
+    real, exact = judged(given)
+    found = {**summary(real), "known_effect": of_known(exact)}
     print(json.dumps(found, indent=1))
     if given.most is None:
-        names = ("steps", "batch_size", "draws", "reach")
+        names = ("steps", "batch_size", "seeds", "draws", "reach")
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
-        kept = {"machine": machine(), "settings": settings, **found}
-        suffix = "" if given.reach == usual else f"-{given.reach:g}"
-        target = HERE / "results" / f"verdict{'-logs' if given.logs else ''}{suffix}.json"
+        settings["decomposed"] = given.decomposed is not None
+        suffix = ("-logs" if given.logs else "") + ("" if given.reach == usual else f"-{given.reach:g}")
+        kept = {**origin(), "settings": settings, "goals": GOALS, **found, **({} if given.logs else choices())}
+        target = RESULTS / f"verdict{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def judged(given: argparse.Namespace) -> tuple[list[Line], list[Line]]:
+    """Return the lines of all models, as they are and moved to known effects."""
+    started = time.perf_counter()
+    bench = Bench(given.data, given.work, given.steps, given.batch_size)
+    wanted = [
+        item
+        for item in tunings(given.seeds)
+        if item.domain in given.domains and (item.scenario in LOGS or not given.logs)
+    ]
+    real: list[Line] = []
+    exact: list[Line] = []
+
+    def add(model: Model) -> None:
+        real.extend(runs(model, draws=given.draws))
+        exact.extend(known(model, draws=1))
+
+    for tuning in wanted[: given.most]:
+        for model in bench.models(tuning):
+            add(model)
+        seconds = f"{time.perf_counter() - started:.0f} s ({time.process_time():.0f} s of the processor)"
+        print(f"{tuning.name}: {len(real)} runs, {seconds}", flush=True)
+    if given.decomposed:
+        for model in bench.decomposed(given.decomposed):
+            add(model)
+        print(f"with the tunings of {given.decomposed}: {len(real)} runs", flush=True)
+    return real, exact
 
 
 if __name__ == "__main__":

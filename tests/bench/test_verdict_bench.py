@@ -1,8 +1,8 @@
-"""The check of the verdict itself: halves that never mix, lines that say what is true, rates worked out by hand."""
+"""The check of the verdict itself: halves that never mix, effects as they are called, rates worked out by hand."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,75 +14,121 @@ import pytest
 from expertune.records import Dataset, Document, Measurement, Question, Role, Scores
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
-BENCH = Path(__file__).parents[2] / "bench" / "verdict.py"
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    """Make the scripts importable, as they are to each other when one of them is run."""
+    sys.path.insert(0, str(BENCH))
+    yield
+    sys.path.remove(str(BENCH))
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_verdict", BENCH)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def bench(scripts) -> ModuleType:
+    return importlib.import_module("verdict")
 
 
-def measured(dataset: str, role: Role, model: str, values: np.ndarray) -> Measurement:
+@pytest.fixture(scope="module")
+def making(scripts) -> ModuleType:
+    return importlib.import_module("verdict_models")
+
+
+def measured(dataset: str, role: Role, model: str, values: np.ndarray, answers: int = 50) -> Measurement:
     count = len(values)
     metrics = dict.fromkeys(("ndcg@10", "map@10", "mrr@10", "recall@10"), np.clip(values, 0, 1))
     ids = tuple(f"q{number}" for number in range(count))
-    answers = tuple(f"a{number % 40}" for number in range(count))
-    return Measurement(dataset, "test", role, model, ids, answers, metrics, (1,) * count, ((),) * count)
+    names = tuple(f"a{number % answers}" for number in range(count))
+    return Measurement(dataset, "test", role, model, ids, names, metrics, (1,) * count, ((),) * count)
 
 
-def model(gain: float, general: float = 0.0) -> tuple[list[Measurement], list[Measurement]]:
-    """Return base and tuned on a domain, the general dev set and a hidden general set."""
+def model(making: ModuleType, gain: float, general: float = 0.0, answers: int = 50):
+    """Return a model beside its base on a domain, the general dev set and a hidden general set."""
     generator = np.random.default_rng(0)
     base, tuned = [], []
     for name, count, difference in (("shop", 700, gain), ("general-dev", 140, 0.0), ("cranfield", 200, general)):
         role = Role.DOMAIN if name == "shop" else Role.GENERAL
         level = generator.uniform(0.4, 0.6, count)
-        base.append(measured(name, role, "base", level))
-        tuned.append(measured(name, role, "tuned", level + difference + generator.normal(0, 0.02, count)))
-    return base, tuned
+        base.append(measured(name, role, "base", level, answers))
+        tuned.append(measured(name, role, "tuned", level + difference + generator.normal(0, 0.02, count), answers))
+    return making.Model("m", "factor 1", "honest", "shop", tuple(base), tuple(tuned))
 
 
-def test_the_halves_are_disjoint_and_whole(bench: ModuleType):
-    seen, hidden = bench.halves(701)
-    assert sorted([*seen, *hidden]) == list(range(701))
-    assert len(hidden) - len(seen) == 1
+def test_the_halves_share_no_answer_and_are_whole(bench: ModuleType):
+    clusters = [f"a{number % 41}" for number in range(700)]
+    shown, hidden = bench.halves(clusters, 0)
+    assert sorted([*shown, *hidden]) == list(range(700))
+    seen, unseen = ({clusters[row] for row in rows} for rows in (shown, hidden))
+    assert not seen & unseen
+    assert len(unseen) - len(seen) == 1
+    assert bench.halves(clusters, 1) != (shown, hidden)
 
 
 @pytest.mark.parametrize(("gain", "shipped"), [(0.05, True), (-0.05, False)])
-def test_each_line_says_what_is_true_and_what_was_said(bench: ModuleType, gain: float, shipped: bool):
-    tuning = bench.Tuning("shop", "honest", 0, ("shop",))
-    base, tuned = model(gain, general=-0.03)
-    lines = list(bench.runs("factor 1", tuning, base, tuned, draws=2))
+def test_each_line_says_what_is_true_and_what_was_said(
+    bench: ModuleType, making: ModuleType, gain: float, shipped: bool
+):
+    lines = list(bench.runs(model(making, gain, general=-0.03), draws=2, splits=1))
     assert len(lines) == 2 * len(bench.SIZES)
     assert json.loads(json.dumps(lines)) == lines
     assert {line["said"]["ship"] for line in lines} == {shipped}
     for line in lines:
         assert line["truth"]["difference"] == pytest.approx(gain, abs=0.01)
         assert line["truth"]["general"] == pytest.approx(-0.03, abs=0.01)
-        assert bench.worse(line) is (gain < 0)
+        assert bench.worse(line) is bench.surely_worse(line) is (gain < 0)
         assert bench.helped(line) is (gain > 0)
-    assert len({line["key"] for line in lines}) == len(lines)
-    again = bench.runs("factor 1", tuning, base, tuned, draws=2, done={line["key"] for line in lines[1:]})
-    assert [line["key"] for line in again] == [lines[0]["key"]]
 
 
-def test_test_sets_never_hold_a_hidden_question(bench: ModuleType):
-    base, tuned = model(0.0)
-    _, hidden = bench.halves(700)
-    values = tuned[0].values["ndcg@10"].copy()
+def test_test_sets_never_hold_a_question_about_a_hidden_answer(bench: ModuleType, making: ModuleType):
+    plain = model(making, 0.0)
+    _, hidden = bench.halves(plain.base[0].clusters, 0)
+    values = plain.tuned[0].values["ndcg@10"].copy()
     values[hidden] = 1.0  # As if the model knew every hidden question; what is said must not notice.
-    knowing = [measured("shop", Role.DOMAIN, "tuned", values), *tuned[1:]]
-    tuning = bench.Tuning("shop", "few", 1, ("shop",))
-    plain = [line["said"] for line in bench.runs("x", tuning, base, tuned, draws=1)]
-    other = list(bench.runs("x", tuning, base, knowing, draws=1))
-    assert [line["said"] for line in other] == plain
+    tuned = (measured("shop", Role.DOMAIN, "tuned", values), *plain.tuned[1:])
+    knowing = making.Model("m", "factor 1", "honest", "shop", plain.base, tuned)
+    said = [line["said"] for line in bench.runs(plain, draws=1, splits=1)]
+    other = list(bench.runs(knowing, draws=1, splits=1))
+    assert [line["said"] for line in other] == said
     assert other[0]["truth"]["difference"] > 0.4
+
+
+def test_sets_about_few_answers_are_not_judged(bench: ModuleType, making: ModuleType):
+    few = model(making, 0.05, answers=bench.FEWEST_ANSWERS - 1)
+    assert not list(bench.runs(few, draws=1))
+    assert not list(bench.known(few, draws=1))
+
+
+def test_a_moved_model_has_the_effect_over_answers_and_keeps_what_it_does_not_change(bench: ModuleType):
+    values, clusters = np.array([0.0, 0.4, -0.2, 0.0, 0.1]), ["a", "a", "b", "b", "b"]
+    found = bench.moved(values, clusters, 0.01)
+    assert (found[:2].mean() + found[2:].mean()) / 2 == pytest.approx(0.01)
+    assert np.array_equal(found == 0, values == 0)
+    # By hand: mean over answers (0.2 - 1/30) / 2 = 1/12; changed answers' share 1/4 + 1/6 + 1/6 = 7/12.
+    assert found - values == pytest.approx(np.array([0, 1, 1, 0, 1]) * (0.01 - 1 / 12) / (7 / 12))
+    assert bench.moved(np.zeros(5), clusters, 0.01) is None
+    assert bench.moved(values, clusters, 0.01, least=0.9) is None
+
+
+def test_drawn_questions_have_every_answer_alike_on_average(bench: ModuleType):
+    clusters = ["a"] * 90 + ["b"] * 10
+    generator = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        rows, answers = bench.drawn(clusters, 20, generator)
+        assert len(rows) == len(answers) == 20
+        assert len(set(answers)) == 2  # two drawn answers, each a new one, be they the same
+        shares.append(np.mean([clusters[row] == "b" for row in rows]))
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
+
+
+def test_what_changes_nothing_on_average_ships_seldom_and_what_gains_much_does(bench: ModuleType, making: ModuleType):
+    lines = list(bench.known(model(making, 0.05), draws=1))
+    found = bench.of_known(lines)
+    assert len(lines) == len(bench.SIZES) * len(bench.EFFECTS)
+    assert found["shipped"]["+0.030"]["rate"] == 1.0
+    assert found["shipped"]["-0.030"]["rate"] == 0.0
+    assert found["shipped"]["+0.000"]["rate"] < 0.5
 
 
 def line(name: str, truth: float, ship: bool, size: int = 20, detectable: float = 0.02) -> dict:
@@ -99,12 +145,13 @@ def test_the_rates_by_hand(bench: ModuleType):
     hardly = [line("tiny", 0.004, ship=False), line("same", 0.0, ship=False)]
     found = bench.summary([*worse, *helped, *hardly])
     assert found["runs"] == found["models"] == 20
+    assert found["ships_surely_worse"]["rate"] == pytest.approx(0.1)
     assert found["ships_worse"]["rate"] == pytest.approx(0.1)
     assert found["keeps_base_though_it_helped"]["rate"] == pytest.approx(0.5)
     assert found["worse_of_shipped"]["rate"] == pytest.approx(0.2)
     assert found["by_size"]["20"]["keeps_base_though_it_helped"] is None
     assert found["by_size"]["300"]["keeps_base_though_it_helped"]["runs"] == 8
-    assert found["shipped_by_true_difference"]["-0.03 to -0.01"]["rate"] == pytest.approx(0.1)
+    assert found["shipped_by_true_difference"]["-0.030 to -0.010"]["rate"] == pytest.approx(0.1)
     json.dumps(found, allow_nan=False)
 
 
@@ -126,33 +173,65 @@ def test_what_never_happened_still_has_an_interval(bench: ModuleType):
     assert bench.rate([], bench.shipped) is None
 
 
-def test_labels_are_shuffled_and_experts_spoiled_as_the_names_say(bench: ModuleType):
+def test_the_estimate_by_cross_validation_is_held_against_the_truth(bench: ModuleType):
+    def entry(estimate: tuple[float, float, float], truth: tuple[float, float, float]) -> dict:
+        names = (("difference", "low", "high"), ("mean", "low", "high"))
+        row, pooled = (
+            dict(zip(keys, values, strict=True)) for keys, values in zip(names, (estimate, truth), strict=True)
+        )
+        return {"set": "shop", "tag": "", "estimate": {"rows": [row]}, "truth": {"pooled": pooled}}
+
+    better, nothing = (0.05, 0.01, 0.09), (0.01, -0.05, 0.07)
+    found = bench.cross_validated(
+        [entry(better, (0.1, 0.02, 0.2)), entry(better, (-0.01, -0.1, 0.1)), entry(nothing, (0.1, 0.02, 0.2))]
+    )
+    assert [row["said"] for row in found["rows"]] == ["better", "better", "no difference shown"]
+    assert (found["worse"], found["recommended_though_worse"]) == (1, 1)
+    assert (found["helped"], found["not_recommended_though_it_helped"]) == (2, 1)
+
+
+def test_an_index_with_questions_is_held_against_one_without(bench: ModuleType):
+    def row(layout: str, ndcg: float, answers: str, model: str = "tuned") -> dict:
+        common = {"set": "shop", "log": True, "seed": 0, "answers": answers}
+        return {**common, "model": model, "layout": layout, "ndcg": ndcg}
+
+    rows = [
+        row("answers", 70.0, "seen"), row("answers and questions", 75.5, "seen"), row("answers", 1.0, "seen", "base"),
+        row("answers", 60.0, "unseen"), row("answers and questions", 58.0, "unseen"),
+        row("separate vectors", 1.0, "seen"),
+    ]  # fmt: skip
+    found = bench.layouts(rows)
+    assert [line["gain"] for line in found["rows"]] == [5.5, -2.0]
+    assert found["by_kind"]["unseen"] == {"cases": 1, "worse": 1, "mean": -2.0, "least": -2.0}
+
+
+def test_labels_are_shuffled_and_experts_spoiled_as_the_names_say(making: ModuleType):
     documents = tuple(Document(f"d{n}", f"text {n}") for n in range(400))
     dataset = Dataset("shop", documents, tuple(Question(f"ask {n}", (f"d{n}",)) for n in range(400)))
-    honest = bench.training_questions(dataset, bench.Tuning("shop", "honest", 0, ()))
-    shuffled = bench.training_questions(dataset, bench.Tuning("shop", "shuffled", 0, ()))
+    honest = making.training_questions(dataset, making.Tuning("shop", "honest", 0, ()))
+    shuffled = making.training_questions(dataset, making.Tuning("shop", "shuffled", 0, ()))
     assert [item.text for item in honest.items] == [item.text for item in shuffled.items]
     wrong = [item.text.split()[1] != item.document_ids[0][1:] for item in shuffled.items]
     assert np.mean(wrong) > 0.9
-    assert len(bench.training_questions(dataset, bench.Tuning("shop", "few", 0, ())).items) == 40
+    assert len(making.training_questions(dataset, making.Tuning("shop", "few", 0, ())).items) == 40
     scores = Scores(("strong", "weak"), np.random.default_rng(0).uniform(0, 1, (5, 400, 2)).astype(np.float32))
-    against, _ = bench.judged_by(scores, bench.Tuning("shop", "adversary", 0, ()))
+    against = making.spoiled(scores, making.Tuning("shop", "adversary", 0, ()))
     assert np.array_equal(against.values[:, :, 0], -scores.values[:, :, 0])
     assert np.array_equal(against.values[:, :, 1], scores.values[:, :, 1])
-    noise, _ = bench.judged_by(scores, bench.Tuning("shop", "noise", 0, ()))
+    noise = making.spoiled(scores, making.Tuning("shop", "noise", 0, ()))
     assert abs(np.corrcoef(noise.values.ravel(), scores.values.ravel())[0, 1]) < 0.1
 
 
-def test_logs_are_what_their_scenario_says_and_hold_no_labelled_question(bench: ModuleType):
+def test_logs_are_what_their_scenario_says_and_hold_no_labelled_question(making: ModuleType):
     def domain(name: str) -> Dataset:
         questions = tuple(Question(f"{name} question {number} alpha{number}", ("d",)) for number in range(60))
         return Dataset(name, (Document("d", "only these four words"),), questions)
 
     def log(scenario: str) -> list[str]:
-        tuning = bench.Tuning("shop", scenario, 0, ("shop",))
-        return [item.text for item in bench.log_questions(domain("shop"), domain("bank"), tuning)]
+        tuning = making.Tuning("shop", scenario, 0, ("shop",))
+        return making.log_lines(domain("shop"), domain("bank"), tuning)
 
-    labelled = bench.training_questions(domain("shop"), bench.Tuning("shop", "own log", 0, ("shop",)))
+    labelled = making.training_questions(domain("shop"), making.Tuning("shop", "own log", 0, ("shop",)))
     own = log("own log")
     assert len(labelled.items) == 40
     assert sorted([*own, *(item.text for item in labelled.items)]) == sorted(q.text for q in domain("shop").questions)
@@ -161,6 +240,6 @@ def test_logs_are_what_their_scenario_says_and_hold_no_labelled_question(bench: 
     assert sorted(" ".join(shuffled).split()) == sorted(" ".join(own).split())
     assert shuffled != own
     noise = log("noise log")
-    assert len(noise) == bench.LOG_SIZE
+    assert len(noise) == making.LOG_SIZE
     assert set(" ".join(noise).split()) == {"only", "these", "four", "words"}
     assert log("honest") == []
