@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from expertune.augment.phrases import (
+    ANNOUNCED,
     BRACKETED_LABEL,
     FOREIGN_LABEL,
     FOREIGN_PREAMBLE,
+    LISTED,
     OPEN_PREAMBLE,
     REFERENCE,
     WRAPPED,
@@ -23,15 +25,19 @@ from expertune.data.wording import normalise, trigrams, visible
 from expertune.records import Provenance, Question
 
 _PREAMBLE = re.compile(
-    r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^:\n]{0,80}[:!]\s*"
+    r"^\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|great|natürlich|gerne|klar|bien sûr|claro|por supuesto"
+    r"|certo|certamente|zeker|oczywiście)\b[^:\n?]{0,80}?[:!]\s*"
+    r"|(?:sure|certainly|of course|absolutely)\b,?[^:\n?.]{0,80}\.\s+(?=.*\?)"
     r"|here(?:'s| is| are)\b[^:\n?]{0,80}:\s*)",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
-    r"^\s*(?:\*\*)?(?:(?:user |customer |rephrased |short )?(?:question|query|rephrasing|keywords?|title|claim|q))"
-    r"\s*\d*\s*[:.)-]\s*(?:\*\*)?\s*",
+    r"^\s*(?:\*\*)?(?:(?:user |customer |rephrased |rewritten |possible |search |short )?"
+    r"(?:question|query|rephras(?:ed|ing)|paraphrased?|keywords?|title|claim|output|response|q))"
+    r"[\"']?\s*\d*\s*[:.)=-]\s*(?:\*\*)?\s*",
     re.IGNORECASE,
 )
+_OPENINGS = (_PREAMBLE, FOREIGN_PREAMBLE, ANNOUNCED)
 _NUMBERING = re.compile(r"^\s*(?:[-*•]+|#+|\(?\d{1,2}[.)]|[a-d]\))\s+")
 _QUOTES = "\"'“”„«»`*_ \t"
 _REFUSAL = re.compile(
@@ -48,7 +54,8 @@ _ECHO = re.compile(
 )
 # How an answer speaks, not how somebody asks.
 _ANSWERING = re.compile(
-    r"^(?:yes|no|we|our|you can|you will|you may|you should|you must|your|thank you|thanks|please note|if you)\b",
+    r"^(?:yes|no|we|our|you can|you will|you may|you should|you must|your|thank you|thanks|please note|note|let me know"
+    r"|feel free|if you)\b",
     re.IGNORECASE,
 )
 # Scripts without spaces: each character counts as a word.
@@ -86,8 +93,8 @@ def tidy(text: str) -> str:
     """
     wrapped = WRAPPED.match(text)
     for line in (wrapped[2] if wrapped else text).splitlines():
-        line = FOREIGN_PREAMBLE.sub("", _PREAMBLE.sub("", line))
-        for pattern in (_NUMBERING, BRACKETED_LABEL, _LABEL, FOREIGN_LABEL, _NUMBERING):
+        line = LISTED.sub("", line).lstrip("\"' ")
+        for pattern in (*_OPENINGS, _NUMBERING, BRACKETED_LABEL, _LABEL, FOREIGN_LABEL, _NUMBERING):
             line = pattern.sub("", line)
         line = " ".join(line.strip(_QUOTES).split())
         if visible(line):

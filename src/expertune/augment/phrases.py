@@ -22,6 +22,15 @@ _SHOWN = r"(?:passage|text|article|document|answer|paragraph|context|excerpt|sni
 
 FOREIGN_PREAMBLE = re.compile(rf"^\s*{_OPENING}\b[^:：\n?]{{0,80}}\b{_ASKED}\b[^:：\n?]{{0,80}}[:：]\s*", re.IGNORECASE)
 """An opening that ends with a colon; the question follows."""
+_MODAL = r"(?:(?:is|are|was|could|would|might|may|can|be|also)\s+)*"
+ANNOUNCED = re.compile(
+    r"^\s*(?:(?:(?:one|an?|another|the|my|your)\s+)?(?:possible |example |other |next |customer |user )?"
+    rf"{_ASKED}(?:\s+(?:is|are|was|could be|would be|might be|may be|asked))?"
+    rf"|(?:(?:the|a)\s+)?(?:customer|user|you|i|one|somebody|someone)\s+{_MODAL}(?:ask(?:s|ed)?|say)\b[^:：\n?]{{0,40}})"
+    r"\s*[:：]\s*",
+    re.IGNORECASE,
+)
+"""A question that is announced before a colon: "You could ask: ...", "One possible question is: ..."."""
 OPEN_PREAMBLE = re.compile(rf"^{_OPENING} {_ARTICLE}?(?:[\w-]+\s+){{0,3}}?{_ASKED}\b", re.IGNORECASE)
 """An opening that announces a question in the same sentence: there is none."""
 FOREIGN_LABEL = re.compile(
@@ -34,6 +43,8 @@ WRAPPED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """JSON with a question inside, which is the second group."""
+LISTED = re.compile(r"""^\s*\[\s*(?=["'])|(?<=["'])\s*[\],]+\s*$""")
+"""The brackets of a list around a text in quotes."""
 REFERENCE = re.compile(
     r"\b(?:according to|based on|as (?:mentioned|stated|described|given)(?: in)?|as per"
     r"|(?:mentioned|described|stated) in) "
@@ -41,6 +52,9 @@ REFERENCE = re.compile(
     rf"|\b(?:the|this) (?:above|given|following|provided) {_SHOWN}\b|\b(?:the|this) (?:passage|excerpt|snippet)\b"
     rf"|\b(?:the|this) {_SHOWN} (?:above|below|says?|mentions?|states?|describes?|explains?|refers? to|talks? about)\b"
     rf"|\b(?:does|did|would) (?:the|this) (?:{_SHOWN}|author) (?:say|mention|state|describe|explain|mean|suggest)\b"
+    r"|\b(?:given|from|in|with|by) the (?:(?:given|provided|above|following) )?context\b"
+    r"|\bthe (?:given|provided|above) information\b|\binformation (?:is|was) (?:provided|given|mentioned)\b"
+    r"|\bwhich of the following\b|\b(?:described|mentioned|stated|listed) (?:above|below)\b|\bcan be inferred\b"
     r"|\b(?:laut|gemäß) (?:dem |der |des |diesem |dieser )?(?:obigen |gegebenen |vorliegenden )?"
     r"(?:text|passage|textabschnitt|abschnitt|artikel|dokument|antwort)s?\b|\bim (?:obigen |gegebenen )?text\b"
     r"|\b(?:selon|d'après|d’après) (?:le|la|ce|cette) (?:texte|passage|document|réponse|extrait|article)\b"
