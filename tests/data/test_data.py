@@ -511,7 +511,7 @@ MALFORMED_FILES: list[tuple[str, str, str | bytes, str]] = [
     ("null answer", "qa.jsonl", PAIR + lines(qa("a", None)), r"qa\.jsonl:2: 'answer' is empty"),
     ("empty cell", "qa.csv", HEAD + "a,b\nc,\n", r"qa\.csv:3: 'answer' is empty"),
     ("number", "qa.jsonl", PAIR + lines(qa(5, B)), r"qa\.jsonl:2: 'question' is a number, expected text"),
-    ("list", "qa.jsonl", PAIR + lines(qa("a", ["b"])), r"qa\.jsonl:2: 'answer' is a list, expected text"),
+    ("list", "qa.jsonl", PAIR + lines(qa("a", [1])), r"qa\.jsonl:2: 'answer' is a list, expected text"),
     ("true", "qa.jsonl", PAIR + lines(qa("a", True)), r"qa\.jsonl:2: 'answer' is a true/false value"),
     ("object", "qa.jsonl", PAIR + lines(qa("a", {})), r"qa\.jsonl:2: 'answer' is a mapping, expected text"),
     ("fraction as id", "qa.jsonl", PAIR + lines(qa("a", B, id=1.5)), r"qa\.jsonl:2: 'id' is a number, expected text"),

@@ -177,14 +177,37 @@ def test_answers_that_differ_in_typography_alone_are_one(tmp_path):
         'it\'s "open" - every day',
         "IT'S  \u201eopen\u201c \u2014 every\u00a0day. ",
         "It\u2019s \u201copen\u201d \u2013 every day",
+        'It\'s "open" - every day!',
+        '**It\'s** "open" - every day.',
+        '\u2022 It\'s "open" - every day',
+        '- It\'s "open" - every day',
+        '## It\'s "open" - every day',
     )
+    assert same_answer('"Free of charge."') == same_answer("free of charge")
     assert {same_answer(text) for text in (first, *others)} == {same_answer(first)}
-    apart = ("5 %", "-5 %", "5", "C#", "C++", "C", "1.5", "15", "Yes", "Yes?", ".", "")
+    apart = (
+        "5 %",
+        "-5 %",
+        "5",
+        "C#",
+        "C++",
+        "C",
+        "1.5",
+        "15",
+        "Yes",
+        "Yes?",
+        ".",
+        "",
+        "- 5",
+        '"a" or "b"',
+        'a" or "b',
+        "#1",
+    )
     assert len({same_answer(text) for text in apart}) == len(apart)
     items = [{"question": f"q{number}", "answer": text} for number, text in enumerate((first, *others, "Other"))]
     read = files(jsonl(tmp_path / "faq.jsonl", items))
     assert [document.text for document in read.train.documents] == [first, "Other"]
-    assert read.notes[-1].startswith("3 answers were joined")
+    assert read.notes[-1].startswith("8 answers were joined")
 
 
 def test_a_document_twice_in_the_corpus_is_one_and_judgements_follow(tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 
 from expertune import data
@@ -100,7 +101,27 @@ def test_what_an_earlier_program_lost_is_counted_and_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "NaN", "#N/A", "N/A", "null", "None", "<NA>", "TODO", "tbd", "-", "—", "...", "#REF!", "[none]"]
+    "text",
+    [
+        "nan",
+        "NaN",
+        "#N/A",
+        "N/A",
+        "null",
+        "None",
+        "<NA>",
+        "TODO",
+        "tbd",
+        "-",
+        "—",
+        "...",
+        "#REF!",
+        "[none]",
+        "k.A.",
+        "TODO: write this",
+        "tbd (ask Ann)",
+        "Lorem ipsum dolor",
+    ],
 )
 def test_placeholders(text: str) -> None:
     assert is_placeholder(text)
@@ -111,6 +132,16 @@ def test_placeholders(text: str) -> None:
 )
 def test_real_cells_are_no_placeholders(text: str) -> None:
     assert not is_placeholder(text)
+
+
+def test_line_breaks_that_were_spelled_out_are_line_breaks() -> None:
+    texts = [
+        "Open daily.\\nClosed on Sundays.\\r\\n",
+        "How?\\n\\n- by bus",
+        "see C:\\news and C:\\New",
+        "the \\name of it",
+    ]
+    assert clean_texts(texts)[0] == ["Open daily.\nClosed on Sundays.\n", "How?\n\n- by bus", *texts[2:]]
 
 
 def test_rows_with_placeholders_are_left_out_and_counted() -> None:
@@ -144,6 +175,20 @@ def test_lists_written_as_text_become_several_questions(text: str) -> None:
     rows, findings = cleaned((text, "80 kilometres"))
     assert rows == [("How far?", "80 kilometres"), ("what range", "80 kilometres")]
     assert findings.lists == 1
+
+
+def test_a_cell_that_is_a_list_is_read_as_one(tmp_path: Path) -> None:
+    rows = [
+        {"question": [f"How far {n}?", f"what range {n}"], "answer": {"text": [f"{n} kilometres"]}} for n in range(3)
+    ]
+    jsonl = tmp_path / "faq.jsonl"
+    jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pandas.DataFrame(rows).to_parquet(tmp_path / "faq.parquet")
+    for path in (jsonl, tmp_path / "faq.parquet"):
+        read = data.Files(DataSection(path=str(path)))
+        assert [item.text for item in read.train.questions][:2] == ["How far 0?", "what range 0"]
+        assert [item.text for item in read.train.documents] == [f"{n} kilometres" for n in range(3)]
+        assert read.texts.lists == 6
 
 
 @pytest.mark.parametrize("text", ["[Urgent] where?", "(really?)", "[1, 2]", "[see map]", "['a', f()]", "{}", "['a"])

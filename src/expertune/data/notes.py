@@ -37,7 +37,7 @@ def of_corpus(corpus: Corpus) -> Iterator[str]:
     """Yield how many answers were joined with one that is the same."""
     if corpus.joined:
         count = f"{corpus.joined} answers were" if corpus.joined > 1 else "1 answer was"
-        yield f"{count} joined with one that differs in id, case, blanks, quotes or a full stop alone"
+        yield f"{count} joined with one that differs in id, case, blanks, quotes, marks around it or a full stop alone"
 
 
 def _listed(names: Sequence[str]) -> str:

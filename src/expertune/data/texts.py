@@ -17,11 +17,13 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from expertune.data.markup import stripped
 from expertune.data.rows import Row, Table
 from expertune.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Part of the fingerprint of every data set: raised whenever another text comes out."""
 STRAY_SHARE = 0.001
 """Up to this share of a column's texts, wrong encodings are left alone.
@@ -32,8 +34,11 @@ EXAMPLES = 3
 
 _NOTHING = """nan, na, n/a, n.a., n.a, #n/a, #na, #ref!, #name?, #value!, #div/0!, #null!, #num!, #error!, #spill!,
 null, none, nil, nat, undefined, todo, to-do, tbd, tba, tbc, fixme, xxx, missing, empty, blank, unknown, not available,
-no data, not applicable, to be done, to be defined, to be determined, no answer"""
+no data, not applicable, to be done, to be defined, to be determined, no answer, coming soon, k.a., k. a., n.d., s.d."""
 _PLACEHOLDERS = frozenset(word.strip() for word in _NOTHING.split(","))
+_UNWRITTEN = re.compile(r"(?:todo|to-do|fixme|tbd)\s*[:\-–—(].*|lorem ipsum\b.*", re.DOTALL)
+_ESCAPED_BREAK = re.compile(r"(?<![A-Za-z]:)(?:\\r)?\\n(?=\s|\\|[A-Z\d*•-]|$)|(?<=[.!?:;,)])(?<![A-Za-z]:)(?:\\r)?\\n")
+"""A line break that an export spelled out as a backslash and a letter, at an end or a beginning; C:\\new is none."""
 _SILENT = re.compile(r"[\s.…\-‐‑‒–—―_*/\\|]+")
 
 
@@ -96,7 +101,7 @@ def clean(table: Table, columns: Sequence[str], *, question: str = "", answer: s
 
 def clean_texts(texts: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """Return the texts of one column, clean, and how many were repaired, stripped and are damaged for good."""
-    repaired = _repaired(texts)
+    repaired = [_ESCAPED_BREAK.sub("\n", text) if "\\n" in text else text for text in _repaired(texts)]
     plain = stripped(repaired)
     # Entities may hide a wrong encoding.
     final = [new if new == old else _mend(new) for old, new in zip(repaired, plain, strict=True)]
@@ -115,7 +120,8 @@ def is_placeholder(value: object) -> bool:
     if not isinstance(value, str) or not value.strip():
         return False
     text = " ".join(value.split()).casefold()
-    return text.strip("<>[]{}()\"'") in _PLACEHOLDERS or text in _PLACEHOLDERS or bool(_SILENT.fullmatch(text))
+    known = text in _PLACEHOLDERS or text.strip("<>[]{}()\"'") in _PLACEHOLDERS
+    return known or bool(_SILENT.fullmatch(text) or _UNWRITTEN.fullmatch(text))
 
 
 def _unlisted(row: Row, question: str, answer: str, counts: Counter[str]) -> Iterator[Row]:
@@ -138,11 +144,13 @@ def _unlisted(row: Row, question: str, answer: str, counts: Counter[str]) -> Ite
 
 
 def listed(value: object) -> list[str] | None:
-    """Return the texts of a cell that spells a list of texts, as Python, JSON or numpy write it; else None."""
-    spelled = _spelled(value.strip()) if isinstance(value, str) else None
+    """Return the texts of a cell that is a list of them, or spells one as Python, JSON or numpy write it; else None."""
+    spelled = _spelled(value.strip()) if isinstance(value, str) else value
     if isinstance(spelled, Mapping):
         spelled = next((spelled[key] for key in ("text", "question", "answer") if key in spelled), None)
         spelled = [spelled] if isinstance(spelled, str) else spelled
+    if isinstance(spelled, np.ndarray):  # as parquet has them
+        spelled = spelled.tolist()
     if not isinstance(spelled, list) or not all(isinstance(item, str) for item in spelled):
         return None
     texts = [item.strip() for item in spelled if item.strip() and not is_placeholder(item)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -56,11 +57,16 @@ _TYPOGRAPHY = str.maketrans(
 )
 
 
+_FRAME = re.compile(r"^(?:[*•·]|-(?=\s+\w*[^\W\d])|#{1,6})\s+")
+"""What may begin a line of Markdown; a dash before a number is a minus."""
+
+
 def same_answer(text: str) -> str:
     """Reduce an answer to what counts when two answers are called the same; loading and labels both ask here.
 
     Letter case, Unicode presentation forms, invisible characters, the amount of white space, the shape of quotes and
-    dashes and full stops at the end do not count. All else does, as "-5 %", "5 %" and "5" are three answers.
+    dashes, a full stop or exclamation mark at the end, and what frames a whole text (quotes, a bullet, Markdown's marks
+    of a heading or of bold) do not count. All else does, as "-5 %", "5 %" and "5" are three answers.
     """
     seen = "".join(
         "-" if category == "Pd" else character
@@ -68,7 +74,10 @@ def same_answer(text: str) -> str:
         if (category := unicodedata.category(character)) != "Cf"
     )
     words = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
-    return words.rstrip(". ") or words
+    plain = _FRAME.sub("", words.replace("**", ""))
+    if plain[:1] == plain[-1:] == '"' and '"' not in plain[1:-1]:
+        plain = plain[1:-1]
+    return plain.strip().rstrip(".! ") or words
 
 
 # Letters that look like Latin ones, after case folding: a capital's look counts too (Cyrillic В is в by then).
