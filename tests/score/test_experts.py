@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from base_variants import SETTINGS, TUNABLE, edit
 from expertune.errors import ConfigError, ModelUnavailableError, PluginError
 from expertune.models import CatalogEntry, ModelSource, encoder, resolve
+from expertune.records import Dataset, Document, Question, Questions
 from expertune.score.experts import latent
 from expertune.score.experts.bm25 import Bm25Expert
 from expertune.score.experts.latent import LatentExpert
@@ -19,6 +23,7 @@ from expertune.score.experts.onnx import OnnxExpert
 from expertune.score.experts.sentence_transformer import SentenceTransformerExpert
 from expertune.score.experts.static import StaticExpert
 from expertune.score.experts.universal import UniversalExpert
+from expertune.score.stage import score
 
 LEXICAL = (Bm25Expert, NgramExpert, LatentExpert)
 ANSWERS = [
@@ -51,6 +56,51 @@ def test_vectors_equal_those_of_the_library(tiny_model: Path) -> None:
     np.testing.assert_allclose(expert.embed(texts, is_query=True), expected, atol=1e-6)
     np.testing.assert_allclose(expert.embed(texts, is_query=False), expected, atol=1e-6)
     assert expert.symmetric
+
+
+@pytest.fixture(scope="module")
+def of_any_length(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that ranks by the dot product of vectors of any length."""
+    folder = tmp_path_factory.mktemp("dot") / "dotted"
+    TUNABLE["vectors of any length"](tiny_model, folder)
+    edit(folder, SETTINGS, similarity_fn_name="dot")
+    return folder
+
+
+def test_a_model_is_scored_by_its_own_similarity(of_any_length: Path, tiny_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    asked, answers = ["how do I return my order", "price"], ["it is free", "within thirty days of the purchase", "no"]
+    model = SentenceTransformer(str(of_any_length), local_files_only=True)
+    expected = model.similarity(model.encode_query(asked), model.encode_document(answers)).numpy()
+    expert = SentenceTransformerExpert(source(of_any_length), precision="float32")
+    np.testing.assert_allclose(expert.score(asked, answers), expected, rtol=1e-5)
+    documents = tuple(Document(text, text) for text in answers)
+    questions = Questions(tuple(Question(text, ("no",)) for text in asked))
+    staged = score(Dataset("hand", documents, questions.items), questions, [expert]).values[:, :, 0]
+    np.testing.assert_allclose(staged, expected, rtol=1e-5)
+    assert np.abs(expected).max() > 1.1, "no cosine"
+    # Vectors of unit length rank by either alike: nothing changes, and vectors in a store stay valid.
+    plain = SentenceTransformerExpert(source(tiny_model))
+    assert (plain.similarity, expert.similarity) == ("cosine", "dot")
+
+
+def test_what_is_scored_by_another_similarity_has_another_fingerprint(of_any_length: Path, tmp_path: Path) -> None:
+    dotted = source(of_any_length)
+    cosine = Path(shutil.copytree(of_any_length, tmp_path / "cosine"))
+    edit(cosine, SETTINGS, similarity_fn_name="cosine")
+    same_bytes = replace(source(cosine), fingerprint=dotted.fingerprint)
+    assert SentenceTransformerExpert(dotted).fingerprint != SentenceTransformerExpert(same_bytes).fingerprint
+    catalogued = replace(same_bytes, entry=CatalogEntry("old", similarity="dot"))
+    assert SentenceTransformerExpert(catalogued).fingerprint == SentenceTransformerExpert(dotted).fingerprint
+
+
+def test_a_similarity_that_no_expert_scores_by_is_refused(of_any_length: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(of_any_length, tmp_path / "far"))
+    edit(folder, SETTINGS, similarity_fn_name="manhattan")
+    with pytest.raises(ConfigError, match="ranks by 'manhattan'; experts score by cosine or dot product") as caught:
+        SentenceTransformerExpert(source(folder))
+    assert "config_sentence_transformers.json" in caught.value.hint
 
 
 def test_nothing_is_loaded_before_the_first_text_and_nothing_is_shown(

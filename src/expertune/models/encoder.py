@@ -66,6 +66,8 @@ class SentenceEncoder(EmbeddingExpert):
             "max_tokens": self._loaded.max_tokens,
             "precision": precision,
         }
+        if self.similarity != "cosine":
+            decisive["similarity"] = self.similarity
         self.fingerprint = fingerprint("sentence_transformer", _VERSION, self._source, decisive)
 
     @property
@@ -75,7 +77,7 @@ class SentenceEncoder(EmbeddingExpert):
         return any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or [])
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        """Return float32 `[len(texts), dimension]`, rows of unit length unless the similarity is the dot product."""
         bfloat16 = self._precision == "bfloat16"
         vectors = packing.encode(
             self._loaded.rounded if bfloat16 else self._loaded.model,
@@ -85,7 +87,7 @@ class SentenceEncoder(EmbeddingExpert):
             most=_MOST_TEXTS,
             bfloat16=bfloat16,
         )
-        return unit_rows(vectors)
+        return vectors if self.similarity == "dot" else unit_rows(vectors)
 
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""

@@ -56,7 +56,7 @@ class Expert(Plugin):
 
 
 class EmbeddingExpert(Expert):
-    """Score by the cosine of two vectors. Each distinct text is embedded once, and its vector kept.
+    """Score by the cosine, or by the dot product, of two vectors. Each distinct text is embedded once and kept.
 
     Without a `fingerprint` nothing is kept.
     """
@@ -64,13 +64,16 @@ class EmbeddingExpert(Expert):
     chunk: int = CHUNK  # texts embedded at once
     symmetric: bool = False  # True: a text has one vector, as a question and as a document
 
+    similarity: str = "cosine"  # or "dot": vectors keep their length, which counts
+
     @abstractmethod
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
-        """Return float32 `[len(texts), dimension]`, rows of unit length."""
+        """Return float32 `[len(texts), dimension]`, rows of unit length unless the similarity is the dot product."""
 
     def score(self, questions: Sequence[str], documents: Sequence[str]) -> FloatArray:
-        """Return the cosines, float32 `[len(questions), len(documents)]` in [-1, 1]."""
-        return cosine(self.embed(questions, is_query=True), self.embed(documents, is_query=False))
+        """Return the similarities, float32 `[len(questions), len(documents)]`; cosines lie in [-1, 1]."""
+        left, right = self.embed(questions, is_query=True), self.embed(documents, is_query=False)
+        return left @ right.T if self.similarity == "dot" else cosine(left, right)
 
     def decide(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> str:  # noqa: ARG002
         """Decide by the texts how to compute, for `decided`; "" where there is nothing to decide."""

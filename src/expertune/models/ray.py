@@ -198,7 +198,7 @@ class _Remote(Plugin):
 
     def __init__(self, plug_in: Any, make: Callable[[], Any], crew: _Crew) -> None:
         self._plug_in, self._make, self._crew = plug_in, make, crew
-        for name in ("name", "fingerprint", "batch_size", "chunk", "symmetric"):
+        for name in ("name", "fingerprint", "batch_size", "chunk", "symmetric", "similarity"):
             if hasattr(plug_in, name):
                 setattr(self, name, getattr(plug_in, name))
 

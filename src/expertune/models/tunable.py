@@ -55,7 +55,7 @@ def check(folder: Path, *, mode: str, lora: bool) -> tuple[str, ...]:
     inner = read_json(adapters.transformer_folder(folder) / "config.json", {})
     if inner.get("quantization_config"):
         raise _refused(name, "holds quantised weights, which cannot be tuned", "Name the model it was made from.")
-    notes = _check_settings(name, settings, unit=_ends_in_unit_vectors(folder, modules))
+    notes = _check_settings(name, settings, similarity(folder))
     if modules:
         return (*notes, *_check_modules(folder, modules, mode=mode, lora=lora))
     return (*notes, _pooling_of_none(name, inner))
@@ -78,19 +78,26 @@ def _check_adapter(folder: Path, *, mode: str, lora: bool) -> tuple[str, ...]:
     return (f"adapter, merged into {source.name}", *notes)
 
 
-def _check_settings(name: str, settings: dict[str, Any], *, unit: bool) -> list[str]:
+def similarity(folder: Path) -> str:
+    """Return what a model ranks by; "cosine" also where dot product or distance of its unit vectors rank the same."""
+    settings = read_json(folder / "config_sentence_transformers.json", {})
+    named = str(settings.get("similarity_fn_name") or "cosine")
+    alike = named in ("dot", "euclidean") and settings.get("truncate_dim") is None
+    return "cosine" if alike and _ends_in_unit_vectors(folder, adapters.read_modules(folder)) else named
+
+
+def _check_settings(name: str, settings: dict[str, Any], ranks_by: str) -> list[str]:
     """Return what to say of `config_sentence_transformers.json`: kind, similarity, dimension and prompts."""
     notes = []
     kind = settings.get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
         raise _refused(name, f"is a {kind}; only a SentenceTransformer can be tuned", "Name an embedding model.")
-    dimension, similarity = settings.get("truncate_dim"), settings.get("similarity_fn_name") or "cosine"
+    dimension = settings.get("truncate_dim")
     if dimension is not None and (not isinstance(dimension, int) or dimension < 1):
         raise _refused(name, f"has truncate_dim = {dimension!r}, expected a number above 0", _repair("truncate_dim"))
-    ranks_alike = similarity in ("dot", "euclidean") and unit and dimension is None
-    if similarity != "cosine" and not ranks_alike:
+    if ranks_by != "cosine":
         hint = f'{_COSINE} If you rank by cosine anyway, write "cosine" for similarity_fn_name in its settings.'
-        raise _refused(name, f"ranks by '{similarity}' of vectors of any length, not by cosine", hint)
+        raise _refused(name, f"ranks by '{ranks_by}' of vectors of any length, not by cosine", hint)
     if dimension is not None:
         notes.append(f"vectors cut to {dimension} dimensions")
     return [*notes, *_check_prompts(name, settings)]

@@ -213,6 +213,8 @@ def _rows_of_vectors(expert: EmbeddingExpert, job: _Job) -> Rows:
             place=f"expert {expert.name}",
             hint=REPAIR,
         )
+    if expert.similarity == "dot":
+        return lambda some: left[some] @ right.T
     scaled = unit_rows(right).T
     return lambda some: np.clip(unit_rows(left[some]) @ scaled, -1.0, 1.0)
 

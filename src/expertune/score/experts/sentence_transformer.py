@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from expertune.models import ModelSource
+from expertune.errors import ConfigError
+from expertune.models import ModelSource, tunable
 from expertune.models.cache import ItemCache
 from expertune.models.encoder import SentenceEncoder
 from expertune.models.hardware import computes_bfloat16
@@ -36,6 +38,8 @@ class SentenceTransformerOptions(Options):
 class SentenceTransformerExpert(SentenceEncoder):
     """Embed with a model on the panel.
 
+    A model that ranks by the dot product is scored by it: its vectors keep their length.
+
     With precision "auto" on hardware that computes in bfloat16, a sample of the texts is looked at in both precisions,
     and bfloat16 is used only where the rankings agree. Vectors of the two have different fingerprints. What comes out
     of "auto" is decided by the texts, and they are in every key that its fingerprint is in.
@@ -46,6 +50,7 @@ class SentenceTransformerExpert(SentenceEncoder):
         settings = read_options(SentenceTransformerOptions, options, plug_in=_PLUG_IN).model_dump()
         if settings["precision"] == "auto" and not computes_bfloat16():
             settings["precision"] = "float32"
+        self.similarity = _similarity(source)
         super().__init__(source, **settings)
 
     def decide(self, questions: Sequence[str], documents: Sequence[str], cache: ItemCache) -> str:
@@ -67,3 +72,22 @@ class SentenceTransformerExpert(SentenceEncoder):
         expert = copy.copy(self)
         expert.compute_in(decision)
         return expert
+
+
+def _similarity(source: ModelSource) -> str:
+    """Return what a model ranks by.
+
+    Raises:
+        ConfigError: by something that no expert scores by.
+    """
+    folder = Path(source.location)
+    named = tunable.similarity(folder) if folder.is_dir() else "cosine"
+    if source.entry and named == "cosine":
+        named = source.entry.similarity or named
+    if named not in ("cosine", "dot"):
+        raise ConfigError(
+            [f"the model '{source.name}' ranks by '{named}'; experts score by cosine or dot product"],
+            place="score.experts",
+            hint='Leave it out, or write "cosine" for similarity_fn_name in its config_sentence_transformers.json.',
+        )
+    return named
