@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -467,12 +468,30 @@ class ScoredPairs:
 
 
 @dataclass(frozen=True, slots=True)
+class PanelFit:
+    """How well the merged panel finds the answers of the labelled questions, in nats of cross-entropy: lower is better.
+
+    `in_sample` is of weights that these `questions` taught; for `left_out` each question, and all others about its
+    answer, was left out. `guessing` is what guessing reaches, the log of the number of answers. `sharpness` is the
+    panel's, `left_out_sharpness` the one at which `left_out` would be lowest.
+    """
+
+    questions: int
+    in_sample: float
+    left_out: float
+    guessing: float
+    sharpness: float
+    left_out_sharpness: float
+
+
+@dataclass(frozen=True, slots=True)
 class PanelDiagnostics:
     """What speaks for or against the labels before anything is tuned on them; NaN where it cannot be told.
 
     `agreement` in [-1, 1] is the mean rank correlation of two experts over the documents of a question. `base` and
     `best` are nDCG@10 in [0, 1] over the labelled questions, of the base model and of the best expert. `untraced` in
-    [0, 1] is the share of synthetic questions whose answer no expert ranks among its first `top`.
+    [0, 1] is the share of synthetic questions whose answer no expert ranks among its first `top`. `fit` is None with
+    few labelled questions.
     """
 
     agreement: float
@@ -481,6 +500,7 @@ class PanelDiagnostics:
     best_expert: str
     untraced: float
     top: int
+    fit: PanelFit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +584,14 @@ class SimilarityChange:
     high: float
 
 
+FEWEST_FOR_INTERVAL = 10
+"""With fewer answers than this an interval is hardly worth printing: its own ends are a guess."""
+
+
+TOO_FEW_ANSWERS = "too few answers for an interval"
+"""What stands where an interval would."""
+
+
 def reading(low: float, high: float) -> str:
     """Say what an interval of a difference shows: "better", "worse" or, where it holds zero, "no difference shown"."""
     if low > 0:
@@ -576,8 +604,9 @@ class Comparison:
     """One paired comparison: `difference` = tuned - base with a 95 % interval, all in [-1, 1].
 
     `p` is two-sided, from a paired randomisation test over clusters; `detectable` is the smallest true
-    difference this set would have shown with 80 % power. `adjusted` is p after Benjamini-Hochberg over the sets that
-    the run looked at (NaN: this set alone), `level` what it must not exceed.
+    difference this set would have shown with 80 % power. `answers` counts what is resampled: the answers that the
+    queries are about (0: not counted). `adjusted` is p after Benjamini-Hochberg over the sets that the run looked at
+    (NaN: this set alone), `level` what it must not exceed.
     """
 
     dataset: str
@@ -594,6 +623,7 @@ class Comparison:
     detectable: float
     adjusted: float = float("nan")
     level: float = 0.05
+    answers: int = 0
 
     @property
     def name(self) -> str:
@@ -601,8 +631,19 @@ class Comparison:
         return f"{self.dataset}/{self.split}"
 
     @property
+    def too_few(self) -> bool:
+        """Whether the queries are about too few answers for an interval that is worth printing."""
+        return 0 < self.answers < FEWEST_FOR_INTERVAL
+
+    @property
     def outcome(self) -> str:
-        """Say "better", "worse" or "no difference shown": the interval leaves out zero, and p holds among many sets."""
+        """Say "better", "worse" or "no difference shown": the interval leaves out zero, and p holds among many sets.
+
+        With too few answers for an interval p alone decides: the test holds for any number of them.
+        """
+        if self.too_few:
+            p = self.p if isnan(self.adjusted) else self.adjusted
+            return reading(self.difference, self.difference) if p <= self.level else Outcome.NOT_SHOWN.value
         return Outcome.NOT_SHOWN.value if self.adjusted > self.level else reading(self.low, self.high)
 
 
@@ -628,7 +669,8 @@ class Alternative:
     `model` is what encodes questions and `holds` what its index holds. `tuned` is True where that is the tuned model,
     whatever the index. `hit1` and `hit3` are the shares of questions with a right answer among the first one and three,
     `ndcg` is nDCG@10, all in [0, 1]. `difference` = its nDCG@10 - that of the reference, with a 95 % interval, all in
-    [-1, 1]; `sets` has the same for each set, the reference as `base`. `dimensions` is 0 where there are no vectors;
+    [-1, 1] (all of that with too few answers for an interval); `sets` has the same for each set, the reference as
+    `base`. `dimensions` is 0 where there are no vectors;
     `megabytes` (of the weights) and `milliseconds` (a question, on this machine) are NaN where nobody knows.
     """
 

@@ -15,7 +15,7 @@ from expertune.evaluate.alternatives import Cost, Search, Way, alternatives, fus
 from expertune.records import Alternatives, Document, IndexWork, JudgedSet, Progress, Query, Role
 
 DOCUMENTS = tuple(Document(name, name) for name in "abcd")
-EIGHT = tuple(Document(name, name) for name in "abcdefgh")
+TEN = tuple(Document(name, name) for name in "abcdefghij")
 COST = Cost(3, 12.0, 0.5)
 
 
@@ -68,13 +68,13 @@ def test_rows_go_from_best_to_worst_and_only_what_tunes_nothing_is_an_alternativ
 
 
 def test_a_difference_in_every_answer_is_shown() -> None:
-    asked = {f"q{n}": EIGHT[n % 8].id for n in range(40)}
-    first = {text: [9.0 if item.id == own else 1.0 for item in EIGHT] for text, own in asked.items()}
+    asked = {f"q{n}": TEN[n % 10].id for n in range(40)}
+    first = {text: [9.0 if item.id == own else 1.0 for item in TEN] for text, own in asked.items()}
     # The right answer second, behind the one before it.
     second = {
-        text: [scores[index] / 2 + scores[(index + 1) % 8] for index in range(8)] for text, scores in first.items()
+        text: [scores[index] / 2 + scores[(index + 1) % 10] for index in range(10)] for text, scores in first.items()
     }
-    data = [replace(judged("test", asked), documents=EIGHT)]
+    data = [replace(judged("test", asked), documents=TEN)]
     costs = {"ours": COST, "other": COST}
     (row,) = alternatives([way("ours", second), way("other", first)], data, costs).others
     assert (row.outcome, row.difference) == ("better", pytest.approx(1 - 1 / np.log2(3)))
@@ -82,6 +82,10 @@ def test_a_difference_in_every_answer_is_shown() -> None:
     assert row.outcome == "worse"
     (row,) = alternatives([way("ours", first), way("other", first)], data, costs).others
     assert (row.outcome, row.difference) == ("no difference shown", 0.0)
+    # Questions about nine answers are too few for an interval, however large the difference.
+    nine = [replace(judged("test", {text: own for text, own in asked.items() if own != "j"}), documents=TEN)]
+    (row,) = alternatives([way("ours", second), way("other", first)], nine, costs).others
+    assert (row.low, row.high, row.outcome) == (-1.0, 1.0, "no difference shown")
 
 
 def test_questions_that_were_drawn_count_by_their_weight() -> None:

@@ -1,5 +1,7 @@
 """What the verdict says about measurements whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from expertune.evaluate import verdict as module
 from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import detectable_from, stratified_interval
 from expertune.evaluate.verdict import adjusted, read, verdict
-from expertune.records import METRIC, Basis, Comparison, Hits, Measurement, PanelDiagnostics, Role, Separation
+from expertune.records import METRIC, Basis, Comparison, Hits, Measurement, PanelDiagnostics, PanelFit, Role, Separation
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -314,6 +316,33 @@ def test_one_small_p_among_many_sets_is_no_evidence():
     assert of_set(0, 0.03).outcome == "better"
 
 
+# --- few answers ------------------------------------------------------------------------------------------------------
+
+
+def test_with_fewer_than_ten_answers_the_exact_test_alone_decides_a_set():
+    # Signs of nine answers: all alike in 2 of 512 flips; eight alike and the smallest not in 4.
+    (few, *_) = compare(*moved("shop/test", Role.DOMAIN, 0.1, count=9))
+    (enough, *_) = compare(*moved("shop/test", Role.DOMAIN, 0.1, count=10))
+    assert (few.answers, few.too_few, few.p, few.outcome) == (9, True, 2 / 512, "better")
+    assert (enough.answers, enough.too_few, enough.outcome) == (10, False, "better")
+    (five, *_) = compare(*moved("shop/test", Role.DOMAIN, 0.1, count=5))
+    assert five.low > 0, "the interval is a guess, and too sure"
+    assert (five.p, five.outcome) == (2 / 32, "no difference shown")
+    assert replace(five, p=0.01, difference=-0.1).outcome == "worse"
+    assert replace(five, p=0.01, adjusted=0.06).outcome == "no difference shown"
+
+
+def test_fewer_than_ten_answers_show_nothing_but_may_make_it_likely():
+    found = decide(moved("shop/test", Role.DOMAIN, 0.1, count=9))
+    assert (found.domain, found.ship) == ("likely better", True)
+    assert "(+10.0, 9 questions, too few answers for an interval: 9)" in found.why
+    assert "But these answers agree on the gain, which makes it likely." in found.why
+    assert "95 % interval" not in found.why
+    assert decide(moved("shop/test", Role.DOMAIN, 0.1, count=10)).domain == "better"
+    lost = decide(moved("shop/test", Role.DOMAIN, -0.1, count=9))
+    assert (lost.domain, lost.ship) == ("likely worse", False)
+
+
 # --- every sentence, word by word -------------------------------------------------------------------------------------
 
 
@@ -445,6 +474,12 @@ def test_signs_of_poor_labels_in_every_word():
     )
     assert signs(base=0.24, best=0.2) == signs(base=0.2, best=0.24) == signs(base=0.24, best=unknown) == mixed_up
     assert signs(base=0.24, best=0.25) == signs(base=0.25, best=0.25) == ()
+    fit = PanelFit(20, 0.5, 0.6, 3.0, sharpness=3.0, left_out_sharpness=2.0)
+    assert signs(fit=fit) == ()
+    assert signs(fit=replace(fit, left_out_sharpness=1.9)) == (
+        "The panel is surer of its opinion than it should be: its sharpness is 3.0, where labelled questions that are "
+        "left out bear out 1.9. More labelled questions or fewer experts help.",
+    )
     assert signs(untraced=0.3) == (
         "No expert can trace 30% of the synthetic questions back to their answer (among its first 10): they may ask "
         "about something else.",

@@ -15,7 +15,7 @@ from expertune.label import stage, strategies, weights
 from expertune.label.calibrate import calibrate
 from expertune.label.hard_labels import led_to, share_equal_texts
 from expertune.label.stage import Labeller
-from expertune.label.weights import ndcg, weigh
+from expertune.label.weights import cross_entropy, folds_by_answer, left_out, ndcg, panel_fit, weigh
 from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores
 
 
@@ -584,3 +584,74 @@ def test_a_question_of_a_log_is_labelled_by_the_panel_alone_and_teaches_no_weigh
     _, sharpness = weigh(scores.experts, calibrated[:2], hard[:2])
     expected = special.softmax((calibrated[2] @ weights_ * sharpness)[:2])
     np.testing.assert_allclose(made.targets[2], [*expected, 0.0], rtol=1e-4)
+
+
+# --- weights and the questions that teach them ------------------------------------------------------------------------
+
+
+def test_questions_about_one_answer_are_left_out_together():
+    hard = np.eye(6, dtype=np.float32)[[0, 1, 0, 2, 3, 1, 4, 5]]
+    folds = folds_by_answer(hard)
+    assert folds[0] == folds[2]
+    assert folds[1] == folds[5]
+    assert set(folds) == set(range(5))
+    # Of candidates the column tells nothing: both questions are about document 7.
+    columns = np.array([[3, 7], [7, 9]])
+    found = folds_by_answer(np.array([[0, 1], [1, 0]], np.float32), columns)
+    assert found[0] == found[1]
+
+
+def test_cross_entropy_by_hand():
+    merged = np.log(np.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6], [1.0, 1.0, 1.0]], np.float32))
+    hard = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0]], np.float32)
+    expected = [np.log(2), -(np.log(0.2) + np.log(0.6)) / 2, 0.0]
+    np.testing.assert_allclose(cross_entropy(merged, hard), expected, rtol=1e-6)
+
+
+def test_no_question_teaches_the_weights_that_judge_it():
+    truth, values = panel(questions=30, extra=(noise, adversary))
+    calibrated = calibrate(values, truth, np.ones(30, bool), method="zscore")
+    folds = folds_by_answer(truth)
+    before = left_out(calibrated, truth, folds)
+    held = folds == 0
+    # Other right answers for the left-out fold change what the others are judged by, and never itself.
+    moved = np.where(held[:, None], np.roll(truth, 1, axis=1), truth)
+    after = left_out(calibrated, moved, folds)
+    np.testing.assert_array_equal(before[held], after[held])
+    assert not np.array_equal(before[~held], after[~held])
+
+
+def test_the_two_cross_entropies_stand_side_by_side():
+    truth, values = panel(questions=30, extra=(noise, adversary))
+    calibrated = calibrate(values, truth, np.ones(30, bool), method="zscore")
+    folds = folds_by_answer(truth)
+    experts, sharpness = weigh(("a", "b", "c"), calibrated, truth)
+    merged = calibrated @ np.array([expert.weight for expert in experts]) * sharpness
+    found = panel_fit(calibrated, truth, folds)
+    assert found.questions == 30
+    assert found.sharpness == pytest.approx(sharpness)
+    assert found.in_sample == pytest.approx(cross_entropy(merged.astype(np.float32), truth).mean(), rel=1e-5)
+    losses = {
+        scale: cross_entropy(np.float32(scale) * left_out(calibrated, truth, folds), truth).mean()
+        for scale in (0.9, 1.0, 1.1, found.left_out_sharpness / sharpness)
+    }
+    assert found.left_out == pytest.approx(losses[1.0])
+    assert min(losses, key=losses.__getitem__) == found.left_out_sharpness / sharpness
+    assert found.in_sample < found.left_out < found.guessing == pytest.approx(np.log(20))
+
+
+def test_a_panel_that_knows_nothing_is_surer_than_left_out_questions_bear_out():
+    truth, values = panel(questions=20, strong=0.0, extra=(noise,) * 5)
+    calibrated = calibrate(values, truth, np.ones(20, bool), method="zscore")
+    found = panel_fit(calibrated, truth, folds_by_answer(truth))
+    assert found.left_out_sharpness < found.sharpness / 2
+    assert found.left_out > found.guessing
+
+
+def test_few_questions_or_one_answer_tell_nothing_of_others():
+    truth, values = panel(questions=7)
+    calibrated = calibrate(values, truth, np.ones(7, bool), method="zscore")
+    assert panel_fit(calibrated, truth, folds_by_answer(truth)) is None
+    truth, values = panel(questions=20)
+    truth = np.eye(20, dtype=np.float32)[[3] * 20]
+    assert panel_fit(values, truth, folds_by_answer(truth)) is None

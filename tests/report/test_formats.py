@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expertune.records import Comparison, Role
 from expertune.report.formats import (
+    around,
     cut,
     decimals,
     duration,
@@ -52,6 +56,12 @@ def test_what_is_missing_is_a_dash(write, value):
 def test_an_interval_over_the_whole_range_says_nothing():
     assert interval(-0.004, 0.075) == "−0.4 to +7.5"
     assert interval(-1.0, 1.0) == "–"
+
+
+def test_too_few_answers_have_no_interval():
+    row = Comparison("shop", "test", Role.DOMAIN, "ndcg@10", 0.5, 0.6, 0.1, -0.004, 0.075, 0.1, 50, 0.1)
+    written = [around(replace(row, answers=count)) for count in (9, 10, 0)]
+    assert written == ["too few answers for an interval", "−0.4 to +7.5", "−0.4 to +7.5"]
 
 
 @given(st.text(), st.integers(1, 80))

@@ -14,7 +14,7 @@ import pytest
 
 import finished_run
 from expertune.data.inspection import DataFindings
-from expertune.records import Basis, Evaluation, Outcome, Questions, Role, Verdict
+from expertune.records import Basis, Evaluation, Outcome, PanelFit, Questions, Role, Verdict
 from expertune.report import FinishedRun, charts, write_report
 from expertune.report.results import schema
 from expertune.report.write import MOST_BYTES
@@ -316,6 +316,29 @@ def test_an_interval_that_says_nothing_is_left_out_and_squeezes_no_other():
     assert "[no interval]" in drawn
     assert "−100" not in drawn
     assert "100" not in re.findall(r">([^<>]+)</text>", drawn)
+
+
+def test_a_set_about_few_answers_has_no_interval_anywhere(tmp_path: Path):
+    inputs = finished_run.run()
+    rows = tuple(replace(row, answers=4) for row in inputs.evaluation.comparisons)
+    few = replace(inputs, evaluation=replace(inputs.evaluation, comparisons=rows))
+    assert "[no interval]" in charts.differences(few.headline)
+    page = write_report(few, tmp_path).read_text(encoding="utf-8")
+    summary = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert page.count("too few answers for an interval") >= len(rows)
+    assert "too few answers for an interval" in summary
+    assert "+6.0 to +10.0" not in page + summary
+    found = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert {row["answers"] for row in found["comparisons"]} == {4}
+
+
+def test_the_panel_is_shown_on_questions_that_taught_it_and_on_others(tmp_path: Path):
+    fit = PanelFit(20, in_sample=0.55, left_out=0.61, guessing=3.81, sharpness=3.06, left_out_sharpness=3.87)
+    page = write_report(finished_run.run(fit=fit), tmp_path).read_text(encoding="utf-8")
+    assert "is 0.55 on questions that taught the weights and 0.61 on questions that did not (guessing: 3.81;" in page
+    found = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert (found["panel_fit"]["in_sample"], found["panel_fit"]["left_out"]) == (0.55, 0.61)
+    jsonschema.validate(found, schema())
 
 
 def test_a_measure_that_nobody_took_has_no_row(tmp_path: Path):

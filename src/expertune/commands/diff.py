@@ -133,7 +133,7 @@ def _held_out_by_both(first: JudgedSet | None, second: JudgedSet) -> tuple[Judge
 
 def _show(rows: Sequence[Comparison]) -> None:
     from expertune.records import METRIC
-    from expertune.report.formats import interval, points, signed
+    from expertune.report.formats import around, points, signed
 
     deciding = [row for row in rows if row.metric == METRIC]
     if not deciding:
@@ -147,7 +147,7 @@ def _show(rows: Sequence[Comparison]) -> None:
             points(row.base),
             points(row.tuned),
             signed(row.difference),
-            interval(row.low, row.high),
+            around(row),
             row.outcome,
         )
         for row in deciding

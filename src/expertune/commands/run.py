@@ -84,7 +84,7 @@ def _execute(config: Config, stage: str) -> None:
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
     from expertune.report.alternatives import instead, sentence
-    from expertune.report.formats import interval, points, signed
+    from expertune.report.formats import around, points, signed
     from expertune.report.rows import set_rows
 
     said = evaluation.verdict
@@ -101,7 +101,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
             "{} → {}".format(*row.hits.first),
             "{} → {}".format(*row.hits.three),
             f"{points(row.change.base)} → {points(row.change.tuned)}",
-            interval(row.change.low, row.change.high),
+            around(row.change),
         )
         for row in set_rows(evaluation)
     ]
@@ -133,7 +133,7 @@ def show_unanswered(found: Unanswered) -> None:
 
 def _show_index(evaluation: Evaluation) -> None:
     """Print what comes from indexing questions + answer, and what from tuning."""
-    from expertune.report.formats import interval, points, signed
+    from expertune.report.formats import around, points, signed
     from expertune.report.rows import index_rows
 
     heads = ("set", ">base, plain index", ">base", ">tuned", ">by the index", ">by tuning", ">in all", ">interval")
@@ -141,6 +141,6 @@ def _show_index(evaluation: Evaluation) -> None:
     for row in index_rows(evaluation):
         levels = (row.indexing.base, row.indexing.tuned, row.tuning.tuned)
         changes = (row.indexing.difference, row.tuning.difference, row.overall.difference)
-        last = interval(row.overall.low, row.overall.high)
+        last = around(row.overall)
         rows.append((f"{row.indexing.dataset}/{row.indexing.split}", *map(points, levels), *map(signed, changes), last))
     terminal.show_table(heads, rows, title="nDCG@10 x 100 by index")

@@ -158,6 +158,7 @@ def _compared(
         (own.values[METRIC] - theirs.values[METRIC], own.clusters, own.weights or None) for theirs, own in pairs
     ]
     interval = stratified_interval(differences, seed=seed)
+    low, high = (-1.0, 1.0) if interval.too_few else (interval.low, interval.high)
     return Alternative(
         model=way.model,
         holds=way.holds,
@@ -167,8 +168,8 @@ def _compared(
         hit3=_hit(measured, 3),
         ndcg=float(np.mean([item.mean(METRIC) for item in measured])),
         difference=interval.mean,
-        low=interval.low,
-        high=interval.high,
+        low=low,
+        high=high,
         sets=tuple(row for pair in pairs for row in compare(*pair, seed=seed) if row.metric == METRIC),
         dimensions=cost.dimensions + way.extra,
         megabytes=cost.megabytes,

@@ -175,6 +175,7 @@ def _compare(metric: str, base: Measurement, tuned: Measurement, seed: int) -> C
         p=randomisation_test(differences, base.clusters, weights=weights, seed=seed),
         queries=len(base.query_ids),
         detectable=detectable_difference(differences, base.clusters, weights=weights),
+        answers=interval.clusters,
     )
 
 

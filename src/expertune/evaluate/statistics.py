@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expertune.records import reading
+from expertune.records import FEWEST_FOR_INTERVAL, reading
 
 Floats = NDArray[np.float64]
 Clusters = Sequence[str] | NDArray[Any] | None
@@ -44,9 +44,6 @@ POWER = 0.8
 FEWEST_CLUSTERS = 6
 """Below this a bootstrap can only move between a handful of values; the interval is then a plain Student t.
 It is also the fewest clusters with which a sign-flip test can go under 0.05 at all (2 / 2**6)."""
-
-FEWEST_FOR_INTERVAL = 10
-"""With fewer clusters than this an interval is hardly worth printing: its own ends are a guess."""
 
 MOST_EXACT = 12
 """Up to this many clusters all 2**C sign flips are enumerated instead of drawn."""

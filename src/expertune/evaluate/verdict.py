@@ -18,6 +18,7 @@ from expertune.evaluate.diagnostics import points, signed
 from expertune.evaluate.statistics import CONFIDENCE, Interval, Stratum, detectable_from, stratified_interval
 from expertune.records import (
     METRIC,
+    TOO_FEW_ANSWERS,
     Basis,
     Comparison,
     Hits,
@@ -29,7 +30,7 @@ from expertune.records import (
     Verdict,
 )
 
-VERSION = 2
+VERSION = 3
 """Raise when the same measurements lead to another verdict."""
 
 REACH = 0.5
@@ -41,6 +42,9 @@ base is a decision as well, and a mistake where tuning helped; `bench/verdict.py
 
 SINGLE_SET = 3.0
 """How many times the tolerance a single general set may lose."""
+
+
+_ONLY_LIKELY = {Outcome.BETTER: Outcome.LIKELY_BETTER, Outcome.WORSE: Outcome.LIKELY_WORSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,9 @@ class Pool:
 
     @property
     def outcome(self) -> Outcome:
-        """What the difference and its interval say, by the one rule."""
-        return read(self.shown.mean, self.shown.low, self.shown.high)
+        """What the difference and its interval say, by the one rule; too few answers show nothing, at most likely."""
+        found = read(self.shown.mean, self.shown.low, self.shown.high)
+        return _ONLY_LIKELY.get(found, found) if self.shown.too_few else found
 
 
 def read(difference: float, low: float, high: float) -> Outcome:
@@ -246,17 +251,24 @@ def _why(
         moves = "goes"
     text = (
         f"nDCG@10 in the domain {moves} from {points(domain.base)} to {points(domain.tuned)} points "
-        f"({signed(domain.difference)}, {CONFIDENCE * 100:g} % interval {_ends(domain.shown)}, "
-        f"{domain.questions} questions); {_general(general, tolerance, lost=lost)}."
+        f"({signed(domain.difference)}, {_around(domain)}); {_general(general, tolerance, lost=lost)}."
     )
     if domain.outcome not in (Outcome.BETTER, Outcome.WORSE):
         text += f" No difference is shown: {_detectable(domain)}."
-    if domain.outcome in (Outcome.LIKELY_BETTER, Outcome.LIKELY_WORSE):
+    if domain.outcome in (Outcome.LIKELY_BETTER, Outcome.LIKELY_WORSE) and not domain.shown.too_few:
         text += f" But the interval reaches less than half of the {_change(domain)} beyond zero, which makes it likely."
+    elif domain.outcome in (Outcome.LIKELY_BETTER, Outcome.LIKELY_WORSE):
+        text += f" But these answers agree on the {_change(domain)}, which makes it likely."
     if worse:
         text += f" {' and '.join(f'{row.name} falls by {points(-row.difference)} points' for row in worse)}"
         text += ", significantly on its own." if len(worse) == 1 else ", each significantly on its own."
     return text
+
+
+def _around(domain: Pool) -> str:
+    if domain.shown.too_few:
+        return f"{domain.questions} questions, {TOO_FEW_ANSWERS}: {domain.shown.clusters}"
+    return f"{CONFIDENCE * 100:g} % interval {_ends(domain.shown)}, {domain.questions} questions"
 
 
 def _change(domain: Pool) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.label.weights import ndcg
+from expertune.label.calibrate import calibrate
+from expertune.label.hard_labels import share_equal_texts
+from expertune.label.weights import folds_by_answer, ndcg, panel_fit
 from expertune.models.embed import cosine
 from expertune.records import (
     Agreement,
@@ -18,11 +20,15 @@ from expertune.records import (
     ExpertQuality,
     FloatArray,
     PanelDiagnostics,
+    PanelFit,
     Question,
     Questions,
     Scores,
     SoftLabels,
 )
+
+VERSION = 1
+"""Raise when the same labels lead to other diagnostics."""
 
 MOST_TOP = 10
 
@@ -38,6 +44,7 @@ def panel_evidence(
     *,
     base: str,
     base_vectors: tuple[FloatArray, FloatArray],
+    calibration: str = "zscore",
 ) -> PanelDiagnostics:
     """Gather what is known of the labels.
 
@@ -50,6 +57,7 @@ def panel_evidence(
         base: Name of the base, which may sit on the panel: there it is no expert that could teach it.
         base_vectors: The base's, of the labelled questions `[labelled, dimension]`, in order, and of the documents
             `[D, dimension]`.
+        calibration: How the scores were brought to one scale.
     """
     hard = questions.hard_labels(dataset.documents, scores.columns)
     known = tuple(question for question in questions.items if question.labelled)
@@ -66,7 +74,18 @@ def panel_evidence(
         best_expert=best.expert,
         untraced=float(np.mean(ranks > top)) if len(ranks) else float("nan"),
         top=top,
+        fit=_fit(dataset, questions, scores, calibration),
     )
+
+
+def _fit(dataset: Dataset, questions: Questions, scores: Scores, calibration: str) -> PanelFit | None:
+    """Weigh the panel by the labelled questions as `label` does, and again without each of them."""
+    labelled = questions.labelled
+    columns = scores.columns
+    hard = share_equal_texts(questions.hard_labels(dataset.documents, columns), dataset, columns)
+    calibrated = calibrate(scores.values, hard, labelled, method=calibration)[labelled]
+    folds = folds_by_answer(hard[labelled], None if columns is None else columns[labelled])
+    return panel_fit(calibrated, hard[labelled], folds)
 
 
 def _base_quality(dataset: Dataset, known: Sequence[Question], left: FloatArray, right: FloatArray) -> float:

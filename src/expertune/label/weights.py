@@ -9,15 +9,22 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from expertune.label.hard_labels import rows_to_one
-from expertune.records import ExpertQuality, FloatArray
+from expertune.label.strategies import weighted_mean
+from expertune.records import ExpertQuality, FloatArray, PanelFit
 
 Doubles = NDArray[np.float64]
+
+FOLDS = 5
+"""Parts of the labelled questions that are left out in turn."""
+
+FEWEST_QUESTIONS = 8
+"""Labelled questions below which experts cannot be told apart."""
 
 SHRINKAGE = 0.1
 """Pull of the weights towards equal ones.
 
 It is what gives a weak expert any say: on 40 labelled questions less of it fits their noise, and more of it lets an
-expert that scores at random move the targets.
+expert that scores at random move the targets. Left-out questions agree: see `docs/performance.md`.
 """
 
 
@@ -38,18 +45,22 @@ def weigh(experts: Sequence[str], calibrated: FloatArray, hard: FloatArray) -> t
         One `ExpertQuality` an expert (weights sum to 1), and the total of the raw weights: the sharpness at which the
         weighted z-scores are best read as log-odds.
     """
-    count = len(experts)
-    raw = _fitted(calibrated, hard)
-    total = float(raw.sum())
-    weights = raw / total if total > 1e-6 else np.full(count, 1.0 / count)
+    weights, sharpness = _fitted(calibrated, hard)
     panel = tuple(
         ExpertQuality(expert=name, ndcg=ndcg(calibrated[:, :, k], hard), weight=float(weights[k]))
         for k, name in enumerate(experts)
     )
-    return panel, max(total, 1.0)
+    return panel, sharpness
 
 
-def _fitted(calibrated: FloatArray, hard: FloatArray) -> Doubles:
+def _fitted(calibrated: FloatArray, hard: FloatArray) -> tuple[Doubles, float]:
+    """Return the weights `[K]`, which sum to 1, and the sharpness, at least 1."""
+    raw = _raw_weights(calibrated, hard)
+    total = float(raw.sum())
+    return raw / total if total > 1e-6 else np.full(len(raw), 1.0 / len(raw)), max(total, 1.0)
+
+
+def _raw_weights(calibrated: FloatArray, hard: FloatArray) -> Doubles:
     """Return the raw weights `[K]` in [0, 10]."""
     count = calibrated.shape[2]
     start = np.full(count, 2.0 / count)
@@ -69,6 +80,77 @@ def _fitted(calibrated: FloatArray, hard: FloatArray) -> Doubles:
 
     best = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 10.0)] * count)
     return np.asarray(best.x)
+
+
+def left_out(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64]) -> FloatArray:
+    """Return the merged scores `[N, D]` of each question under weights that were fitted to the other folds.
+
+    Args:
+        calibrated: `[N, D, K]` scores of the labelled questions.
+        hard: `[N, D]` in {0, 1}.
+        folds: `[N]`, see `folds_by_answer`.
+    """
+    merged = np.zeros(hard.shape, dtype=np.float32)
+    for fold in np.unique(folds):
+        held = folds == fold
+        weights, sharpness = _fitted(calibrated[~held], hard[~held])
+        merged[held] = weighted_mean(calibrated[held], weights) * sharpness
+    return merged
+
+
+def panel_fit(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64]) -> PanelFit | None:
+    """Return how well the panel finds answers that taught its weights, and answers that did not.
+
+    None where fewer than `FEWEST_QUESTIONS` questions have an answer to be found, or all of them the same.
+
+    Args:
+        calibrated: `[N, D, K]` scores of the labelled questions.
+        hard: `[N, D]` in {0, 1}.
+        folds: `[N]`, see `folds_by_answer`.
+    """
+    usable = hard.sum(axis=1) > 0
+    calibrated, hard, folds = calibrated[usable], hard[usable], folds[usable]
+    if len(hard) < FEWEST_QUESTIONS or len(np.unique(folds)) < 2:
+        return None
+    weights, sharpness = _fitted(calibrated, hard)
+    merged = left_out(calibrated, hard, folds)
+
+    def mean_loss(scale: float) -> float:
+        return float(cross_entropy(merged * np.float32(scale), hard).mean())
+
+    best = optimize.minimize_scalar(mean_loss, bounds=(0.05, 5.0), method="bounded")
+    return PanelFit(
+        questions=len(hard),
+        in_sample=float(cross_entropy(weighted_mean(calibrated, weights) * np.float32(sharpness), hard).mean()),
+        left_out=mean_loss(1.0),
+        guessing=float(np.log(hard.shape[1])),
+        sharpness=sharpness,
+        left_out_sharpness=float(best.x) * sharpness,
+    )
+
+
+def cross_entropy(merged: FloatArray, hard: FloatArray) -> Doubles:
+    """Return how unlikely merged scores `[N, D]` make the right answers of each question `[N]`, in nats.
+
+    ln D is what guessing reaches. Right answers share the question among them; one without any counts as 0.
+    """
+    lost: Doubles = -(rows_to_one(hard) * special.log_softmax(merged, axis=1)).sum(axis=1)
+    return lost
+
+
+def folds_by_answer(hard: FloatArray, columns: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the fold of each question `[N]`; questions with one answer share a fold.
+
+    Args:
+        hard: `[N, D]` in {0, 1}, or `[N, C]` of candidates.
+        columns: Candidates `[N, C]`; None: all documents.
+    """
+    first = hard.argmax(axis=1)
+    first = first if columns is None else columns[np.arange(len(hard)), first]
+    answers = np.unique(first, return_inverse=True)[1]
+    turn = np.random.default_rng(0).permutation(len(np.unique(answers)))
+    folds: NDArray[np.int64] = turn[answers] % FOLDS
+    return folds
 
 
 def ndcg(values: FloatArray, hard: FloatArray) -> float:

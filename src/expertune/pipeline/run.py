@@ -296,6 +296,7 @@ class Run:
             judged=judged,
             timings=tuple(self._keeper.timings),
             agreement=agreement,
+            fit=diagnostics.fit,
             geometry=self._geometry(judged, encoders, evaluation.key),
             index=expansion.documents(dataset.value.documents) if expansion.questions else (),
             texts=preflight.look_at(self.config, dataset.value, loaded.texts),
@@ -686,7 +687,7 @@ class Run:
         key: str,
     ) -> PanelDiagnostics:
         """Look at the labels that were tuned on; an aside of the verdict, kept like an artefact."""
-        from expertune.label.diagnostics import panel_evidence
+        from expertune.label.diagnostics import VERSION, panel_evidence
 
         def make() -> PanelDiagnostics:
             labelled = [question.text for question in questions.items if question.labelled]
@@ -694,9 +695,17 @@ class Run:
             answers = [document.text for document in _repeats_of(dataset).documents(dataset.documents)]
             vectors = (self._base.encode_queries(labelled), self._base.encode_documents(answers))
             return panel_evidence(
-                dataset, questions, scores, labels, agreement, base=self._base_name, base_vectors=vectors
+                dataset,
+                questions,
+                scores,
+                labels,
+                agreement,
+                base=self._base_name,
+                base_vectors=vectors,
+                calibration=self.config.label.calibration,
             )
 
+        key = self._keeper.key("diagnostics", key, VERSION)
         return self._keeper.aside("diagnostics", key, PanelDiagnostics, make)
 
     def _agreement(self, scores: Scores, key: str) -> Agreement:

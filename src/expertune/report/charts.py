@@ -60,7 +60,8 @@ def differences(rows: Sequence[Comparison]) -> str:
         axes.axvline(0, color=COLOUR["ink"], linewidth=0.9, zorder=1)
         for y, row in _from_top(rows):
             colour = OUTCOME[row.outcome]
-            has_interval = interval(row.low, row.high) != "–"  # one over the whole range would squeeze all others
+            # One over the whole range would squeeze all others.
+            has_interval = not row.too_few and interval(row.low, row.high) != "–"
             if has_interval:
                 axes.plot([100 * row.low, 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
             axes.plot([100 * row.difference], [y], "D", color=colour, markersize=6, zorder=3)

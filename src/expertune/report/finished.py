@@ -17,6 +17,7 @@ from expertune.records import (
     Evaluation,
     Geometry,
     JudgedSet,
+    PanelFit,
     Questions,
     Role,
     Scores,
@@ -35,7 +36,8 @@ class FinishedRun:
 
     `config_toml` is the resolved config as TOML text. `index` holds the texts to index, document by document, where
     answers are expanded by questions; it is empty where they are indexed as they are. `unanswered` is None without a
-    log, `threshold` without held-out questions. `notes` say how the files were read.
+    log, `threshold` without held-out questions. `notes` say how the files were read, and `fit` how well the
+    panel finds the answers of the labelled questions.
     """
 
     config_toml: str
@@ -54,6 +56,7 @@ class FinishedRun:
     unanswered: Unanswered | None = None
     threshold: Threshold | None = None
     notes: tuple[str, ...] = ()
+    fit: PanelFit | None = None
 
     @property
     def expanded(self) -> int:

@@ -1,4 +1,4 @@
-"""Write numbers and texts as people read them on a page. Knows no record and no page.
+"""Write numbers and texts as people read them on a page. Knows no page.
 
 A number that is missing (None) or not finite is written as a dash.
 """
@@ -9,6 +9,8 @@ import html
 import math
 import re
 from collections.abc import Callable
+
+from expertune.records import TOO_FEW_ANSWERS, Comparison
 
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -47,6 +49,11 @@ def signed(value: float) -> str:
 def interval(low: float, high: float) -> str:
     """Write an interval in points: "−0.4 to +7.5"; one over the whole range [-1, 1], which says nothing, as "–"."""
     return "–" if low <= -1 and high >= 1 else f"{signed(low)} to {signed(high)}"
+
+
+def around(row: Comparison) -> str:
+    """Write the interval of a comparison, or that there are too few answers for one."""
+    return TOO_FEW_ANSWERS if row.too_few else interval(row.low, row.high)
 
 
 @_or_dash

@@ -15,6 +15,7 @@ FILTERS = (
     formats.points,
     formats.signed,
     formats.interval,
+    formats.around,
     formats.plain,
     formats.significant,
     formats.decimals,

@@ -43,6 +43,7 @@ def results(run: FinishedRun, folder: Path | None = None) -> dict[str, Any]:
     """
     evaluation, model = run.evaluation, run.model
     optional = {
+        "panel_fit": run.fit,
         "agreement": run.agreement and _part(run.agreement, ("experts", "spearman", "alpha", "kendall_w")),
         "geometry": {name: _part(cloud, GEOMETRY) for name, cloud in (run.geometry or {}).items()},
         "similarities": evaluation.similarities,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from expertune import models
 from expertune.config import MODEL_FREE, Config, PluginSpec
@@ -20,7 +19,7 @@ from expertune.data.repeats import Repeats
 from expertune.errors import DataError, ExpertuneError
 from expertune.label.calibrate import calibrate
 from expertune.label.hard_labels import share_equal_texts
-from expertune.label.weights import weigh
+from expertune.label.weights import FEWEST_QUESTIONS, cross_entropy, folds_by_answer, left_out, weigh
 from expertune.models import registry
 from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Expert
@@ -29,13 +28,8 @@ from expertune.records import Dataset, FloatArray, Questions, Report, Scores, ig
 from expertune.score.agreement import agreement
 from expertune.score.stage import load_experts, score
 
-FEWEST_QUESTIONS = 8
-"""Labelled questions below which experts cannot be told apart."""
-
 LEAST_GAIN = 0.01
 """Nats of likelihood a question that an expert must add to be worth its time; below it lies noise."""
-
-_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +120,7 @@ def choose(scores: Scores, hard: FloatArray, seconds: Sequence[float], *, most_s
         most_seconds: What all chosen ones may take together.
     """
     calibrated = calibrate(scores.values, hard, np.ones(len(hard), dtype=bool), method="zscore")
-    folds = _folds(hard)
+    folds = folds_by_answer(hard)
     chosen: list[int] = []
     reached, seconds_left = -float(np.log(hard.shape[1])), most_seconds
     while True:
@@ -152,23 +146,7 @@ def choose(scores: Scores, hard: FloatArray, seconds: Sequence[float], *, most_s
 
 def likelihood(calibrated: FloatArray, hard: FloatArray, folds: NDArray[np.int64]) -> float:
     """Return the mean log-likelihood (nats, at most 0) of the known answers under weights fitted to the other folds."""
-    names = tuple(str(index) for index in range(calibrated.shape[2]))
-    logs = np.zeros(len(hard))
-    for fold in np.unique(folds):
-        held = folds == fold
-        panel, sharpness = weigh(names, calibrated[~held], hard[~held])
-        weights = np.array([item.weight for item in panel]) * sharpness
-        log_p = special.log_softmax(np.nan_to_num(calibrated[held]) @ weights, axis=1)
-        logs[held] = special.logsumexp(np.where(hard[held] > 0, log_p, -np.inf), axis=1)
-    return float(logs.mean())
-
-
-def _folds(hard: FloatArray) -> NDArray[np.int64]:
-    """Return the fold of each question `[N]`; questions with one answer share a fold."""
-    answers = np.unique(hard.argmax(axis=1), return_inverse=True)[1]
-    turn = np.random.default_rng(0).permutation(answers.max() + 1)
-    folds: NDArray[np.int64] = turn[answers] % _FOLDS
-    return folds
+    return -float(cross_entropy(left_out(calibrated, hard, folds), hard).mean())
 
 
 def _in_reach(config: Config) -> tuple[list[PluginSpec], list[Expert], tuple[tuple[str, str], ...]]:
