@@ -40,7 +40,7 @@ BY_HAND = (
 )
 """Lines of shell that no test here runs: they install things, need an account or serve until they are stopped."""
 
-GOES_ON = ("ecosystem.md", "new-answers.md")
+GOES_ON = ("deploy.md", "ecosystem.md", "new-answers.md")
 """Pages that go on where the tutorial ends."""
 
 WHOLE_RUNS = ("tutorial.md", *GOES_ON)

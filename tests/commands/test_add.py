@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from expertune.commands import cli
 from expertune.commands.add import add_answers
 from expertune.commands.export.index import TunedRun, named, write_index
+from expertune.commands.export.index_notes import DATABASES
 from expertune.data import load
 from expertune.errors import ConfigError, DataError, ExportError
 from expertune.index import Layout, files
@@ -49,11 +51,18 @@ def run(published: Path, tmp_path: Path) -> Path:
     return tmp_path / "shop" / "run"
 
 
-def code(folder: Path) -> dict[str, object]:
-    """Run the lines that read and search an index without a database, and return their names."""
-    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S)
+def code(
+    folder: Path, heading: str = "Search without a database", replaced: dict[str, str] | None = None
+) -> dict[str, object]:
+    """Run the lines that read an index and search it in one of the ways beside it, and return their names."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^## (.*?)\n\n```python\n(.*?)```", text, re.M | re.S))
+    body = (blocks["Read it"] + blocks[heading]).replace("this-folder", str(folder))
+    for old, new in (replaced or {}).items():
+        assert old in body
+        body = body.replace(old, new)
     names: dict[str, object] = {}
-    exec((blocks[0] + blocks[1]).replace("this-folder", str(folder)), names)
+    exec(body, names)
     return names
 
 
@@ -67,6 +76,34 @@ def test_the_code_beside_an_index_finds_what_the_index_scores(published: Path, t
     assert dict(found) == pytest.approx(dict(zip(index.documents, scores.tolist(), strict=True)), abs=1e-5)
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
     assert {kind: item.questions for kind, item in about.expected.items()} == {files.WITH: 3}
+
+
+@pytest.mark.parametrize("layout", [Layout.ANSWERS, Layout.MIXED, Layout.SEPARATE])
+@pytest.mark.parametrize(
+    ("heading", "library"), [("FAISS", "faiss"), ("Qdrant", "qdrant_client"), ("pgvector", "pgserver")]
+)
+@pytest.mark.filterwarnings("ignore")  # those of other libraries are none of ours
+def test_a_database_finds_what_the_search_without_one_finds(published, tmp_path, layout, heading, library) -> None:
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    write_index(published, tmp_path / "index", layout)
+    expected = code(tmp_path / "index")["search"]("where is my parcel", 4)
+    replaced = {}
+    if library == "pgserver":
+        server = sys.modules["pgserver"].get_server(tmp_path / "postgres", cleanup_mode="delete")
+        replaced = {'"dbname=faq"': repr(server.get_uri())}
+    names = code(tmp_path / "index", heading, replaced)
+    found = names["search"]("where is my parcel", 4)
+    if library == "pgserver":
+        names["database"].close()
+        server.cleanup()
+    assert [key for key, _ in found] == [key for key, _ in expected]
+    assert dict(found) == pytest.approx(dict(expected), abs=1e-4)
+
+
+def test_the_page_on_deploying_has_the_lines_beside_an_index() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    for name, written in DATABASES.items():
+        assert f"### {name}\n\n```py\n{written.format(dimensions=384, rows='most')}```" in page
 
 
 def test_added_answers_are_found_and_the_next_run_reads_them(run: Path, tmp_path: Path) -> None:

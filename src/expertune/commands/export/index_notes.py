@@ -75,6 +75,22 @@ def search(question, most=10):
                              (encode(question)[0], {rows})).fetchall()
     return best(found, most)
 """
+_OPENSEARCH = """\
+from opensearchpy import OpenSearch, helpers
+client = OpenSearch("http://localhost:9200")
+field = {{"type": "knn_vector", "dimension": {dimensions}, "space_type": "innerproduct"}}
+settings = {{"settings": {{"index.knn": True}}, "mappings": {{"properties": {{"vector": field}}}}}}
+client.indices.create(index="answers", body=settings)
+helpers.bulk(client, ({{"_index": "answers", "_id": str(row), "vector": vector.tolist(), **rows[row]}}
+                      for row, vector in enumerate(vectors)), refresh=True)
+
+def search(question, most=10):
+    wanted = {{"vector": encode(question)[0].tolist(), "k": {rows}}}
+    body = {{"size": {rows}, "query": {{"knn": {{"vector": wanted}}}}, "_source": False}}
+    found = client.search(index="answers", body=body)["hits"]["hits"]
+    return best([(int(hit["_id"]), hit["_score"] - 1) for hit in found], most)  # its score is one more than the product
+"""
+DATABASES = {"FAISS": _FAISS, "Qdrant": _QDRANT, "pgvector": _PGVECTOR, "OpenSearch": _OPENSEARCH}
 
 
 def write_notes(folder: Path, about: About, model: Path, place: Path) -> None:
@@ -87,7 +103,6 @@ def write_notes(folder: Path, about: About, model: Path, place: Path) -> None:
         "dimensions": about.dimensions,
         "rows": "most" if several == 1 else f"{several} * most",
     }
-    databases = {"FAISS": _FAISS, "Qdrant": _QDRANT, "pgvector": _PGVECTOR}
     parts = [
         f"# Index: {about.layout}",
         f"{_HOLDS[about.layout]} `vectors.npy` holds {about.rows} rows of {about.dimensions} float32 numbers; line n "
@@ -97,7 +112,7 @@ def write_notes(folder: Path, about: About, model: Path, place: Path) -> None:
         "`expertune add` adds answers to it. In the code, `this-folder` stands for where this file lies.",
         f"## Read it\n\n```python\n{_READ.format(**values)}```",
         f"## Search without a database\n\n```python\n{_NUMPY}```",
-        *(f"## {name}\n\n```python\n{code.format(**values)}```" for name, code in databases.items()),
+        *(f"## {name}\n\n```python\n{code.format(**values)}```" for name, code in DATABASES.items()),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
