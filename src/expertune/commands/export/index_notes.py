@@ -42,8 +42,10 @@ def search(question, most=10):
 """
 _FAISS = """\
 import faiss
+
 index = faiss.IndexFlatIP({dimensions})
 index.add(vectors)
+
 
 def search(question, most=10):
     scores, places = index.search(encode(question), min({rows}, len(rows)))
@@ -51,10 +53,14 @@ def search(question, most=10):
 """
 _QDRANT = """\
 from qdrant_client import QdrantClient, models
+
 client = QdrantClient(":memory:")  # or QdrantClient(url="http://localhost:6333")
 client.create_collection("answers", models.VectorParams(size={dimensions}, distance=models.Distance.DOT))
-client.upsert("answers", [models.PointStruct(id=row, vector=vector.tolist(), payload=rows[row])
-                          for row, vector in enumerate(vectors)])
+client.upsert(
+    "answers",
+    [models.PointStruct(id=row, vector=vector.tolist(), payload=rows[row]) for row, vector in enumerate(vectors)],
+)
+
 
 def search(question, most=10):
     found = client.query_points("answers", query=encode(question)[0].tolist(), limit={rows}).points
@@ -63,6 +69,7 @@ def search(question, most=10):
 _PGVECTOR = """\
 import psycopg
 from pgvector.psycopg import register_vector
+
 database = psycopg.connect("dbname=faq", autocommit=True)
 database.execute("CREATE EXTENSION IF NOT EXISTS vector")
 register_vector(database)
@@ -70,19 +77,29 @@ database.execute("CREATE TABLE answers (row bigint PRIMARY KEY, id text, text te
 for row, vector in enumerate(vectors):
     database.execute("INSERT INTO answers VALUES (%s, %s, %s, %s)", (row, rows[row]["id"], rows[row]["text"], vector))
 
+
 def search(question, most=10):
-    found = database.execute("SELECT row, -(vector <#> %s) AS score FROM answers ORDER BY score DESC LIMIT %s",
-                             (encode(question)[0], {rows})).fetchall()
+    found = database.execute(
+        "SELECT row, -(vector <#> %s) AS score FROM answers ORDER BY score DESC LIMIT %s", (encode(question)[0], {rows})
+    ).fetchall()
     return best(found, most)
 """
 _OPENSEARCH = """\
 from opensearchpy import OpenSearch, helpers
+
 client = OpenSearch("http://localhost:9200")
 field = {{"type": "knn_vector", "dimension": {dimensions}, "space_type": "innerproduct"}}
 settings = {{"settings": {{"index.knn": True}}, "mappings": {{"properties": {{"vector": field}}}}}}
 client.indices.create(index="answers", body=settings)
-helpers.bulk(client, ({{"_index": "answers", "_id": str(row), "vector": vector.tolist(), **rows[row]}}
-                      for row, vector in enumerate(vectors)), refresh=True)
+helpers.bulk(
+    client,
+    (
+        {{"_index": "answers", "_id": str(row), "vector": vector.tolist(), **rows[row]}}
+        for row, vector in enumerate(vectors)
+    ),
+    refresh=True,
+)
+
 
 def search(question, most=10):
     wanted = {{"vector": encode(question)[0].tolist(), "k": {rows}}}
