@@ -12,7 +12,6 @@ search log, without their labels. Writes bench/results/layouts.json; rows of oth
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,6 +33,7 @@ from expertune.records import METRIC, Dataset, JudgedSet, Measurement, Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+import sets  # noqa: E402
 from origin import origin  # noqa: E402
 
 ROOT = HERE.parent
@@ -158,8 +158,8 @@ def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Me
 
 def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
     """Return the config of one set: defaults, but no generated questions and one thread."""
-    folder = ROOT / "examples" / "shop" if name == "shop" else given.data_root / name
-    log = None if given.no_log else folder / "log.txt" if name == "shop" else written_log(folder, given.work)
+    folder = sets.folder(name, given.data_root)
+    log = None if given.no_log else sets.log(folder, given.work)
     return from_mapping(
         {
             "run": {
@@ -172,20 +172,6 @@ def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
             "augment": {"per_answer": 0},
         }
     )
-
-
-def written_log(folder: Path, work: Path) -> Path | None:
-    """Write the questions of qrels/train.tsv without their labels, one a line; None where there is no such file."""
-    if not (folder / "qrels" / "train.tsv").is_file():
-        return None
-    with (folder / "qrels" / "train.tsv").open(encoding="utf-8") as lines:
-        ids = list(dict.fromkeys(row["query-id"] for row in csv.DictReader(lines, delimiter="\t")))
-    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
-        texts = {query["_id"]: query["text"] for query in map(json.loads, lines)}
-    work.mkdir(parents=True, exist_ok=True)
-    log = work / f"{folder.name}.log.txt"
-    log.write_text("".join(" ".join(texts[query_id].split()) + "\n" for query_id in ids), encoding="utf-8")
-    return log
 
 
 if __name__ == "__main__":

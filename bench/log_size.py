@@ -15,7 +15,6 @@ Keeps bench/results/log-size.json; rows of other calls stay in the file.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+import sets
 from expertune.config import Config, from_mapping
 from expertune.pipeline.run import Run, Stage
 from expertune.records import METRIC, Comparison, Role
@@ -55,12 +55,11 @@ def main() -> None:
 
 def usable(given: argparse.Namespace, name: str) -> list[str]:
     """Return the questions that a run takes from the whole log, in a random order."""
-    folder = given.data_root / name
-    with (folder / "qrels" / "train.tsv").open(encoding="utf-8") as file:
-        ids = dict.fromkeys(row["query-id"] for row in csv.DictReader(file, delimiter="\t"))
-    lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
-    texts = {query["_id"]: " ".join(query["text"].split()) for query in map(json.loads, lines)}
-    found = Run(config(given, name, [texts[query_id] for query_id in ids])).execute(until=Stage.AUGMENT)
+    file = sets.log(sets.folder(name, given.data_root), given.work)
+    if file is None:
+        raise SystemExit(f"{name} has no log and no qrels/train.tsv")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    found = Run(config(given, name, lines)).execute(until=Stage.AUGMENT)
     assert found.questions is not None
     logged = [question.text for question in found.questions.items if question.logged]
     return [logged[place] for place in np.random.default_rng(given.seed).permutation(len(logged))]
@@ -75,7 +74,7 @@ def config(given: argparse.Namespace, name: str, log: Sequence[str]) -> Config:
     return from_mapping(
         {
             "run": {"out": str(out), "store": str(store), "seed": given.seed, "threads": 1},
-            "data": {"path": str(given.data_root / name), "log": [str(out / "log.txt")] if log else []},
+            "data": {"path": str(sets.folder(name, given.data_root)), "log": [str(out / "log.txt")] if log else []},
             "augment": {"per_answer": 0},
         }
     )

@@ -1,4 +1,4 @@
-"""Linear maps over the base's vectors: nothing of the base itself is tuned."""
+"""Linear maps over the base's vectors: nothing of the base itself is tuned, and their seconds need no limit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from contenders.task import Outcome, Settings, Task, best_of
+from contenders.task import Fitted, Outcome, Rows, Settings, Task, best_of
 from expertune.evaluate.ranking import Encoder
 from expertune.models.embed import unit_rows
 from expertune.records import FloatArray
@@ -39,9 +38,9 @@ class _Mapped:
         return vectors if self._documents is None else unit_rows(vectors @ self._documents)
 
 
-def _vectors(task: Task, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Return the base's vectors of every pair of question and known answer."""
-    texts = task.texts
+def _vectors(task: Task, rows: Rows) -> tuple[FloatArray, FloatArray]:
+    """Return the base's vectors of every pair of question and known answer; the log has none."""
+    texts, rows = task.texts, rows[~task.questions.logged[rows]]
     at, columns = np.nonzero(task.hard[rows])
     questions = task.base_encoder.encode_queries([texts[int(row)] for row in rows])
     documents = task.base_encoder.encode_documents(task.documents)
@@ -59,7 +58,7 @@ def llama_index_linear(task: Task) -> Outcome:
     from torch.nn import functional
     from transformers import get_linear_schedule_with_warmup
 
-    def fit(point: Settings, rows: NDArray[np.int64]) -> _Mapped:
+    def fit(point: Settings, rows: Rows, validate: bool) -> Fitted:  # noqa: ARG001
         order = np.random.default_rng(task.seed).permutation(rows)
         questions, documents = (torch.from_numpy(vectors) for vectors in _vectors(task, order))
         matrix = torch.eye(questions.shape[1], requires_grad=True)
@@ -76,7 +75,7 @@ def llama_index_linear(task: Task) -> Outcome:
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()
-        return _Mapped(task.base_encoder, matrix.detach().numpy(), None)
+        return Fitted(_Mapped(task.base_encoder, matrix.detach().numpy(), None))
 
     return best_of(task, GRID, fit)
 
@@ -85,13 +84,13 @@ def litfit_linear(task: Task) -> Outcome:
     """Solve for a linear map of all vectors with litfit's own fast projections; which one is chosen on validation."""
     from litfit import compute_stats_streaming, generate_fast_projections
 
-    def fit(point: Settings, rows: NDArray[np.int64]) -> _Mapped:
+    def fit(point: Settings, rows: Rows, validate: bool) -> Fitted:  # noqa: ARG001
         matrix = projections(rows)[tuple(point["method"])].cpu().numpy().astype(np.float32)
-        return _Mapped(task.base_encoder, matrix, matrix)
+        return Fitted(_Mapped(task.base_encoder, matrix, matrix))
 
     solved: dict[int, dict[tuple[Any, ...], Any]] = {}
 
-    def projections(rows: NDArray[np.int64]) -> dict[tuple[Any, ...], Any]:
+    def projections(rows: Rows) -> dict[tuple[Any, ...], Any]:
         if len(rows) not in solved:
             import torch
 

@@ -1,251 +1,333 @@
-"""The losses of sentence-transformers, used as its documentation shows: the whole model, its own Trainer.
+"""The losses of sentence-transformers, unchanged, with its own Trainer: the whole model, or questions alone.
 
-Soft labels come from the one expert that ranks the user's own questions best, as GPL and the distillation examples
-have one teacher. Hard negatives are the teacher's next best answers.
+With questions alone, documents go the other way through a Router, to a module that looks their vectors up: those of the
+base, made once. Soft labels come from one expert, as GPL and the distillation examples have one teacher; hard negatives
+are its best answers that score clearly below the right one (the positive-aware filter of NV-Retriever, Moreira et al.
+2024).
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from contenders.task import Contender, Outcome, Settings, Task, affordable, best_of
+from contenders.task import Contender, Fitted, Outcome, Rows, Settings, Task, best_of
+from expertune.models import packing
 from expertune.models.encoder import CachedEncoder, trial_encoder
-from expertune.models.load import load_model
+from expertune.models.load import load_model, one_side
+from expertune.records import FloatArray
 from expertune.train import trainer
 
 Columns = dict[str, list[Any]]
-RATES: Sequence[Settings] = [
-    {"learning_rate": rate, "epochs": epochs} for rate, epochs in ((2e-5, 1), (2e-5, 4), (5e-5, 4), (5e-5, 12))
-]
-LABELLED: Sequence[Settings] = [
-    {"learning_rate": rate, "epochs": 4, "labels": labels} for rate in (2e-5, 5e-5) for labels in ("hard", "teacher")
-]
+
+BATCH = {"query": 64, "full": 32}
 NEGATIVES = 3
+CLEARLY_BELOW = 0.95
+"""A hard negative scores at most this share of what the right answer scores."""
+
+EVERY, PATIENCE, MOST = 10, 3, 400
+"""Steps between two looks at the validation, looks without a gain until a training ends, and steps at most."""
+
+FIRST = {"query": 1e-4, "full": 5e-5}
+RATES = {"query": (3e-4, 3e-5), "full": (1e-4, 2e-5)}
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """How one loss is used: its columns, the loss, the grid and the batch size."""
+class Loss:
+    """How one loss is used: its columns, itself, and the changes to the first point that only its grid has."""
 
-    columns: Callable[[Task, Settings, NDArray[np.int64]], Columns]
-    loss: Callable[[Any, Task], Any]
-    grid: Sequence[Settings]
-    batch_size: int
+    columns: Callable[[Task, Settings, Rows], Columns]
+    make: Callable[[Any], Any]
+    first: Settings
+    changes: Sequence[Settings] = ()
     in_batch: bool = False
 
 
-def released(name: str) -> Contender:
-    """Return the contender that uses one released loss."""
-    recipe = _RECIPES[name]
+def grid(side: str, loss: Loss) -> list[Settings]:
+    """Return the points to try, the likeliest first: one thing after the other is changed.
+
+    `repeat`: labelled questions (and those of the log) come as often as with us; `log`: those of the log have the
+    teacher's first answer as label; `negatives`: hard ones a question.
+    """
+    first = {"learning_rate": FIRST[side], "repeat": True, "log": False, **loss.first}
+    if side == "full" and loss.in_batch:
+        first["negatives"] = 0  # each costs as much as an answer
+    higher, lower = ({"learning_rate": rate} for rate in RATES[side])
+    return [{**first, **change} for change in ({}, higher, {"log": True}, lower, {"repeat": False}, *loss.changes)]
+
+
+def released(side: str, name: str) -> Contender:
+    """Return the contender that tunes the `query` side or the `full` model with one released loss."""
+    loss = LOSSES[name]
 
     def run(task: Task) -> Outcome:
-        taken, pace = 0, 0.0
+        points = grid(side, loss)
+        if not task.questions.logged.any():
+            points = [point for point in points if not point["log"]]
 
-        def steps(point: Settings, columns: Columns) -> int:
-            nonlocal pace
-            pace = pace or _seconds_a_step(task, recipe, point, columns)
-            wanted = point["epochs"] * math.ceil(len(columns["question"]) / recipe.batch_size)
-            return affordable(wanted, task, pace)
+        def fit(point: Settings, rows: Rows, validate: bool) -> Fitted:
+            columns = loss.columns(task, point, _training_rows(task, point, rows, BATCH[side]))
+            training = _Training(task, side, loss, point, columns)
+            ends = _Ends(training, validates=validate and task.limit == "validation")
+            if "steps" in point:
+                steps = point["steps"]
+            elif task.limit == "seconds":
+                steps = max(1, int(task.budget / training.seconds_a_step()))
+            else:
+                steps = MOST if task.limit == "validation" else task.steps
+            model = training.train(steps, ends.step)
+            return Fitted(training.encoder(model), ends.best_step or steps, ends.best)
 
-        def fit(point: Settings, rows: NDArray[np.int64]) -> CachedEncoder:
-            nonlocal taken
-            columns = recipe.columns(task, point, rows)
-            taken = point.get("steps", 0) or steps(point, columns)
-            return trial_encoder(name, _train(task, recipe, point, columns, taken), None)
-
-        def distinct() -> list[Settings]:
-            # Points that differ only in epochs which the budget does not allow are one training: the longest stays.
-            rows = np.arange(len(task.questions.items))
-            kept = {}
-            for point in recipe.grid:
-                others = {key: value for key, value in point.items() if key != "epochs"}
-                kept[steps(point, recipe.columns(task, point, rows)), *others.values()] = point
-            return list(kept.values())
-
-        outcome = best_of(task, recipe.grid if task.chosen else distinct(), fit)
-        return Outcome(outcome.encoder, {**outcome.chosen, "steps": taken}, outcome.choosing_seconds, outcome.seconds)
+        return best_of(task, points, fit)
 
     return run
 
 
-def _train(
-    task: Task, recipe: _Recipe, point: Settings, columns: Columns, steps: int, callbacks: Sequence[Any] = ()
-) -> Any:
-    import torch
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.base.sampler import BatchSamplers
-    from transformers import set_seed
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+@dataclass(frozen=True)
+class _Training:
+    """One training: everything but for how long."""
 
-    set_seed(task.seed)
-    model = load_model(task.base)
-    rows = Dataset.from_dict(columns)
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(task.scratch / "trainer"),
-        max_steps=steps,
-        per_device_train_batch_size=min(recipe.batch_size, len(rows)),
-        learning_rate=point["learning_rate"],
-        warmup_steps=steps // 10,
-        bf16=trainer.use_bfloat16("auto"),
-        use_cpu=not torch.cuda.is_available(),
-        # In-batch negatives: the documentation asks for batches without repeated texts.
-        batch_sampler=BatchSamplers.NO_DUPLICATES if recipe.in_batch else BatchSamplers.BATCH_SAMPLER,
-        seed=task.seed,
-        dataloader_pin_memory=False,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    fitting = SentenceTransformerTrainer(
-        model=model, args=arguments, train_dataset=rows, loss=recipe.loss(model, task), callbacks=list(callbacks)
-    )
-    fitting.remove_callback(PrinterCallback)
-    fitting.remove_callback(ProgressCallback)
-    fitting.train()
-    return model.eval()
+    task: Task
+    side: str
+    loss: Loss
+    point: Settings
+    columns: Columns
 
+    def train(self, steps: int, watch: Callable[[Any, int], bool]) -> Any:
+        """Return the tuned model; `watch` is told the model and the step after each, and says whether to go on."""
+        from datasets import Dataset
+        from transformers import TrainerCallback, set_seed
+        from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-def _seconds_a_step(task: Task, recipe: _Recipe, point: Settings, columns: Columns) -> float:
-    from transformers import TrainerCallback
+        class Watch(TrainerCallback):  # type: ignore[misc]
+            """Ask after every step whether to go on."""
 
-    moments: list[float] = []
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+                control.should_training_stop |= not watch(model, state.global_step)
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        """Note the time after every step."""
+        set_seed(self.task.seed)
+        model = load_model(self.task.base)
+        whole = _with_fixed_documents(model, self.task) if self.side == "query" else model
+        rows = Dataset.from_dict(self.columns)
+        fitting = trainer._trainer_class()(
+            model=whole,
+            args=self._arguments(model, steps, len(rows)),
+            train_dataset=rows,
+            loss=self.loss.make(whole),
+            callbacks=[Watch()],
+        )
+        fitting.remove_callback(PrinterCallback)
+        fitting.remove_callback(ProgressCallback)
+        fitting.train()
+        return one_side(whole, "query").eval()
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+    def encoder(self, model: Any) -> CachedEncoder:
+        """Return what encodes with a tuned model: questions alone, or documents too."""
+        return trial_encoder(f"{self.side} side", model, self.task.base_encoder if self.side == "query" else None)
+
+    def seconds_a_step(self) -> float:
+        """Time three steps after the first. A data set of one batch still takes them: the next epoch begins."""
+        moments: list[float] = []
+
+        def watch(_: Any, __: int) -> bool:
             moments.append(time.perf_counter())
+            return True
 
-    _train(task, recipe, point, columns, 4, [Watch()])
-    # A data set of fewer than two batches still takes four steps: the Trainer begins the next epoch.
-    return (moments[-1] - moments[0]) / (len(moments) - 1)
+        self.train(4, watch)
+        return (moments[-1] - moments[0]) / (len(moments) - 1)
+
+    def _arguments(self, model: Any, steps: int, rows: int) -> Any:
+        import torch
+        from sentence_transformers import SentenceTransformerTrainingArguments
+        from sentence_transformers.base.sampler import BatchSamplers
+
+        sides = {name: "query" if name == "question" else "document" for name in self.columns if name != "label"}
+        prompts = {name: packing.own_prompt(model, side) for name, side in sides.items()}
+        # In-batch negatives: the documentation asks for batches without repeated texts. Where documents are fixed, a
+        # repeated answer only counts twice in the softmax, and twenty answers would allow batches of twenty.
+        unique = self.loss.in_batch and self.side == "full"
+        return SentenceTransformerTrainingArguments(
+            output_dir=str(self.task.scratch / "trainer"),
+            max_steps=steps,
+            per_device_train_batch_size=min(BATCH[self.side], rows),
+            learning_rate=self.point["learning_rate"],
+            lr_scheduler_type="constant_with_warmup" if self.task.limit == "validation" else "linear",
+            warmup_steps=EVERY if self.task.limit == "validation" else steps // 10,
+            bf16=trainer.use_bfloat16("auto"),
+            use_cpu=not torch.cuda.is_available(),
+            batch_sampler=BatchSamplers.NO_DUPLICATES if unique else BatchSamplers.BATCH_SAMPLER,
+            router_mapping=sides if self.side == "query" else {},
+            prompts={name: prompt for name, prompt in prompts.items() if prompt} or None,
+            seed=self.task.seed,
+            dataloader_pin_memory=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+
+
+class _Ends:
+    """Looks at the validation every few steps, and ends a training that has stopped gaining there."""
+
+    def __init__(self, training: _Training, *, validates: bool) -> None:
+        self._training, self._validates = training, validates
+        self.best: float | None = None
+        self.best_step = 0
+
+    def step(self, model: Any, step: int) -> bool:
+        """Say whether to go on after a step."""
+        if not self._validates or step % EVERY:
+            return True
+        found = self._training.task.validated(self._training.encoder(model.eval()))
+        model.train()
+        if self.best is None or found > self.best:
+            self.best, self.best_step = found, step
+        return step - self.best_step < PATIENCE * EVERY
+
+
+def _with_fixed_documents(model: Any, task: Task) -> Any:
+    """Return a model whose questions go through `model` and whose documents have the base's vectors."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import InputModule, Router
+
+    vectors = torch.from_numpy(np.array(task.base_encoder.encode_documents(task.documents)))
+    row = {text: number for number, text in enumerate(task.documents)}
+
+    class Vectors(InputModule):  # type: ignore[misc]
+        """Look the vectors of documents up."""
+
+        def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: ARG002
+            return {"sentence_embedding": vectors[[row[text] for text in inputs]]}
+
+        def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return features
+
+        def save(self, output_path: str, *_: Any, **__: Any) -> None:
+            raise NotImplementedError(output_path)
+
+    router = Router.for_query_document(query_modules=list(model.children()), document_modules=[Vectors()])
+    return SentenceTransformer(modules=[router], device=str(model.device), prompts=dict(model.prompts))
 
 
 # --- columns -------------------------------------------------------------------------------------------------------
 
 
-def _pairs(task: Task, rows: NDArray[np.int64]) -> tuple[list[int], list[int]]:
-    """Return row and column of every hard positive."""
-    hard = task.hard[rows]
-    at, columns = np.nonzero(hard)
-    return [int(rows[i]) for i in at], [int(column) for column in columns]
+def _training_rows(task: Task, point: Settings, rows: Rows, batch: int) -> Rows:
+    """Return the rows of a pass: labelled and logged questions as often as ours has them, or each once."""
+    kept = rows if point["log"] else rows[~task.questions.logged[rows]]
+    if not point["repeat"]:
+        return kept
+    questions = SimpleNamespace(
+        questions=kept, labelled=task.questions.labelled[kept], logged=task.questions.logged[kept]
+    )
+    return kept[trainer._training_rows(questions, batch)]  # type: ignore[arg-type]
 
 
-def _positives(task: Task, point: Settings, rows: NDArray[np.int64]) -> Columns:  # noqa: ARG001
-    at, columns = _pairs(task, rows)
+def _pairs(task: Task, rows: Rows) -> tuple[Rows, Rows]:
+    """Return row and column of every right answer."""
+    at, columns = np.nonzero(task.hard[rows])
+    return rows[at], columns
+
+
+def _negatives(task: Task, at: Rows, right: Rows, count: int) -> Rows:
+    """Return hard negatives of each pair of question and right answer `[pairs, count]`; fewer on tiny corpora.
+
+    What scores nearly as high as the right answer may be one too: it comes last.
+    """
+    scores, own = task.teacher[at], task.teacher[at, right][:, None]
+    near = scores > own - (1 - CLEARLY_BELOW) * np.abs(own)
+    order = np.where(task.hard[at] > 0, -np.inf, scores - 1000.0 * near)
+    return np.argsort(-order, axis=1, kind="stable")[:, : min(count, order.shape[1] - 1)]
+
+
+def _pairs_and_negatives(task: Task, point: Settings, rows: Rows) -> Columns:
+    at, right = _pairs(task, rows)
     texts, documents = task.texts, task.documents
-    return {"question": [texts[row] for row in at], "answer": [documents[column] for column in columns]}
-
-
-def _negatives(task: Task, teacher: NDArray[np.float32], at: Sequence[int]) -> NDArray[np.int64]:
-    """Return for every pair the teacher's next best answers, `[pairs, NEGATIVES]`; fewer on tiny corpora."""
-    masked = np.where(task.hard > 0, -np.inf, teacher)[list(at)]
-    count = min(NEGATIVES, masked.shape[1] - 1)
-    return np.argsort(-masked, axis=1)[:, :count]
-
-
-def _graded(task: Task, point: Settings, rows: NDArray[np.int64]) -> Columns:
-    """Pairs with a score: every positive, and as many of the teacher's near misses as random answers."""
-    texts, documents, teacher = task.texts, task.documents, task.teacher
-    at, columns = _pairs(task, rows)
-    near = _negatives(task, teacher, at)[:, 0]
-    other = np.random.default_rng(task.seed).integers(len(documents), size=len(at))
-    values = task.hard if point["labels"] == "hard" else teacher
-    made: Columns = {"question": [], "answer": [], "score": []}
-    for row, *choices in zip(at, columns, near, other, strict=True):
-        for column in choices:
-            made["question"].append(texts[row])
-            made["answer"].append(documents[column])
-            made["score"].append(float(np.clip(values[row, column], 0.0, 1.0)))
+    made: Columns = {"question": [texts[row] for row in at], "answer": [documents[column] for column in right]}
+    for number, columns in enumerate(_negatives(task, at, right, point["negatives"]).T, start=1):
+        made[f"negative_{number}"] = [documents[column] for column in columns]
     return made
 
 
-def _margins(task: Task, point: Settings, rows: NDArray[np.int64]) -> Columns:  # noqa: ARG001
-    """Triples with the teacher's margin, as GPL (Wang et al. 2022) makes them."""
-    texts, documents, teacher = task.texts, task.documents, task.teacher
-    at, columns = _pairs(task, rows)
-    near = _negatives(task, teacher, at)
-    picked = near[np.arange(len(at)), np.random.default_rng(task.seed).integers(near.shape[1], size=len(at))]
+def _scored(task: Task, point: Settings, rows: Rows) -> Columns:
+    """The same with the teacher's score of each answer."""
+    at, right = _pairs(task, rows)
+    every = np.column_stack([right, _negatives(task, at, right, point["negatives"])])
+    scores: FloatArray = np.take_along_axis(task.teacher[at], every, axis=1)
+    return {**_pairs_and_negatives(task, point, rows), "label": scores.tolist()}
+
+
+def _graded(task: Task, point: Settings, rows: Rows) -> Columns:
+    """Pairs with a score: every right answer, its hardest negative, and a random answer."""
+    at, right = _pairs(task, rows)
+    near = _negatives(task, at, right, 1)[:, 0]
+    other = np.random.default_rng(task.seed).integers(len(task.documents), size=len(at))
+    values = task.hard if point["labels"] == "hard" else np.clip(task.teacher, 0.0, 1.0)
+    asked, columns = np.tile(at, 3), np.concatenate([right, near, other])
     return {
-        "question": [texts[row] for row in at],
-        "answer": [documents[column] for column in columns],
-        "negative": [documents[column] for column in picked],
-        "label": [float(teacher[row, c] - teacher[row, n]) for row, c, n in zip(at, columns, picked, strict=True)],
+        "question": [task.texts[row] for row in asked],
+        "answer": [task.documents[column] for column in columns],
+        "label": values[asked, columns].astype(float).tolist(),
     }
-
-
-def _distilled(task: Task, point: Settings, rows: NDArray[np.int64]) -> Columns:  # noqa: ARG001
-    """A positive and the near misses, with the teacher's score of each."""
-    texts, documents, teacher = task.texts, task.documents, task.teacher
-    at, columns = _pairs(task, rows)
-    near = _negatives(task, teacher, at)
-    made: Columns = {
-        "question": [texts[row] for row in at],
-        "answer": [documents[column] for column in columns],
-    }
-    for number in range(near.shape[1]):
-        made[f"negative_{number + 1}"] = [documents[column] for column in near[:, number]]
-    made["label"] = [
-        [float(teacher[row, column]) for column in (own, *others)]
-        for row, own, others in zip(at, columns, near, strict=True)
-    ]
-    return made
 
 
 # --- losses --------------------------------------------------------------------------------------------------------
 
 
-def _mnrl(model: Any, _: Task) -> Any:
+def _exact(similarity: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a similarity outside of autocast: steps of bfloat16 are coarse for cosines."""
+
+    @wraps(similarity)
+    def of(left: Any, right: Any) -> Any:
+        import torch
+
+        with torch.autocast(left.device.type, enabled=False):
+            return similarity(left.float(), right.float())
+
+    return of
+
+
+def _mnrl(model: Any) -> Any:
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.util import cos_sim
 
-    return MultipleNegativesRankingLoss(model)
-
-
-def _gist(model: Any, task: Task) -> Any:
-    from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
-
-    return CachedGISTEmbedLoss(model, guide=load_model(task.base), mini_batch_size=32)
+    return MultipleNegativesRankingLoss(model, similarity_fct=_exact(cos_sim))
 
 
-def _cosent(model: Any, _: Task) -> Any:
+def _cosent(model: Any) -> Any:
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss
+    from sentence_transformers.util import pairwise_cos_sim
 
-    return CoSENTLoss(model)
-
-
-def _cosine(model: Any, _: Task) -> Any:
-    from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
-
-    return CosineSimilarityLoss(model)
+    return CoSENTLoss(model, similarity_fct=_exact(pairwise_cos_sim))
 
 
-def _margin_mse(model: Any, _: Task) -> Any:
+def _margin_mse(model: Any) -> Any:
     from sentence_transformers.sentence_transformer.losses import MarginMSELoss
+    from sentence_transformers.util import pairwise_cos_sim
 
-    return MarginMSELoss(model)
+    return MarginMSELoss(model, similarity_fct=_exact(pairwise_cos_sim))
 
 
-def _distill_kl(model: Any, _: Task) -> Any:
+def _distill_kl(model: Any) -> Any:
     from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
+    from sentence_transformers.util import pairwise_cos_sim
 
     # The default temperature of 1 is for dot products of long vectors: on cosines it flattens everything.
-    return DistillKLDivLoss(model, temperature=0.05)
+    return DistillKLDivLoss(model, similarity_fct=_exact(pairwise_cos_sim), temperature=0.05)
 
 
-_RECIPES = {
-    "mnrl": _Recipe(_positives, _mnrl, RATES, 64, in_batch=True),
-    "gist": _Recipe(_positives, _gist, RATES, 64, in_batch=True),
-    "cosent": _Recipe(_graded, _cosent, LABELLED, 64),
-    "cosine": _Recipe(_graded, _cosine, LABELLED, 64),
-    "margin-mse": _Recipe(_margins, _margin_mse, RATES, 32),
-    "distill-kl": _Recipe(_distilled, _distill_kl, RATES, 32),
+_THREE: Settings = {"negatives": NEGATIVES}
+LOSSES: Mapping[str, Loss] = {
+    "mnrl": Loss(_pairs_and_negatives, _mnrl, _THREE, [{"negatives": 0}, {"negatives": 1}], in_batch=True),
+    "distill-kl": Loss(_scored, _distill_kl, _THREE),
+    "margin-mse": Loss(_scored, _margin_mse, _THREE),
+    "cosent": Loss(_graded, _cosent, {"labels": "hard"}, [{"labels": "teacher"}]),
 }

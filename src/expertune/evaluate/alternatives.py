@@ -90,7 +90,7 @@ def alternatives(
     measured: list[list[Measurement]] = []
     for way in ways:
         report(Progress("alternatives", len(measured), len(ways), f"{way.model}, {way.holds}"))
-        measured.append([_measured(way, item) for item in judged])
+        measured.append([measure_way(way, item) for item in judged])
     report(Progress("alternatives", len(ways), len(ways)))
     reference, *others = (
         _compared(way, own, measured[0], costs[way.model], seed) for way, own in zip(ways, measured, strict=True)
@@ -136,7 +136,8 @@ def milliseconds(models: Mapping[str, Callable[[Sequence[str]], object]], questi
     return {name: median(times) for name, times in taken.items()}
 
 
-def _measured(way: Way, judged: JudgedSet) -> Measurement:
+def measure_way(way: Way, judged: JudgedSet) -> Measurement:
+    """Measure one way to search on one judged set, question by question."""
     texts = list(judged_queries(judged)[0].values())
     return measurement(
         rank_scores(_rows(way.prepare(judged.documents), texts, len(judged.documents)), judged), judged, way.model

@@ -282,9 +282,7 @@ class Run:
         yield Stage.EVALUATE, result
 
         from expertune.report import FinishedRun
-        from expertune.train import crossval
 
-        left_out = [crossval.asked(own.value, dataset.value, questions.value)] if own else []
         started = time.perf_counter()
         expansion = self._indexed(dataset.value)
         finished = FinishedRun(
@@ -295,7 +293,7 @@ class Run:
             labels=labels.value,
             model=model.value,
             evaluation=evaluation.value,
-            judged=(*judged, *left_out),
+            judged=judged,
             timings=tuple(self._keeper.timings),
             agreement=agreement,
             fit=diagnostics.fit,

@@ -64,19 +64,33 @@ def measure(
         seed: Seed of resampling.
     """
     sets = judged or [labelled_set(dataset)]
+    ways = every_way(base, tuned, panel, dataset, held_out=bool(judged), expand=expand)
+    costs = _costs([*_ours(base, tuned), *panel.models], base, panel.words, sets[0])
+    return alternatives(ways, sets, costs, report, seed=seed, left_one_out=not judged)
+
+
+def every_way(
+    base: Model, tuned: Model | None, panel: Panel, dataset: Dataset, *, held_out: bool = True, expand: int = 0
+) -> list[Way]:
+    """Return every way to search, the reference first; see `measure`.
+
+    Without `held_out` questions each labelled one is searched in an index made without it.
+    """
 
     def prepared(make: Make) -> Callable[[Sequence[Document]], Search]:
-        return partial(make, dataset) if judged else partial(_each_alone, make, dataset)
+        return partial(make, dataset) if held_out else partial(_each_alone, make, dataset)
 
     few = len(dataset.documents) * len(dataset.questions) <= MOST_PAIRS
     layouts = tuple(Layout) if few else (Layout.ANSWERS,)
-    ours = [tuned, base] if tuned else [base]
+    ours = _ours(base, tuned)
     ways = [_expanded(model, expand, prepared, tuned) for model in ours if expand]
     ways += [way for model in ours for way in _on_layouts(model, base, prepared, tuned, layouts)]
     ways += [Way(model.name, PLAIN_ANSWERS, IndexWork.ANEW, model.search) for model in panel.models]
-    ways += _with_words(base, panel.words)
-    costs = _costs([*ours, *panel.models], base, panel.words, sets[0])
-    return alternatives(ways, sets, costs, report, seed=seed, left_one_out=not judged)
+    return [*ways, *_with_words(base, panel.words)]
+
+
+def _ours(base: Model, tuned: Model | None) -> list[Model]:
+    return [tuned, base] if tuned else [base]
 
 
 def labelled_set(dataset: Dataset) -> JudgedSet:

@@ -13,7 +13,6 @@ from expertune.report import formats
 
 FILTERS = (
     formats.points,
-    formats.percent,
     formats.signed,
     formats.interval,
     formats.around,
