@@ -111,6 +111,24 @@ def _without_lengths(plain: Path, target: Path) -> None:
     edit(target, "tokenizer_config.json", model_max_length=None)
 
 
+def _sharded(plain: Path, target: Path) -> None:
+    model = _load(plain)
+    model.save_pretrained(str(target), create_model_card=False)
+    (target / "model.safetensors").unlink()
+    model[0].model.save_pretrained(str(target), max_shard_size="20KB")
+
+
+def _old_layout(plain: Path, target: Path) -> None:
+    """Give the transformer a folder of its own, as sentence-transformers wrote it first."""
+    shutil.copytree(plain, target)
+    inner = target / "0_Transformer"
+    inner.mkdir()
+    for file in [file for file in target.iterdir() if file.is_file() and file.name not in ("modules.json", SETTINGS)]:
+        file.rename(inner / file.name)
+    modules = json.loads((target / "modules.json").read_text(encoding="utf-8"))
+    (target / "modules.json").write_text(json.dumps([{**modules[0], "path": inner.name}, *modules[1:]]))
+
+
 def _adapter(*, whole_folder: bool) -> Callable[[Path, Path], None]:
     """Write a LoRA adapter over the plain model: with modules and tokenizer beside it, or as peft alone writes it."""
 
@@ -155,5 +173,7 @@ TUNABLE: dict[str, Callable[[Path, Path], None]] = {
     "dense": _built(_with_dense),
     "no lengths": _without_lengths,
     "static": _built(_static),
+    "sharded": _sharded,
+    "old layout": _old_layout,
 }
 """What can be tuned, by name: writes the variant of a plain model into a new folder."""

@@ -49,6 +49,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         "begins with a BoW",
     ),
+    "router at the end": (
+        lambda folder: _modules(folder, lambda found: [*found, {"path": "", "type": "sentence_transformers.Router"}]),
+        "parts questions from documents only after",
+    ),
     "dimension of no size": (lambda folder: edit(folder, SETTINGS, truncate_dim=0), "truncate_dim = 0"),
     "default prompt of no name": (lambda folder: edit(folder, SETTINGS, default_prompt_name="x"), "default prompt 'x'"),
 }
@@ -82,6 +86,22 @@ def test_what_can_be_tuned_is_described(tiny_model: Path, tmp_path: Path, name: 
     notes = "; ".join(tunable.check(tmp_path / "base", mode="query", lora=False))
     assert NOTES.get(name, "") in notes
     assert name != "plain" or not notes
+
+
+@pytest.mark.parametrize(
+    ("prompts", "note"),
+    [
+        ({"search_query": "q: ", "search_document": "d: "}, "the prompts search_document, search_query are not used"),
+        ({"query": "q: ", "s2s": "s: "}, ""),
+        ({"retrieval.passage": ""}, ""),
+    ],
+)
+def test_prompts_that_no_side_uses_are_told(tiny_model: Path, tmp_path: Path, prompts: dict[str, str], note: str):
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "base"))
+    edit(folder, SETTINGS, prompts=prompts)
+    notes = "; ".join(tunable.check(folder, mode="query", lora=False))
+    assert note in notes
+    assert bool(note) == ("not used" in notes)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from expertune.models.adapters import read_json
 
 PLACE = "train.base"
 _FIRST = frozenset({"Transformer", "Router", "Asym", "StaticEmbedding"})
+_SIDED = frozenset({"Router", "Asym"})
 _MERGED = frozenset({"LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA"})
+_ROLES = ("query", "document")
 _COSINE = "Name a base that ranks by cosine, such as all-minilm-l6-v2 or all-mpnet-base-v2."
 
 
@@ -110,20 +112,26 @@ def _check_prompts(name: str, settings: dict[str, Any]) -> list[str]:
     default = settings.get("default_prompt_name")
     if default and default not in {"query", "document", *prompts}:
         raise _refused(name, f"has the default prompt '{default}', which is none of its prompts", _repair("prompts"))
-    notes = [f"{role} prompt {prompts[role]!r}" for role in ("query", "document") if prompts.get(role)]
+    notes = [f"{role} prompt {prompts[role]!r}" for role in _ROLES if prompts.get(role)]
     ignored = [key for key in ("passage", "corpus") if prompts.get(key)]
     if ignored and not prompts.get("document"):
         # Since sentence-transformers 6 every model has a prompt "document", if only an empty one, and that goes first.
         notes.append(f"the prompt '{ignored[0]}' is not used for documents: only one named 'document' is")
+    others = sorted(key for key, prompt in prompts.items() if prompt and key not in (*_ROLES, *ignored, default))
+    if others and not any(prompts.get(role) for role in _ROLES):
+        notes.append(f"the prompts {', '.join(others)} are not used: only those named 'query' and 'document' are")
     return notes
 
 
 def _check_modules(folder: Path, modules: Sequence[dict[str, Any]], *, mode: str, lora: bool) -> list[str]:
     first, notes = _kind(modules[0]), []
     names = {_kind(module) for module in modules}
+    if names.intersection(_SIDED) and first not in _SIDED:
+        hint = "Name the model it was made from, or one whose Router comes first."
+        raise _refused(folder.name, "parts questions from documents only after its transformer", hint)
     if first not in _FIRST:
         raise _refused(folder.name, f"begins with a {first}, which cannot be tuned", "Name a transformer's folder.")
-    if first in ("Router", "Asym"):
+    if first in _SIDED:
         names |= {str(kind).rpartition(".")[2] for kind in (_routes(folder, modules).get("types") or {}).values()}
         notes.append("questions and documents have an encoder each; that of the questions is tuned")
         if mode != "query":
