@@ -55,7 +55,7 @@ class Blind(Run):
         loaded, _ = super()._load()
         held_out = HeldOut.of(text for text in loaded.held_out.texts if text not in self.hidden)
         dataset = held_out.apart(loaded.train)
-        key = self._keeper.key("blind", loaded.fingerprint, sorted(held_out.wording))
+        key = self.context.keeper.key("blind", loaded.fingerprint, sorted(held_out.wording))
         return replace(loaded, held_out=held_out), Kept(dataset, key)
 
 

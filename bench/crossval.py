@@ -23,6 +23,7 @@ import numpy as np
 from expertune.config import Config, from_mapping
 from expertune.evaluate.statistics import stratified_interval
 from expertune.pipeline.run import Run, Stage
+from expertune.pipeline.stages.training import cross_validated
 from expertune.records import METRIC, Comparison, CrossValidation, Evaluation, Role
 
 ROOT = Path(__file__).parent.parent
@@ -70,7 +71,7 @@ def measured(name: str, given: argparse.Namespace) -> dict[str, Any]:
     assert result.model
     assert result.evaluation
     started = time.perf_counter()
-    own = run.cross_validate(result.dataset, result.questions, result.scores, result.model.folder.parent.name)
+    own = cross_validated(run.context, result.dataset, result.questions, result.scores, result.model.folder.parent.name)
     assert own is not None
     return {
         "set": name,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from expertune.data import load_frame
     from expertune.errors import ExpertuneError
     from expertune.pipeline.calls import compare, tune
-    from expertune.pipeline.run import Run, RunResult, Stage
+    from expertune.pipeline.run import Run, RunResult
+    from expertune.pipeline.stages import Stage
     from expertune.records import Comparison, Dataset, Evaluation, JudgedSet, Progress
 
     __version__: str
@@ -48,7 +49,7 @@ _HOMES = {
     "Progress": "records",
     "Run": "pipeline.run",
     "RunResult": "pipeline.run",
-    "Stage": "pipeline.run",
+    "Stage": "pipeline.stages",
     "compare": "pipeline.calls",
     "load_frame": "data",
     "tune": "pipeline.calls",

@@ -20,6 +20,7 @@ from expertune.config import AugmentSection, DataSection
 from expertune.data import HeldOut, leakage
 from expertune.errors import DataError
 from expertune.models.plugins import Generator, Request
+from expertune.pipeline import run
 from expertune.pipeline.run import Run, Stage
 from expertune.records import Dataset, Document, Provenance, Question, Questions
 from expertune.train.select import INTERPOLATION_WEIGHTS
@@ -191,15 +192,15 @@ def test_selection_runs_with_test_files_that_cannot_be_opened(tmp_path, tiny_mod
             "train": {"base": str(tiny_model), "steps": 2, "batch_size": 4},
         }
     )
-    augment_stage = Run._augment
+    augment_stage = run.augmented
 
-    def with_test_files_gone(self: Run, *arguments: object) -> object:
+    def with_test_files_gone(*arguments: object) -> object:
         for name in ("queries.jsonl", "qrels/test.tsv"):
             (tmp_path / name).unlink()
             (tmp_path / name).mkdir()
-        return augment_stage(self, *arguments)
+        return augment_stage(*arguments)
 
-    monkeypatch.setattr(Run, "_augment", with_test_files_gone)
+    monkeypatch.setattr(run, "augmented", with_test_files_gone)
     result = Run(wanted).execute(until=Stage.TRAIN)
     assert result.model is not None
     assert {item.interpolation_weight for item in result.model.selection.candidates} == {*INTERPOLATION_WEIGHTS}

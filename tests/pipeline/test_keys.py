@@ -13,9 +13,11 @@ import pytest
 
 from expertune import config
 from expertune.models import ray
-from expertune.pipeline import artefacts, preflight
+from expertune.pipeline import artefacts, preflight, run
+from expertune.pipeline.context import Context
 from expertune.pipeline.keeper import Keeper, Kept
 from expertune.pipeline.run import Run, Stage
+from expertune.pipeline.stages import questions
 from expertune.pipeline.store import Artefact, Store
 from expertune.records import (
     Evaluation,
@@ -136,11 +138,11 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
         }[kind]()
         return Kept(value, key)
 
-    augment_stage = Run._augment
+    augment_stage = run.augmented
 
-    def remember(self: Run, dataset: Any, *rest: Any) -> Any:
+    def remember(context: Context, dataset: Any, *rest: Any) -> Any:
         asked[:] = dataset.value.questions
-        return augment_stage(self, dataset, *rest)
+        return augment_stage(context, dataset, *rest)
 
     def obtain(self: Store, stage: str, key: str, make: object) -> Artefact:
         recorded[stage] = key
@@ -149,15 +151,15 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str,
     tuned = TunedModel(tmp_path, "base", "mixed", "query", Selection(0.0, (), ""), 1)
     monkeypatch.setattr(preflight, "require_models", lambda config: None)  # nothing is made, so nothing need be there
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # what a run sets is undone
-    monkeypatch.setattr(Run, "_augment", remember)
+    monkeypatch.setattr(run, "augmented", remember)
     monkeypatch.setattr(Keeper, "stage", made)
-    monkeypatch.setattr(Run, "_base_and_tuned", lambda self, model: {})
-    monkeypatch.setattr(Run, "_repeats", lambda self, texts, held_out: (False,) * len(texts))
+    monkeypatch.setattr(Context, "base_and_tuned", lambda self, model: {})
+    monkeypatch.setattr(questions, "repeats", lambda context, texts, held_out: (False,) * len(texts))
     # Keys do not depend on what is installed.
     monkeypatch.setattr(ray, "require", lambda section: None)
-    monkeypatch.setattr(Run, "_agreement", lambda *arguments: None)
-    monkeypatch.setattr(Run, "_alternatives", lambda *arguments: None)
-    monkeypatch.setattr(Run, "_diagnostics", lambda *arguments: PanelDiagnostics(0.0, 0.0, 0.0, "", 0.0, 1))
+    monkeypatch.setattr(run, "agreement_of", lambda *arguments: None)
+    monkeypatch.setattr(run, "alternatives_to", lambda *arguments: None)
+    monkeypatch.setattr(run, "diagnosed", lambda *arguments: PanelDiagnostics(0.0, 0.0, 0.0, "", 0.0, 1))
     monkeypatch.setattr(Store, "obtain", obtain)
     monkeypatch.setattr(artefacts, "load", lambda kind, folder: tuned)
     plain = {

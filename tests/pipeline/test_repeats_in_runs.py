@@ -11,7 +11,9 @@ from expertune import config
 from expertune.data.expansion import Expansion
 from expertune.data.repeats import Repeats
 from expertune.label.stage import Labeller
-from expertune.pipeline.run import READ_QUESTIONS, Run, RunResult, Stage
+from expertune.pipeline.context import READ_QUESTIONS
+from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.pipeline.stages import questions
 from small_shop import CORPUS, FILES, PAIRS, lines, write_files
 
 TITLED = lines(*({"_id": key, "title": asked, "text": answer} for key, (asked, answer) in PAIRS.items()))
@@ -30,7 +32,7 @@ def scored(home: Path, corpus: str, *, privileged: bool) -> RunResult:
 @pytest.fixture
 def _no_model_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expertune.pipeline.preflight.require_models", lambda config: None)
-    monkeypatch.setattr(Run, "_repeats", lambda run, texts, held_out: (False,) * len(texts))
+    monkeypatch.setattr(questions, "repeats", lambda context, texts, held_out: (False,) * len(texts))
 
 
 @pytest.mark.parametrize("privileged", [False, True])

@@ -15,7 +15,7 @@ from expertune.evaluate.ranking import DECIMALS, neutral_order
 from expertune.evaluate.sampling import DEPTH
 from expertune.models.cache import ItemCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.pipeline.run import read_by_panel
+from expertune.pipeline.context import read_by_panel
 from expertune.records import (
     Dataset,
     Document,
