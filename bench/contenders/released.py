@@ -1,9 +1,7 @@
 """The losses of sentence-transformers, unchanged, with its own Trainer: the whole model, or questions alone.
 
 With questions alone, documents go the other way through a Router, to a module that looks their vectors up: those of the
-base, made once. Soft labels come from one expert, as GPL and the distillation examples have one teacher; hard negatives
-are its best answers that score clearly below the right one (the positive-aware filter of NV-Retriever, Moreira et al.
-2024).
+base, made once. What a loss is shown stands in columns.py.
 """
 
 from __future__ import annotations
@@ -12,25 +10,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from contenders import columns
+from contenders.columns import Columns
 from contenders.task import Contender, Fitted, Outcome, Rows, Settings, Task, best_of
 from expertune.models import packing
 from expertune.models.encoder import CachedEncoder, trial_encoder
 from expertune.models.load import load_model, one_side
-from expertune.records import FloatArray
 from expertune.train import trainer
-
-Columns = dict[str, list[Any]]
 
 BATCH = {"query": 64, "full": 32}
 NEGATIVES = 3
-CLEARLY_BELOW = 0.95
-"""A hard negative scores at most this share of what the right answer scores."""
-
 EVERY, PATIENCE, MOST = 10, 3, 400
 """Steps between two looks at the validation, looks without a gain until a training ends, and steps at most."""
 
@@ -72,8 +65,8 @@ def released(side: str, name: str) -> Contender:
             points = [point for point in points if not point["log"]]
 
         def fit(point: Settings, rows: Rows, validate: bool) -> Fitted:
-            columns = loss.columns(task, point, _training_rows(task, point, rows, BATCH[side]))
-            training = _Training(task, side, loss, point, columns)
+            shown = loss.columns(task, point, columns.training_rows(task, point, rows, BATCH[side]))
+            training = _Training(task, side, loss, point, shown)
             ends = _Ends(training, validates=validate and task.limit == "validation")
             if "steps" in point:
                 steps = point["steps"]
@@ -217,71 +210,6 @@ def _with_fixed_documents(model: Any, task: Task) -> Any:
     return SentenceTransformer(modules=[router], device=str(model.device), prompts=dict(model.prompts))
 
 
-# --- columns -------------------------------------------------------------------------------------------------------
-
-
-def _training_rows(task: Task, point: Settings, rows: Rows, batch: int) -> Rows:
-    """Return the rows of a pass: labelled and logged questions as often as ours has them, or each once."""
-    kept = rows if point["log"] else rows[~task.questions.logged[rows]]
-    if not point["repeat"]:
-        return kept
-    questions = SimpleNamespace(
-        questions=kept, labelled=task.questions.labelled[kept], logged=task.questions.logged[kept]
-    )
-    return kept[trainer._training_rows(questions, batch)]  # type: ignore[arg-type]
-
-
-def _pairs(task: Task, rows: Rows) -> tuple[Rows, Rows]:
-    """Return row and column of every right answer."""
-    at, columns = np.nonzero(task.hard[rows])
-    return rows[at], columns
-
-
-def _negatives(task: Task, at: Rows, right: Rows, count: int) -> Rows:
-    """Return hard negatives of each pair of question and right answer `[pairs, count]`; fewer on tiny corpora.
-
-    What scores nearly as high as the right answer may be one too: it comes last.
-    """
-    scores, own = task.teacher[at], task.teacher[at, right][:, None]
-    near = scores > own - (1 - CLEARLY_BELOW) * np.abs(own)
-    order = np.where(task.hard[at] > 0, -np.inf, scores - 1000.0 * near)
-    return np.argsort(-order, axis=1, kind="stable")[:, : min(count, order.shape[1] - 1)]
-
-
-def _pairs_and_negatives(task: Task, point: Settings, rows: Rows) -> Columns:
-    at, right = _pairs(task, rows)
-    texts, documents = task.texts, task.documents
-    made: Columns = {"question": [texts[row] for row in at], "answer": [documents[column] for column in right]}
-    for number, columns in enumerate(_negatives(task, at, right, point["negatives"]).T, start=1):
-        made[f"negative_{number}"] = [documents[column] for column in columns]
-    return made
-
-
-def _scored(task: Task, point: Settings, rows: Rows) -> Columns:
-    """The same with the teacher's score of each answer."""
-    at, right = _pairs(task, rows)
-    every = np.column_stack([right, _negatives(task, at, right, point["negatives"])])
-    scores: FloatArray = np.take_along_axis(task.teacher[at], every, axis=1)
-    return {**_pairs_and_negatives(task, point, rows), "label": scores.tolist()}
-
-
-def _graded(task: Task, point: Settings, rows: Rows) -> Columns:
-    """Pairs with a score: every right answer, its hardest negative, and a random answer."""
-    at, right = _pairs(task, rows)
-    near = _negatives(task, at, right, 1)[:, 0]
-    other = np.random.default_rng(task.seed).integers(len(task.documents), size=len(at))
-    values = task.hard if point["labels"] == "hard" else np.clip(task.teacher, 0.0, 1.0)
-    asked, columns = np.tile(at, 3), np.concatenate([right, near, other])
-    return {
-        "question": [task.texts[row] for row in asked],
-        "answer": [task.documents[column] for column in columns],
-        "label": values[asked, columns].astype(float).tolist(),
-    }
-
-
-# --- losses --------------------------------------------------------------------------------------------------------
-
-
 def _exact(similarity: Callable[..., Any]) -> Callable[..., Any]:
     """Return a similarity outside of autocast: steps of bfloat16 are coarse for cosines."""
 
@@ -326,8 +254,8 @@ def _distill_kl(model: Any) -> Any:
 
 _THREE: Settings = {"negatives": NEGATIVES}
 LOSSES: Mapping[str, Loss] = {
-    "mnrl": Loss(_pairs_and_negatives, _mnrl, _THREE, [{"negatives": 0}, {"negatives": 1}], in_batch=True),
-    "distill-kl": Loss(_scored, _distill_kl, _THREE),
-    "margin-mse": Loss(_scored, _margin_mse, _THREE),
-    "cosent": Loss(_graded, _cosent, {"labels": "hard"}, [{"labels": "teacher"}]),
+    "mnrl": Loss(columns.pairs_and_negatives, _mnrl, _THREE, [{"negatives": 0}, {"negatives": 1}], in_batch=True),
+    "distill-kl": Loss(columns.scored, _distill_kl, _THREE),
+    "margin-mse": Loss(columns.scored, _margin_mse, _THREE),
+    "cosent": Loss(columns.graded, _cosent, {"labels": "hard"}, [{"labels": "teacher"}]),
 }

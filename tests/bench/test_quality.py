@@ -56,6 +56,11 @@ def released(bench):
     return importlib.import_module("contenders.released")
 
 
+@pytest.fixture(scope="module")
+def columns(bench):
+    return importlib.import_module("contenders.columns")
+
+
 ANSWERS = ("you can return the order", "the refund is on your card", "shipping cost", "payment", "track parcel")
 
 
@@ -130,26 +135,26 @@ def test_a_question_of_the_log_has_the_teachers_first_answer(task):
     assert task.hard[:4].tolist() == np.eye(4, 5).tolist()
 
 
-def test_rows_hold_the_share_of_labelled_questions_and_the_log_where_the_point_says_so(task, released):
+def test_rows_hold_the_share_of_labelled_questions_and_the_log_where_the_point_says_so(task, columns):
     rows = np.arange(18)
     point = {"log": False, "repeat": False}
-    assert released._training_rows(task, point, rows, 4).tolist() == list(range(16))
-    repeated = released._training_rows(task, {**point, "repeat": True}, rows, 4)
+    assert columns.training_rows(task, point, rows, 4).tolist() == list(range(16))
+    repeated = columns.training_rows(task, {**point, "repeat": True}, rows, 4)
     assert sorted(set(repeated.tolist())) == list(range(16))
     assert np.mean(repeated < 4) == pytest.approx(0.25, abs=0.02)
-    logged = released._training_rows(task, {"log": True, "repeat": True}, rows, 4)
+    logged = columns.training_rows(task, {"log": True, "repeat": True}, rows, 4)
     assert np.mean(logged >= 16) == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_hard_negative_scores_clearly_below_the_right_answer(task, released):
+def test_a_hard_negative_scores_clearly_below_the_right_answer(task, columns):
     scores = np.array([[0.9, 0.88, 0.5, 0.7, 0.1]], np.float32)
     changed(task, teacher=scores, hard=np.eye(1, 5))
-    picked = released._negatives(task, np.array([0]), np.array([0]), 3)
+    picked = columns.negatives(task, np.array([0]), np.array([0]), 3)
     assert picked.tolist() == [[3, 2, 4]]  # 0.88 is more than 95 % of 0.9
-    assert released._negatives(task, np.array([0]), np.array([0]), 9).shape == (1, 4)
+    assert columns.negatives(task, np.array([0]), np.array([0]), 9).shape == (1, 4)
 
 
-def test_the_released_loss_sees_the_bases_vectors_of_documents(task, released, monkeypatch):
+def test_the_released_loss_sees_the_bases_vectors_of_documents(task, columns, released, monkeypatch):
     """What the loss is given for a fixed document is what the index has."""
     seen = []
     real = released.LOSSES["distill-kl"].make
@@ -165,7 +170,7 @@ def test_the_released_loss_sees_the_bases_vectors_of_documents(task, released, m
         loss.compute_loss_from_embeddings = record
         return loss
 
-    loss = released.Loss(released._scored, watched, {"negatives": 3})
+    loss = released.Loss(columns.scored, watched, {"negatives": 3})
     monkeypatch.setitem(released.LOSSES, "distill-kl", loss)
     released.released("query", "distill-kl")(task)
     index = task.base_encoder.encode_documents(list(ANSWERS))
