@@ -11,15 +11,20 @@ from expertune.records import (
     METRICS,
     PLAIN_INDEX,
     Agreement,
+    Alternative,
+    Alternatives,
     Basis,
     Candidate,
     Comparison,
+    CrossValidation,
+    Cut,
     Dataset,
     Document,
     Evaluation,
     ExpertQuality,
     Geometry,
     Hits,
+    IndexWork,
     JudgedSet,
     Measurement,
     Outcome,
@@ -27,13 +32,17 @@ from expertune.records import (
     Query,
     Question,
     Questions,
+    Refusal,
     Role,
     Scores,
     Selection,
     Separation,
     SoftLabels,
+    Threshold,
     Timing,
     TunedModel,
+    Unanswered,
+    UnansweredGroup,
     Verdict,
 )
 from expertune.report import FinishedRun
@@ -213,3 +222,75 @@ def many_rows(count: int, filler: str) -> FinishedRun:
     judged = JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, {query: {"d1": 1} for query in ids})
     measurements = (measured("base", before), measured("tuned", after))
     return replace(inputs, judged=(judged,), evaluation=replace(inputs.evaluation, measurements=measurements))
+
+
+def alternative(model: str, ndcg: float, work: IndexWork = IndexWork.ANEW, *, tuned: bool = False) -> Alternative:
+    """Return a way to search whose difference to one at 70 points has an interval of 4 points to each side."""
+    change = comparison("test_seen", Role.DOMAIN)
+    difference = ndcg - 0.7
+    around = (difference - 0.04, difference + 0.04)
+    return Alternative(
+        model, "answers", work, tuned, ndcg - 0.1, ndcg + 0.1, ndcg, difference, *around, (change,), 384, 91.0, 9.5
+    )
+
+
+def large_run() -> FinishedRun:
+    """Return a run with more of everything than a page shows at once, and with long texts."""
+    long = "which has to be told from all the others by what it says in the middle of a rather long sentence"
+    documents = tuple(Document(f"d{index}", f"Answer number {index}, {long}, {long}") for index in range(60))
+    queries = tuple(Query(f"q{index}", f"A question about number {index}, {long}") for index in range(180))
+    ids = tuple(query.id for query in queries)
+    right = tuple(f"d{index % 60}" for index in range(180))
+    qrels = {query_id: {name: 1} for query_id, name in zip(ids, right, strict=True)}
+
+    def measured(model: str, turn: int) -> Measurement:
+        ranks = tuple(1 + (index * 7 + turn) % 5 for index in range(180))
+        tops = tuple(
+            (f"d{(index + 1) % 60}", own) if rank > 1 else (own, f"d{(index + 1) % 60}")
+            for index, (own, rank) in enumerate(zip(right, ranks, strict=True))
+        )
+        values = {metric: np.array([1 / rank for rank in ranks]) for metric in METRICS}
+        return Measurement("shop", "test_seen", Role.DOMAIN, model, ids, right, values, ranks, tops)
+
+    inputs = run()
+    ours = alternative("tuned", 0.7, IndexWork.KEPT, tuned=True)
+    others = [alternative(f"a-model-of-a-rather-long-name-{index}", 0.8 - 0.02 * index) for index in range(15)]
+    found = Alternatives(ours, (*others, alternative("all-minilm-l6-v2", 0.3, IndexWork.KEPT)), 180)
+    groups = tuple(
+        UnansweredGroup((f"nobody answers {index}, {long}", f"or {index}, {long}"), (9, 1), ("d0", "d1"))
+        for index in range(30)
+    )
+    refused = Refusal("held-out questions with their answers left out", 180, 0.06, 0.03, 0.1)
+    said = inputs.evaluation
+    return replace(
+        inputs,
+        dataset=replace(inputs.dataset, documents=documents),
+        judged=(JudgedSet("shop", "test_seen", Role.DOMAIN, documents, queries, qrels),),
+        evaluation=replace(
+            said,
+            measurements=(measured("base", 0), measured("tuned", 3), *said.measurements[2:]),
+            alternatives=found,
+        ),
+        unanswered=Unanswered(groups, 300, 400),
+        threshold=Threshold(180, 60, (Cut(0.23, 0.9, 0.91, 0.86, 0.94, (refused,)),)),
+    )
+
+
+def own_run() -> FinishedRun:
+    """Return a run without held-out questions of the domain: its four questions were cross-validated."""
+    inputs = run()
+    said = evaluation(ship=None, basis=Basis.OWN)
+    base, tuned = (replace(item, split="own questions") for item in said.measurements[:2])
+    rows = tuple(replace(row, split="own questions") for row in said.comparisons[: len(METRICS)])
+    own = CrossValidation(3, base, tuned, (True,) * 4, rows)
+    return replace(
+        inputs,
+        judged=(replace(inputs.judged[0], split="own questions"), inputs.judged[1]),
+        evaluation=replace(
+            said,
+            own=own,
+            measurements=said.measurements[2:],
+            separations=said.separations[2:],
+            comparisons=said.comparisons[len(METRICS) :],
+        ),
+    )

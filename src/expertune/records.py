@@ -766,6 +766,11 @@ class Basis(StrEnum):
     OWN = "your own questions, cross-validated"
     NONE = "not measured"
 
+    @property
+    def questions(self) -> str:
+        """What its questions are called inside a sentence: "left-out" were put to a model tuned without them."""
+        return "left-out questions" if self is Basis.OWN else "held-out questions"
+
 
 @dataclass(frozen=True, slots=True)
 class Hits:
@@ -843,6 +848,16 @@ class Evaluation:
     overall: tuple[Comparison, ...] = ()
     alternatives: Alternatives | None = None
     own: CrossValidation | None = None
+
+    @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """All measurements, those of cross-validation first."""
+        return (self.own.base, self.own.tuned, *self.measurements) if self.own else self.measurements
+
+    @property
+    def compared(self) -> tuple[Comparison, ...]:
+        """All comparisons of base and tuned, those of cross-validation first."""
+        return (*self.own.comparisons, *self.comparisons) if self.own else self.comparisons
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_the_page_shows_both_models_and_their_scores(server: PageServer):
     assert re.search(r"we ship today</p>.*?score <b>1\.000</b>", body, re.S)
     assert body.count('class="found"') == 2 * SHOWN
     assert "They put different answers first." in body
-    assert re.search(r"▲ \d+ from \d+", body)
+    assert re.search(r"up from \d+", body)
 
 
 def test_a_script_tag_is_shown_and_not_run(server: PageServer):

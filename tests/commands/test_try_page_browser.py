@@ -57,7 +57,10 @@ def test_a_question_is_typed_and_answered_by_both(page: Any):
 
 def test_a_thumb_goes_up_and_down_again(page: Any, url: str, folder: Path):
     page.goto(f"{url}?q=we")
+    thumb = page.get_by_role("button", name="Thumb up: is right").first
+    thumb.wait_for()
     thumb = page.locator(".found button").first
+    assert thumb.locator("svg").bounding_box()["width"] == 15  # drawn, not a character that needs a font
     for pressed, kept in (("true", True), ("false", False)):
         with page.expect_navigation():
             thumb.click()

@@ -116,7 +116,7 @@ def test_a_likely_gain_ships_and_is_not_called_shown(monkeypatch):
     found = decide(likely)
     assert (found.domain, found.ship, found.tone) == ("likely better", True, "likely")
     assert found.decision == "Likely better"
-    assert found.action == "Use the tuned model if you can go back to the base: the gain is likely, but not shown."
+    assert found.action == "Use the tuned model, and be ready to go back: the gain is likely, but not shown."
     assert ". No difference is shown: the smallest one that these" in found.why
     assert "less than half of the gain beyond zero, which makes it likely." in found.why
     monkeypatch.setattr(module, "REACH", 0.0)
@@ -138,17 +138,17 @@ def ranked(before, after):
 def test_the_headline_counts_questions_that_find_their_answer_first():
     found = verdict((), ranked((1, 2, 4, 1, 9), (1, 1, 2, 3, 9)), (), tolerance=0.01)
     assert found.hits == Hits(5, first=(2, 2), three=(3, 4), gained=1, lost=1)
-    assert found.headline == "Right answer first: 2 of 5 questions before, 2 after."
+    assert found.headline == "Right answer first: 2 of 5 questions before tuning, 2 after."
 
 
 def test_questions_of_the_users_own_decide_nothing():
     found = verdict((), ranked((2,) * 30, (1,) * 30), (), tolerance=0.01, basis=Basis.OWN)
     assert (found.domain, found.ship, found.basis, found.tone) == ("better", None, Basis.OWN, "likely")
     assert found.decision == "Better on your own questions"
-    assert found.headline == "Right answer first: 0 of 30 of your own questions before, 30 after."
+    assert found.headline == "Right answer first: 0 of 30 of your own questions before tuning, 30 after."
     worse = verdict((), ranked((1,) * 30, (2,) * 30), (), tolerance=0.01, basis=Basis.OWN)
     assert (worse.decision, worse.ship, worse.tone) == ("Worse on your own questions", None, "worse")
-    assert "Keep the base" not in worse.action
+    assert worse.action.startswith("Keep the model you tuned from (the base), and collect questions that users asked")
 
 
 def test_a_likely_general_loss_forbids_shipping():

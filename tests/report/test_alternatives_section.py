@@ -12,7 +12,7 @@ import pytest
 import finished_run
 from expertune.records import Alternative, Alternatives, IndexWork, Role
 from expertune.report import write_card, write_report
-from expertune.report.alternatives import NAMED, instead, sentence, values
+from expertune.report.alternatives import NAMED, instead, lead, sentence, values
 from expertune.report.results import plain, results, schema
 
 
@@ -67,10 +67,19 @@ def test_what_to_do_names_what_is_better_without_tuning_and_never_the_base_itsel
     assert instead(None) == ""
     said = instead(beside(WORSE, BEATS, replace(BEATS, model="stronger", ndcg=0.9)))
     assert said == (
-        "Without any tuning stronger finds still more, but your index has to be made anew: look at what you could take "
-        "instead."
+        "If you can build your search index again, stronger does better without any tuning: right answer first for "
+        "50 % of the questions (tuned model: 50 %), among the first three for 60 % (60 %)."
     )
-    assert "made anew" not in instead(beside(replace(BEATS, work=IndexWork.ADDED)))
+    words = instead(beside(replace(BEATS, work=IndexWork.ADDED)))
+    assert words.startswith("If you can set an index of words beside yours, strong does")
+
+
+def test_the_lead_counts_what_is_better_without_statistics() -> None:
+    assert lead(beside(WORSE, HIGHER, TUNED_TOO)).endswith("none is shown to be better than the tuned model.")
+    assert lead(beside(BEATS, replace(BEATS, model="stronger", ndcg=0.9))) == (
+        "Of 2 other ways to search that need no tuning, measured on the same questions, 2 are better than the tuned "
+        "model: stronger, strong."
+    )
 
 
 def test_an_interval_that_says_nothing_is_left_out() -> None:
@@ -106,7 +115,7 @@ def test_page_summary_and_card_say_it(run: Any, tmp_path: Path) -> None:
     page = write_report(run, tmp_path).read_text(encoding="utf-8")
     said = sentence(run.evaluation.alternatives)
     assert said.replace("+", "&#43;") in page or said in page
-    assert 'id="alternatives"' in page
+    assert "Of 2 other ways to search that need no tuning, measured on the same questions, 1 is better" in page
     assert instead(run.evaluation.alternatives) in page
     assert instead(run.evaluation.alternatives) in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "strong 80.0 (better, index made anew)" in page  # of the chart, for who does not see it
@@ -126,6 +135,6 @@ def test_the_section_fits_a_phone_and_its_table_scrolls_by_itself(browser: Any, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     section = page.locator("#alternatives")
     assert section.locator("svg.chart").bounding_box()["width"] <= 390
-    assert section.locator("tbody tr.chosen th").inner_text().startswith("tuned (ours)")
+    assert section.locator("tbody tr.chosen").inner_text().split() == ["tuned", "50", "%", "this", "run", "stays"]
     assert section.locator("tbody tr").count() == 4
     page.close()

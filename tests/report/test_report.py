@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import finished_run
+from expertune import report
 from expertune.data.inspection import DataFindings
 from expertune.records import Basis, Evaluation, Outcome, PanelFit, Questions, Role, Verdict
 from expertune.report import FinishedRun, charts, write_report
+from expertune.report.alternatives import SHOWN, shown
 from expertune.report.results import schema
 from expertune.report.write import MOST_BYTES
 
@@ -24,10 +26,11 @@ HEADINGS = [
     "Answers that need work",
     "Wins and losses",
     "How to use the model",
-    "For specialists",
+    "Details for specialists",
 ]
 FOLDED = [
     "How sure is this?",
+    "Details for specialists",
     "All measures before and after",
     "How far the model was moved",
     "Similarity of right and other answers",
@@ -180,8 +183,8 @@ def test_the_table_says_what_moved(source: str):
         ("worse", "&lt;s"),
         ("same", "zebra"),
     ]
-    assert "▲ 3" in source
-    assert "▼ 1" in source
+    assert "up 3" in source
+    assert "down 1" in source
 
 
 def test_numbers_are_shown_in_points_with_intervals(page: Page):
@@ -390,3 +393,34 @@ def test_what_was_found_in_the_texts_is_shown(tmp_path: Path) -> None:
     values = json.loads((tmp_path / "results.json").read_text("utf-8"))
     jsonschema.validate(values, schema())
     assert values["data"]["notes"] == list(found.notes)
+
+
+def test_words_follow_the_questions_that_the_verdict_rests_on(tmp_path: Path) -> None:
+    page = Page(written(tmp_path, finished_run.own_run()))
+    assert "Measured on your own 4 labelled questions" in page.text
+    assert "All 4 left-out questions" in page.text
+    assert "of their left-out questions or fewer" in page.text
+    assert "where is my parcel place of the right answer: 4 → 1" in page.text  # wins and losses tell them as well
+    assert "shop/own questions domain , 4 questions nDCG@10 70.0 78.0" in page.text.replace("domain,", "domain ,")
+    assert "held-out" not in page.text
+    shown = Page(written(tmp_path, finished_run.large_run()))
+    assert "Measured on 4 held-out questions" in shown.text
+    assert "left-out" not in shown.text
+
+
+def test_what_is_shown_of_the_alternatives_always_holds_ours_and_the_base() -> None:
+    found = finished_run.large_run().evaluation.alternatives
+    assert found is not None
+    names = [row.model for row in shown(found)]
+    assert len(names) == SHOWN
+    assert names[0] == "a-model-of-a-rather-long-name-0"
+    assert names[-2:] == ["tuned", "all-minilm-l6-v2"]
+
+
+def test_no_page_needs_a_rare_glyph() -> None:
+    """Every character of a template is ASCII or one that each common font has: no emoji, no dingbat."""
+    root = Path(report.__file__).parents[1]
+    files = [path for kind in ("j2", "css", "js") for path in root.rglob(f"templates/*.{kind}")]
+    assert len(files) > 15
+    rare = {character for path in files for character in path.read_text(encoding="utf-8") if ord(character) > 126}
+    assert rare <= set("–−→↑↓↕…·±")

@@ -24,7 +24,21 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     """The opened page; whatever it complains about, asks for or pops up fails the test."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
     with watched(opened, address, lambda asked: asked == address) as page:
+        page.get_by_text("All 4 held-out questions").click()
         yield page
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a page with more of everything than it shows at once."""
+    return write_report(finished_run.large_run(), tmp_path_factory.mktemp("large")).as_uri()
+
+
+def unfold(page: Any) -> None:
+    """Open everything that is folded, as a reader would, one after the other."""
+    for fold in page.locator("summary").all():
+        if fold.is_visible():
+            fold.click()
 
 
 def column(page: Any, number: int) -> list[str]:
@@ -51,9 +65,9 @@ def test_numbers_sort_as_numbers_both_ways(page: Any):
 
 def test_lost_places_come_before_gained_ones(page: Any):
     page.get_by_role("button", name="places").click()
-    assert [text.split()[0] for text in column(page, 4)] == ["▼", "▼", "=", "▲"]
+    assert [text.split()[0] for text in column(page, 4)] == ["down", "down", "same", "up"]
     page.get_by_role("button", name="places").click()
-    assert [text.split()[0] for text in column(page, 4)] == ["▲", "=", "▼", "▼"]
+    assert [text.split()[0] for text in column(page, 4)] == ["up", "same", "down", "down"]
 
 
 def test_sorting_works_from_the_keyboard_and_moves_the_mark(page: Any):
@@ -138,6 +152,7 @@ def test_words_stand_out_in_light_and_dark(page: Any, scheme: str):
 def test_a_table_shows_twelve_rows_and_then_pages(browser: Any, tmp_path: Path):
     opened = browser.new_page()
     opened.goto(write_report(finished_run.many_rows(30, "short"), tmp_path).as_uri())
+    opened.get_by_text("All 30 held-out questions").click()
     pager = opened.locator(".all-questions .pager")
     assert opened.locator("#questions tbody tr:visible").count() == 12
     pager.get_by_role("button", name="Next").click()
@@ -150,5 +165,45 @@ def test_a_table_shows_twelve_rows_and_then_pages(browser: Any, tmp_path: Path):
     opened.close()
 
 
-def test_the_page_prints_on_two_sheets(page: Any):
-    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) <= 2
+@pytest.mark.parametrize(("width", "height", "rows"), [(1280, 5000, 12), (390, 8000, 5)])
+def test_a_page_with_much_to_say_is_short_until_it_is_unfolded(
+    browser: Any, large: str, width: int, height: int, rows: int
+):
+    opened = browser.new_page(viewport={"width": width, "height": 844})
+    opened.goto(large)
+    assert opened.evaluate("document.documentElement.scrollHeight") < height
+    unfold(opened)
+    tables = opened.locator(".scroll table").all()
+    assert len(tables) > 10
+    assert max(table.locator("tbody tr:visible").count() for table in tables) == rows
+    cut_off = "Array.from(document.querySelectorAll('.scroll, pre')).filter((box) => box.scrollWidth > box.clientWidth)"
+    if width == 390:
+        assert opened.evaluate(f"{cut_off}.map((box) => box.ariaLabel)") == []
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    opened.close()
+
+
+def test_a_page_without_its_script_shows_every_row(browser: Any, large: str):
+    opened = browser.new_page(java_script_enabled=False)
+    opened.goto(large)
+    assert opened.locator("#answers tbody tr:visible").count() == 48
+    opened.get_by_text("All 180 held-out questions").click()
+    assert opened.locator("#questions tbody tr:visible").count() == 180
+    assert not opened.locator(".tools").is_visible()  # nothing would happen
+    opened.get_by_role("heading", name="Details for specialists").click()
+    opened.get_by_text("Every way to search that was measured").click()
+    assert opened.locator("#ways tbody tr:visible").count() == 17
+    opened.close()
+
+
+def test_the_page_prints_on_two_sheets(browser: Any, large: str):
+    opened = browser.new_page()
+    opened.goto(large)
+    opened.locator("#answers").get_by_role("button", name="Next").click()
+    assert len(re.findall(rb"/Type\s*/Page\b", opened.pdf(prefer_css_page_size=True))) == 2
+    opened.emulate_media(media="print")
+    for place, rows in {"#alternatives": 8, "#answers": 5, "#unanswered": 4, "#details": 0}.items():
+        assert opened.locator(f"{place} tbody tr:visible").count() == rows, place
+    assert "Answer number 0" in opened.locator("#answers tbody").inner_text()  # the first page, not the one last read
+    assert opened.get_by_text("What to do:").is_visible()
+    opened.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import finished_run
 from expertune.records import Query, Role
-from expertune.report.rows import HeldOutRow, held_out_rows, losses, sample_rows, wins
+from expertune.report.rows import CASES, HeldOutRow, held_out_rows, losses, sample_rows, wins
 
 
 def row(before: int, after: int) -> HeldOutRow:
@@ -63,8 +63,8 @@ def test_wins_and_losses_are_disjoint_and_of_their_kind(ranks: list[tuple[int, i
     won, lost = wins(rows), losses(rows)
     assert all(item.gain > 0 for item in won)
     assert all(item.gain < 0 for item in lost)
-    assert len(won) == min(5, sum(item.gain > 0 for item in rows))
-    assert len(lost) == min(5, sum(item.gain < 0 for item in rows))
+    assert len(won) == min(CASES, sum(item.gain > 0 for item in rows))
+    assert len(lost) == min(CASES, sum(item.gain < 0 for item in rows))
 
 
 def test_the_sample_is_spread_over_generators_and_kinds():

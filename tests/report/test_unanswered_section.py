@@ -45,11 +45,11 @@ def test_page_and_results_show_the_groups(tmp_path: Path) -> None:
     run = run_with(unanswered=FOUND, threshold=Threshold(60, 4, (CUT,)))
     page = write_report(run, tmp_path).read_text(encoding="utf-8")
     section = page.split('<section id="unanswered"')[1].split("</section>")[0]
-    assert "3 of the 40 questions" in section
+    assert "3 of 40 questions" in section
     assert "7 of 90 searches" in section
     assert section.index("ski hire") < section.index("rent skis") < section.index("HYPERLINK")
     assert "<script" not in section
-    assert "0.43" in page.split('<section id="threshold"')[1].split("</section>")[0]
+    assert "0.43" in page.split('<details id="threshold"')[1].split("</details>")[0]
     values = results(run)
     jsonschema.validate(values, schema())
     assert values["unanswered"]["groups"][0] == {"question": "ski hire", "questions": 2, "count": 5, "nearest": "d1"}

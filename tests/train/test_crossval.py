@@ -13,6 +13,7 @@ from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.records import (
     METRIC,
     METRICS,
+    CrossValidation,
     Dataset,
     Document,
     Measurement,
@@ -37,6 +38,19 @@ def faq(count):
 def in_folds(questions, **options):
     """The texts that each fold leaves out."""
     return [{questions.items[row].text for row in rows} for rows in crossval.left_out(questions, **options)]
+
+
+def test_the_questions_of_all_folds_are_shown_as_one_judged_set():
+    questions = Questions((*faq(2).items, asked("d0", "d2")))
+    dataset = Dataset("shop", (Document("d0", "zero"),), questions.items)
+    both = [
+        Measurement("shop", crossval.SPLIT, Role.DOMAIN, model, ("q2", "q0"), ("d0", "d0"), {}, (1, 1), ((), ()))
+        for model in ("base", "tuned")
+    ]
+    judged = crossval.asked(CrossValidation(2, *both, (True, True), ()), dataset, questions)
+    assert [(query.id, query.text) for query in judged.queries] == [("q2", "about d0 and d2"), ("q0", "about d0")]
+    assert judged.qrels == {"q2": {"d0": 1, "d2": 1}, "q0": {"d0": 1}}
+    assert (judged.name, judged.documents) == ("shop/own questions", dataset.documents)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

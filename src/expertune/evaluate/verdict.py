@@ -30,8 +30,8 @@ from expertune.records import (
     Verdict,
 )
 
-VERSION = 3
-"""Raise when the same measurements lead to another verdict."""
+VERSION = 4
+"""Raise when the same measurements lead to another verdict, or to other words."""
 
 REACH = 0.5
 """A gain is likely where its interval reaches less than this share of the gain below zero.
@@ -217,12 +217,13 @@ def _pairs(measurements: Iterable[Measurement], role: Role) -> list[tuple[Measur
 def _headline(found: Hits | None, basis: Basis) -> str:
     if found is None:
         return "Not measured: there are no held-out questions to compare the two models on."
-    asked = "of your own questions" if basis is Basis.OWN else "questions"
-    return f"Right answer first: {found.first[0]} of {found.questions} {asked} before, {found.first[1]} after."
+    asked = f"{found.questions} of your own" if basis is Basis.OWN else f"{found.questions}"
+    return f"Right answer first: {found.first[0]} of {asked} questions before tuning, {found.first[1]} after."
 
 
 def _action(domain: Pool | None, basis: Basis, *, ship: bool | None) -> str:
     """Say the one thing to do."""
+    keep = "Keep the model you tuned from (the base)"
     if domain is None:
         return "Collect questions that users asked, with their right answers; until then compare both models by hand."
     outcome = domain.outcome
@@ -231,14 +232,14 @@ def _action(domain: Pool | None, basis: Basis, *, ship: bool | None) -> str:
             return "Try the tuned model beside the base, and collect questions that users asked: only they can tell."
         if outcome is Outcome.NOT_SHOWN:
             return "Compare both models by hand, and collect questions that users asked: your own cannot tell."
-        return "Stay with the base, and collect questions that users asked: only they can tell."
+        return f"{keep}, and collect questions that users asked: only they can tell."
     if ship:
         if outcome is Outcome.BETTER:
             return "Use the tuned model."
-        return "Use the tuned model if you can go back to the base: the gain is likely, but not shown."
+        return "Use the tuned model, and be ready to go back: the gain is likely, but not shown."
     if outcome is Outcome.NOT_SHOWN:
-        return "Keep the base, or add held-out questions and run again."
-    return "Keep the base."
+        return f"{keep}, or add held-out questions and run again: these are too few to tell."
+    return f"{keep}."
 
 
 def _why(

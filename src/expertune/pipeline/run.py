@@ -232,7 +232,9 @@ class Run:
         yield Stage.EVALUATE, result
 
         from expertune.report import FinishedRun
+        from expertune.train import crossval
 
+        left_out = [crossval.asked(own.value, dataset.value, questions.value)] if own else []
         started = time.perf_counter()
         expansion = context.indexed(dataset.value)
         finished = FinishedRun(
@@ -243,7 +245,7 @@ class Run:
             labels=labels.value,
             model=model.value,
             evaluation=evaluation.value,
-            judged=judged,
+            judged=(*judged, *left_out),
             timings=tuple(context.keeper.timings),
             agreement=agreement,
             fit=diagnostics.fit,

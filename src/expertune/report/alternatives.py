@@ -7,11 +7,13 @@ from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import METRIC, Alternative, Alternatives, IndexWork
-from expertune.report.formats import cut, interval, points, signed
+from expertune.report.formats import cut, interval, percent, points, signed
 
 PERCENT = f"{100 * CONFIDENCE:g} %"
 NAMED = 3
 """Ways that a sentence names; the others are counted."""
+SHOWN = 8
+"""Ways in the chart and the table that people see first; the full table has all."""
 
 
 def sentence(found: Alternatives) -> str:
@@ -36,6 +38,24 @@ def sentence(found: Alternatives) -> str:
     )
 
 
+def lead(found: Alternatives) -> str:
+    """Say in a sentence without statistics which ways that tune nothing are better than the tuned model."""
+    better = [row for row in found.untuned if row.outcome == "better"]
+    others = f"Of {len(found.untuned)} other ways to search that need no tuning, measured on the same questions,"
+    if not better:
+        return f"{others} none is shown to be better than the tuned model."
+    named = ", ".join(cut(row.name) for row in better[:NAMED])
+    return f"{others} {len(better)} {'is' if len(better) == 1 else 'are'} better than the tuned model: {named}."
+
+
+def shown(found: Alternatives) -> tuple[Alternative, ...]:
+    """Return the ways that people see first: the best ones, and always the reference and the base on its own index."""
+    rows = found.rows
+    always = [row for row in rows if row is found.reference or row.work is IndexWork.KEPT]
+    others = [row for row in rows if row not in always][: max(0, SHOWN - len(always))]
+    return tuple(row for row in rows if row in always or row in others)
+
+
 def instead(found: Alternatives | None) -> str:
     """Say, beside what to do, that something which tunes nothing is better; empty where nothing was shown to be.
 
@@ -43,10 +63,15 @@ def instead(found: Alternatives | None) -> str:
     """
     others = [row for row in found.untuned if row.work is not IndexWork.KEPT] if found else []
     better = [row for row in others if row.outcome == "better"]
-    if not better:
+    if not (found and better):
         return ""
-    anew = ", but your index has to be made anew" if better[0].work is IndexWork.ANEW else ""
-    return f"Without any tuning {cut(better[0].name)} finds still more{anew}: look at what you could take instead."
+    best, ours = better[0], found.reference
+    work = "build your search index again" if best.work is IndexWork.ANEW else "set an index of words beside yours"
+    return (
+        f"If you can {work}, {cut(best.name)} does better without any tuning: right answer first for "
+        f"{percent(best.hit1)} of the questions (tuned model: {percent(ours.hit1)}), among the first three for "
+        f"{percent(best.hit3)} ({percent(ours.hit3)})."
+    )
 
 
 def values(found: Alternatives) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import environment
 from expertune.report.results import EXPANDED
-from expertune.report.rows import index_rows, set_rows
+from expertune.report.rows import SetRow, index_rows, set_rows
 from expertune.report.threshold import threshold_sentence
 
 NAME = "README.md"
@@ -81,8 +81,7 @@ def _metadata(run: FinishedRun) -> str:
             metric_name=name,
             metric_value=round(value, 4),
         )
-        # Not what cross-validation says: that was measured on other models, and this one was tuned on the questions.
-        for row, hits in ((item.change, item.hits) for item in set_rows(replace(run.evaluation, own=None)))
+        for row, hits in ((item.change, item.hits) for item in _held_out_rows(run))
         for kind, name, value in (
             ("hit_at_1", "hit@1", hits.first[1] / hits.questions),
             ("hit_at_3", "hit@3", hits.three[1] / hits.questions),
@@ -101,12 +100,18 @@ def _metadata(run: FinishedRun) -> str:
     ).to_yaml()
 
 
+def _held_out_rows(run: FinishedRun) -> tuple[SetRow, ...]:
+    """Return what this model was measured on; not what cross-validation says of others, tuned on other questions."""
+    return set_rows(replace(run.evaluation, own=None))
+
+
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "-", name.casefold()).strip("-.") or "unnamed"
 
 
 def _context(run: FinishedRun) -> dict[str, Any]:
     generators = Counter(question.generator for question in run.questions.items if question.synthetic)
+    held_out = _held_out_rows(run)
     return {
         "version": version("expertune"),
         "run": run,
@@ -114,9 +119,10 @@ def _context(run: FinishedRun) -> dict[str, Any]:
         "alternatives": run.evaluation.alternatives and alternatives.sentence(run.evaluation.alternatives),
         "confidence": f"{100 * CONFIDENCE:g}",
         "sets": set_rows(run.evaluation),
+        "own": run.evaluation.own,
         "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
-        "detectable": max((row.detectable for row in run.headline if row.role is Role.DOMAIN), default=None),
+        "detectable": max((row.change.detectable for row in held_out if row.change.role is Role.DOMAIN), default=None),
         "generators": generators.most_common(),
         "spans": sum(question.span for question in run.questions.items),
         "influences": influences(run),

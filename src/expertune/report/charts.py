@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from expertune.records import (
     Agreement,
+    Alternative,
     Alternatives,
     Candidate,
     Comparison,
@@ -74,9 +75,9 @@ def differences(rows: Sequence[Comparison]) -> str:
         return to_svg(figure, name="differences", label=label)
 
 
-def alternatives(found: Alternatives) -> str:
-    """Draw nDCG@10 of every way to search, with the interval of its difference to the reference, as a forest plot."""
-    rows, ours = found.rows, 100 * found.reference.ndcg
+def alternatives(found: Alternatives, rows: Sequence[Alternative]) -> str:
+    """Draw nDCG@10 of some ways to search, with the interval of the difference to the reference, as a forest plot."""
+    ours = 100 * found.reference.ndcg
     with drawing():
         figure, axes = _rows_figure(len(rows), spacing=0.42)
         axes.axvline(ours, color=COLOUR["tuned"], linewidth=1.2, zorder=1)
@@ -90,7 +91,7 @@ def alternatives(found: Alternatives) -> str:
             _row_text(axes, y - 0.03, cut(row.name, 46), figures)
         axes.margins(x=0.06)
         told = "; ".join(f"{row.name} {points(row.ndcg)} ({row.outcome}, index {row.work})" for row in rows)
-        return to_svg(figure, name="alternatives", label=f"nDCG@10 of every way to search: {told}.")
+        return to_svg(figure, name="alternatives", label=f"nDCG@10 of ways to search: {told}.")
 
 
 def frontier(candidates: Sequence[Candidate]) -> str:

@@ -9,9 +9,7 @@ from functools import cached_property
 from expertune.data.inspection import DataFindings
 from expertune.evaluate.answers import AnswerWork, need_work
 from expertune.records import (
-    METRIC,
     Agreement,
-    Comparison,
     Dataset,
     Document,
     Evaluation,
@@ -36,8 +34,8 @@ class FinishedRun:
 
     `config_toml` is the resolved config as TOML text. `index` holds the texts to index, document by document, where
     answers are expanded by questions; it is empty where they are indexed as they are. `unanswered` is None without a
-    log, `threshold` without held-out questions. `notes` say how the files were read, and `fit` how well the
-    panel finds the answers of the labelled questions.
+    log, `threshold` without held-out questions. `notes` say how the files were read, and `fit` how well the panel finds
+    the answers of the labelled questions. `judged` holds these too, where they were cross-validated.
     """
 
     config_toml: str
@@ -67,12 +65,7 @@ class FinishedRun:
     @cached_property
     def answers(self) -> tuple[AnswerWork, ...]:
         """The answers that need work, those with most lost questions first."""
-        return need_work(self.dataset, self.judged, self.evaluation.measurements)
-
-    @property
-    def headline(self) -> tuple[Comparison, ...]:
-        """The comparisons of the metric that decides, one per held-out set."""
-        return tuple(row for row in self.evaluation.comparisons if row.metric == METRIC)
+        return need_work(self.dataset, self.judged, self.evaluation.measured)
 
     @property
     def separations(self) -> tuple[tuple[Separation, Separation], ...]:

@@ -40,6 +40,12 @@ def points(value: float) -> str:
 
 
 @_or_dash
+def percent(value: float) -> str:
+    """Write a share in [0, 1] in whole percent: 0.744 is "74 %"."""
+    return f"{100 * value:.0f} %"
+
+
+@_or_dash
 def signed(value: float) -> str:
     """Write a difference in points with its sign: 0.078 is "+7.8", with a true minus below zero."""
     text = f"{100 * value:+.1f}"

@@ -13,6 +13,7 @@ from expertune.report import formats
 
 FILTERS = (
     formats.points,
+    formats.percent,
     formats.signed,
     formats.interval,
     formats.around,

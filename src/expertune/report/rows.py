@@ -30,6 +30,9 @@ from expertune.report.formats import cut
 LONGEST = 110
 """Characters shown of an answer: enough to know it by."""
 
+CASES = 3
+"""Wins, and losses, that are told in full; the table below them has every question."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
@@ -110,11 +113,9 @@ class SetRow:
 
 def set_rows(evaluation: Evaluation) -> tuple[SetRow, ...]:
     """Join hits and comparison of every judged set that both models were measured on; cross-validation first."""
-    own = evaluation.own
-    measurements = (own.base, own.tuned, *evaluation.measurements) if own else evaluation.measurements
-    measured = {(item.dataset, item.split, item.model): item for item in measurements}
+    measured = {(item.dataset, item.split, item.model): item for item in evaluation.measured}
     rows = []
-    for row in (*(own.comparisons if own else ()), *evaluation.comparisons):
+    for row in evaluation.compared:
         base, tuned = (measured.get((row.dataset, row.split, model)) for model in ("base", "tuned"))
         if row.metric == METRIC and base is not None and tuned is not None:
             rows.append(SetRow(row, count_hits([(base, tuned)])))
@@ -146,12 +147,12 @@ def held_out_rows(
     return tuple(sorted(rows, key=lambda row: (-abs(row.gain), -abs(row.places or 0))))
 
 
-def wins(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
+def wins(rows: Sequence[HeldOutRow], most: int = CASES) -> tuple[HeldOutRow, ...]:
     """Return the questions that gained most; fewer than `most` if fewer gained."""
     return tuple(row for row in rows if row.outcome == "better")[:most]
 
 
-def losses(rows: Sequence[HeldOutRow], most: int = 5) -> tuple[HeldOutRow, ...]:
+def losses(rows: Sequence[HeldOutRow], most: int = CASES) -> tuple[HeldOutRow, ...]:
     """Return the questions that lost most; fewer than `most` if fewer lost."""
     return tuple(row for row in rows if row.outcome == "worse")[:most]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expertune.records import Cut, Refusal, Threshold
-from expertune.report.formats import decimals
+from expertune.report.formats import decimals, percent
 
 
 def threshold_sentence(found: Threshold) -> str:
@@ -15,14 +15,15 @@ def threshold_sentence(found: Threshold) -> str:
 def cut_sentence(cut: Cut) -> str:
     """Say what one cut lets pass and refuses, with 95 % intervals."""
     refused = "; refused are " + ", and ".join(map(_refused, cut.refused))
-    passed = f"{_percent(cut.passed)} of the right answers pass ({_percent(cut.low)} to {_percent(cut.high)})"
+    passed = f"{percent(cut.passed)} of the right answers pass ({percent(cut.low)} to {percent(cut.high)})"
     return f"At a score of {decimals(cut.score)} or more, {passed}{refused if cut.refused else ''}."
 
 
+def refusals(found: Threshold) -> list[str]:
+    """Return the head of a column for each kind of question that a cut may refuse; ">" says that it holds numbers."""
+    return [f">refused of {item.questions} {item.source}" for cut in found.cuts[:1] for item in cut.refused]
+
+
 def _refused(refusal: Refusal) -> str:
-    interval = f"{_percent(refusal.low)} to {_percent(refusal.high)}"
-    return f"{_percent(refusal.share)} ({interval}) of {refusal.questions} {refusal.source}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    interval = f"{percent(refusal.low)} to {percent(refusal.high)}"
+    return f"{percent(refusal.share)} ({interval}) of {refusal.questions} {refusal.source}"

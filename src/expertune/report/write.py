@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRICS, Document
-from expertune.report.alternatives import instead
+from expertune.records import METRIC, METRICS, Basis, Document
+from expertune.report.alternatives import instead, lead, shown
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import EXPANDED, GEOMETRY, results, to_json
 from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, set_rows, wins
-from expertune.report.threshold import threshold_sentence
+from expertune.report.threshold import refusals, threshold_sentence
 from expertune.report.unanswered import unanswered_rows, write_unanswered
 
 PACKAGE = "expertune.report"
@@ -65,7 +64,7 @@ def _write(path: Path, text: str) -> None:
 def _fitting_page(run: FinishedRun, context: Mapping[str, Any]) -> str:
     template = environment(PACKAGE).get_template("report.html.j2")
     page = ""
-    rows = held_out_rows(run.judged, run.evaluation.measurements)
+    rows = held_out_rows(run.judged, run.evaluation.measured)
     for most in ROW_LIMITS:
         page = template.render(context, rows=rows[:most], row_count=len(rows), wins=wins(rows), losses=losses(rows))
         if len(page.encode("utf-8", errors="replace")) < MOST_BYTES:
@@ -76,21 +75,25 @@ def _fitting_page(run: FinishedRun, context: Mapping[str, Any]) -> str:
 def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
     style, script = asset(PACKAGE, "report.css"), asset(PACKAGE, "report.js")
     clouds = run.geometry or {}
-    by_set = groupby(run.evaluation.comparisons, lambda row: row.name)
+    verdict, beside = run.evaluation.verdict, run.evaluation.alternatives
     return {
         "run": run,
         "results": values,
-        "verdict": run.evaluation.verdict,
-        "alternatives": values.get("alternatives"),
-        "instead": instead(run.evaluation.alternatives),
+        "verdict": verdict,
+        "asked": verdict.basis.questions,
+        "own": verdict.basis is Basis.OWN,
+        "alternatives": beside,
+        "lead": beside and lead(beside),
+        "ways": shown(beside) if beside else (),
+        "instead": instead(beside),
         "sets": set_rows(run.evaluation),
         "answers": run.answers[:MOST_ANSWERS],
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",
-        "comparisons": [list(rows) for _, rows in by_set],
         "index": index_rows(run.evaluation),
         "expanded_file": EXPANDED,
         "threshold": threshold_sentence(run.threshold) if run.threshold else "",
+        "refusals": refusals(run.threshold) if run.threshold else [],
         "unanswered": unanswered_rows(run),
         "samples": sample_rows(run.dataset, run.questions, run.scores, run.labels),
         "geometry": {title: [getattr(cloud, name) for cloud in clouds.values()] for name, title in GEOMETRY.items()},
@@ -107,11 +110,12 @@ def _charts(run: FinishedRun) -> dict[str, str]:
     from expertune.report import charts  # loads matplotlib, which takes longer than all of `check`
 
     svgs: dict[str, str] = {}
-    if run.headline:
-        svgs["levels"] = charts.levels(run.headline)
-        svgs["differences"] = charts.differences(run.headline)
+    deciding = [row for row in run.evaluation.compared if row.metric == METRIC]
+    if deciding:
+        svgs["levels"] = charts.levels(deciding)
+        svgs["differences"] = charts.differences(deciding)
     if run.evaluation.alternatives is not None:
-        svgs["alternatives"] = charts.alternatives(run.evaluation.alternatives)
+        svgs["alternatives"] = charts.alternatives(run.evaluation.alternatives, shown(run.evaluation.alternatives))
     if run.model.selection.candidates:
         svgs["frontier"] = charts.frontier(run.model.selection.candidates)
     for index, pair in enumerate(run.separations):

@@ -24,6 +24,7 @@ from expertune.label.stage import Labeller
 from expertune.records import (
     Comparison,
     CrossValidation,
+    Dataset,
     Document,
     JudgedSet,
     Measurement,
@@ -149,6 +150,12 @@ def pooled(results: Sequence[FoldResult], *, seed: int = 0) -> CrossValidation:
         rows = np.flatnonzero(known == kind)
         comparisons += compare(_of(base, rows, split), _of(tuned, rows, split), seed=seed)
     return CrossValidation(len(results), base, tuned, tuple(known.tolist()), tuple(comparisons))
+
+
+def asked(own: CrossValidation, dataset: Dataset, questions: Questions) -> JudgedSet:
+    """Return the questions of all folds as one judged set, for people to look at."""
+    items = {query_id: questions.items[int(query_id.removeprefix("q"))] for query_id in own.base.query_ids}
+    return JudgedSet.asking(dataset.name, SPLIT, dataset.documents, items)
 
 
 def _sharing_answers(items: Sequence[Question], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

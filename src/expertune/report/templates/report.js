@@ -3,20 +3,18 @@
 (() => {
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+  const phone = matchMedia("(max-width: 600px)");
+  const ROWS = 12;
+  const ROWS_ON_A_PHONE = 5;
 
-  // On a phone rows become cards, where each cell names its column. Cells that span rows cannot.
   for (const table of document.querySelectorAll(".scroll table")) {
-    if (table.querySelector("[rowspan]")) continue;
+    // On a phone rows become cards, where each cell names its column.
     const heads = Array.from(table.tHead.rows[0].cells, (head) => head.textContent.trim());
-    for (const row of table.tBodies[0].rows)
-      for (const cell of row.cells) cell.dataset.head = heads[cell.cellIndex];
+    const body = table.tBodies[0];
+    for (const row of body.rows) for (const cell of row.cells) cell.dataset.head = heads[cell.cellIndex];
     table.classList.add("cards");
     table.classList.toggle("sorted", table.tHead.querySelector("button") !== null);
-  }
 
-  for (const table of document.querySelectorAll("table[data-page]")) {
-    const size = Number(table.dataset.page);
-    const body = table.tBodies[0];
     const all = Array.from(body.rows, (row, index) => ({ row, index, text: row.textContent.toLocaleLowerCase() }));
     let kept = all;
     let page = 0;
@@ -30,6 +28,7 @@
     table.closest(".scroll").after(pager);
 
     const draw = () => {
+      const size = Math.min(Number(table.dataset.page ?? ROWS), phone.matches ? ROWS_ON_A_PHONE : ROWS);
       const last = Math.max(0, Math.ceil(kept.length / size) - 1);
       page = Math.min(page, last);
       const seen = new Set(kept.slice(page * size, (page + 1) * size));
@@ -41,6 +40,7 @@
     };
     back.addEventListener("click", () => { page -= 1; draw(); });
     more.addEventListener("click", () => { page += 1; draw(); });
+    phone.addEventListener("change", draw);
 
     const sort = (button) => {
       const head = button.closest("th");
@@ -73,6 +73,7 @@
       };
       search.addEventListener("input", filter);
       show.addEventListener("change", filter);
+      search.closest(".tools").hidden = false;  // of no use without this script
       filter();
     }
     draw();
