@@ -415,6 +415,8 @@ def test_what_is_shown_of_the_alternatives_always_holds_ours_and_the_base() -> N
     assert len(names) == SHOWN
     assert names[0] == "a-model-of-a-rather-long-name-0"
     assert names[-2:] == ["tuned", "all-minilm-l6-v2"]
+    worse = replace(found.others[0], ndcg=0.79, holds="question + answer")
+    assert worse not in shown(replace(found, others=(*found.others, worse)))  # another index of a model that is there
 
 
 def test_no_page_needs_a_rare_glyph() -> None:

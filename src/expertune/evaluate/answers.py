@@ -41,7 +41,7 @@ class Advice(StrEnum):
 
 
 _HOW = {
-    Advice.ADD: "It has hardly a labelled question: write one or two in your users' words.",
+    Advice.ADD: "Hardly a question of yours leads to it: write one or two in your users' words.",
     Advice.MERGE: "They take each other's questions, or say much the same: join them, or say how they differ.",
     Advice.SPLIT: "Its questions end up in many places: give each matter an answer of its own.",
     Advice.REWRITE: "It has questions and still is not found: use the words that users use.",

@@ -12,7 +12,7 @@ from expertune.report.formats import cut, interval, percent, points, signed
 PERCENT = f"{100 * CONFIDENCE:g} %"
 NAMED = 3
 """Ways that a sentence names; the others are counted."""
-SHOWN = 8
+SHOWN = 7
 """Ways in the chart and the table that people see first; the full table has all."""
 
 
@@ -49,11 +49,11 @@ def lead(found: Alternatives) -> str:
 
 
 def shown(found: Alternatives) -> tuple[Alternative, ...]:
-    """Return the ways that people see first: the best ones, and always the reference and the base on its own index."""
-    rows = found.rows
-    always = [row for row in rows if row is found.reference or row.work is IndexWork.KEPT]
-    others = [row for row in rows if row not in always][: max(0, SHOWN - len(always))]
-    return tuple(row for row in rows if row in always or row in others)
+    """Return the ways that people see first: the best of each model, and always those that keep the index as it is."""
+    kept = [row for row in found.rows if row is found.reference or row.work is IndexWork.KEPT]
+    best = {row.model: row for row in reversed(found.rows)}.values()
+    others = [row for row in found.rows if row in best and row not in kept][: max(0, SHOWN - len(kept))]
+    return tuple(row for row in found.rows if row in kept or row in others)
 
 
 def instead(found: Alternatives | None) -> str:

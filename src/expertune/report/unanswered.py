@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from expertune.records import Document, Unanswered
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
+from expertune.report.rows import LONGEST
 
 UNANSWERED = "unanswered.csv"
 """Name of the table beside the results."""
@@ -19,8 +20,6 @@ SHOWN_GROUPS = 15
 
 SHOWN_QUESTIONS = 4
 """Questions of a group on the page, after the one that it is called by."""
-
-LONGEST = 110
 
 HEADS = ("group", "asked", "question", "asked in the group", "nearest answer", "its text")
 
