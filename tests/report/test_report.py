@@ -325,7 +325,7 @@ def test_a_set_about_few_answers_has_no_interval_anywhere(tmp_path: Path):
     inputs = finished_run.run()
     rows = tuple(replace(row, answers=4) for row in inputs.evaluation.comparisons)
     few = replace(inputs, evaluation=replace(inputs.evaluation, comparisons=rows))
-    assert "[no interval]" in charts.differences(few.headline)
+    assert "[no interval]" in charts.differences(few.evaluation.compared)
     page = write_report(few, tmp_path).read_text(encoding="utf-8")
     summary = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert page.count("too few answers for an interval") >= len(rows)
