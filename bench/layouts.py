@@ -1,12 +1,15 @@
-"""Measure what each layout of an index finds: with the base and a tuned query side, for seen, unseen and new answers.
+"""Measure what tuning gives on each layout of an index: for seen, unseen and new answers, and on general sets.
 
-    python bench/layouts.py sofmattress_faq covidfaq_jhu banking77_faq
+    python bench/layouts.py sofmattress_faq covidfaq_jhu banking77_faq stackfaq --seeds 0 1 2 --general cranfield
     python bench/layouts.py covidfaq_jhu --seeds 0 1 2 --no-log
+    python bench/layouts.py covidfaq_jhu --base all-mpnet-base-v2 --tune-only      # measured by a later call
 
-Each set is tuned twice: as a run does; and with the answers that test_unseen asks for taken out of everything, as if
-they were written after tuning. They come back at test time ("added later"). How much questions weigh in an index is
-chosen on training questions alone, as `expertune.index` does. Where there is a qrels/train.tsv, its questions are the
-search log, without their labels. Writes bench/results/layouts.json; rows of other calls stay in the file.
+Each set is tuned twice with each seed: as a run does; and with the answers that test_unseen asks for taken out of
+everything, as if they were written after tuning. They come back at test time ("added later"). How much questions weigh
+in an index is chosen on training questions alone, as `expertune.index` does. Where there is a qrels/train.tsv, its
+questions are the search log, without their labels. Writes bench/results/layouts.json: a row has the mean over seeds of
+nDCG@10 x 100 and of its difference to the base's index of answers, with an interval over seeds and questions; the
+averages are plain means over the sets. Rows of other sets, bases and logs stay in the file.
 """
 
 from __future__ import annotations
@@ -14,17 +17,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expertune import data
-from expertune.config import Config, from_mapping, keeps_documents
+from expertune.config import Config, TrainSection, from_mapping, keeps_documents
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
-from expertune.evaluate.stage import compare, measurement
+from expertune.evaluate.stage import measure, measurement
+from expertune.evaluate.statistics import seeds_interval
 from expertune.index import Index, Layout, layouts_of
 from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.pipeline.keeper import Kept
@@ -38,6 +43,10 @@ from origin import origin  # noqa: E402
 
 ROOT = HERE.parent
 UNSEEN = "test_unseen"
+COMMON = ("base", "set", "log", "answers", "model", "layout")
+"""What tells one row from another."""
+
+Key = tuple[Any, ...]
 
 
 class WithoutNewAnswers(Run):
@@ -47,7 +56,7 @@ class WithoutNewAnswers(Run):
         loaded, dataset = super()._load()
         new = {found for judged in loaded.judged if judged.split == UNSEEN for found in asked_for(judged)}
         known = tuple(document for document in dataset.value.documents if document.id not in new)
-        key = self._keeper.key("without new answers", dataset.key, sorted(new))
+        key = self.context.keeper.key("without new answers", dataset.key, sorted(new))
         return loaded, Kept(replace(dataset.value, documents=known), key)
 
 
@@ -56,97 +65,152 @@ def asked_for(judged: JudgedSet) -> set[str]:
     return {document_id for ids in judged_queries(judged)[1].values() for document_id in ids}
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One model on one layout of one judged set with one seed: differences to the base's index of answers `[Q]`."""
+
+    key: Key
+    seed: int
+    ndcg: float
+    differences: NDArray[np.float64]
+    clusters: tuple[str, ...]
+    more: Mapping[str, Any]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--no-log", action="store_true")
+    parser.add_argument("--base", default=TrainSection().base)
+    parser.add_argument("--general", nargs="*", default=[], help="folders of the data root")
     parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "layouts")
     parser.add_argument("--store", type=Path, help="default: WORK/store")
     parser.add_argument("--tune-only", action="store_true", help="leave the models in the store and measure nothing")
-    parser.add_argument("--tuned-at", default="", help="commit of the models in the store, where it is another one")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "layouts.json")
     given = parser.parse_args()
-    rows = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
+    kept = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
     for name in given.sets:
-        for seed in given.seeds:
-            for row in measured(given, name, seed):
-                print(shown(row), flush=True)
-                rows = [other for other in rows if key(other) != key(row)] + [row]
-    if not given.tune_only:
-        given.out.write_text(
-            json.dumps(described(sorted(rows, key=key), given.tuned_at), indent=1) + "\n", encoding="utf-8"
+        found = [item for seed in given.seeds for item in measured(given, name, seed)]
+        rows = merged(found)
+        kept = [other for other in kept if key(other) not in {key(row) for row in rows}] + rows
+        for row in rows:
+            print(shown(row), flush=True)
+        if not given.tune_only:
+            given.out.write_text(json.dumps(described(sorted(kept, key=key)), indent=1) + "\n", encoding="utf-8")
+
+
+def described(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the rows, and their averages over sets, with what they were measured on."""
+    return {**origin(), "averages": averages(rows), "rows": rows}
+
+
+def averages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the plain mean over sets of the tuned model's differences; sets are independent of each other."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["model"] == "tuned":
+            groups.setdefault(tuple(row[name] for name in COMMON if name != "set"), []).append(row)
+    return [
+        {
+            **dict(zip((name for name in COMMON if name != "set"), group, strict=True)),
+            "sets": [row["set"] for row in members],
+            "difference": round(float(np.mean([row["difference"] for row in members])), 2),
+            "standard_error": round(
+                float(np.sqrt(np.sum(np.square([row["standard_error"] for row in members])))) / len(members), 2
+            ),
+        }
+        for group, members in groups.items()
+    ]
+
+
+def merged(found: Sequence[Found]) -> list[dict[str, Any]]:
+    """Return a row for each key: the mean over its seeds, with the package's interval over seeds and questions."""
+    groups: dict[Key, list[Found]] = {}
+    for item in found:
+        groups.setdefault(item.key, []).append(item)
+    rows = []
+    for group, items in groups.items():
+        interval = seeds_interval([item.differences for item in items], items[0].clusters)
+        ends = {} if interval.too_few else {"low": points(interval.low), "high": points(interval.high)}
+        rows.append(
+            {
+                **dict(zip(COMMON, group, strict=True)),
+                "seeds": [item.seed for item in items],
+                "queries": len(items[0].clusters),
+                "clusters": interval.clusters,
+                "ndcg": points(float(np.mean([item.ndcg for item in items]))),
+                "difference": points(interval.mean),
+                "standard_error": points(interval.standard_error) if np.isfinite(interval.standard_error) else 0.0,
+                **ends,
+                **items[0].more,
+            }
         )
+    return rows
 
 
-def described(rows: list[dict[str, Any]], tuned_at: str) -> dict[str, Any]:
-    """Return the rows with what they were measured on."""
-    found = origin()
-    return {**found, "tuned_at": tuned_at or found["commit"], "rows": rows}
+def points(value: float) -> float:
+    """Return a share as points, with two decimals."""
+    return round(100 * value, 2)
 
 
-def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def key(row: Mapping[str, Any]) -> Key:
     """Tell one row of the file from another."""
-    return tuple(row[name] for name in ("set", "log", "seed", "answers", "model", "layout"))
+    return tuple(row[name] for name in COMMON)
 
 
 def shown(row: Mapping[str, Any]) -> str:
     """Return a row as people read it: nDCG@10 x 100, and its difference to the base's index of answers."""
-    place = f"{row['set']:18}seed {row['seed']}  {row['answers']:12}{row['model']:7}{row['layout']:22}"
-    figures = f"{row['ndcg']:6.1f}{row['difference']:+7.1f}  {row['low']:+.1f} to {row['high']:+.1f}"
-    return place + figures
+    place = f"{row['set']:18}{row['log'] * 'log':4}{row['answers']:24}{row['model']:7}{row['layout']:22}"
+    ends = f"{row['low']:+.1f} to {row['high']:+.1f}" if "low" in row else f"{row['clusters']} answers: no interval"
+    return f"{place}{row['ndcg']:6.1f}{row['difference']:+7.1f}  {ends}"
 
 
-def measured(given: argparse.Namespace, name: str, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield a row for every kind of answer, model and layout of one set and seed."""
+def measured(given: argparse.Namespace, name: str, seed: int) -> Iterator[Found]:
+    """Yield what every kind of answer, model and layout of one set gives with one seed."""
     config = configured(given, name, seed)
     for run in (Run(config), WithoutNewAnswers(config)):
-        found = run.execute(until=Stage.TRAIN)
+        result = run.execute(until=Stage.TRAIN)
         if given.tune_only:
             continue
         later = isinstance(run, WithoutNewAnswers)
-        for judged in found.judged:
-            if judged.role is Role.DOMAIN and (judged.split == UNSEEN or not later):
-                kind = "added later" if later else "unseen" if judged.split == UNSEEN else "seen"
-                common = {"set": name, "log": bool(config.data.log), "seed": seed, "answers": kind}
-                yield from (common | row for row in of_models(run, found, judged))
+        for judged in result.judged:
+            domain = judged.role is Role.DOMAIN
+            if later and judged.split != UNSEEN:
+                continue
+            kind = "added later" if later else "unseen" if judged.split == UNSEEN else "seen" if domain else "general"
+            group = (given.base, name, bool(config.data.log), kind if domain else f"general, {judged.dataset}")
+            yield from of_models(run, result, judged, group, seed)
 
 
-def of_models(run: Run, found: RunResult, judged: JudgedSet) -> Iterator[dict[str, Any]]:
-    """Yield a row for base and tuned on each layout of a judged set's documents."""
-    assert found.model is not None
-    base, tuned = sentence_encoder(run.config.train.base), sentence_encoder(str(found.model.folder))
+def of_models(run: Run, result: RunResult, judged: JudgedSet, group: Key, seed: int) -> Iterator[Found]:
+    """Yield what base and tuned model give on each layout of a judged set; general sets have answers alone."""
+    assert result.model is not None
+    base, tuned = sentence_encoder(run.config.train.base), sentence_encoder(str(result.model.folder))
     cache = run.store.items
     encoders = {
         "base": CachedEncoder("base", base, cache=cache),
-        "tuned": CachedEncoder("tuned", tuned, base if keeps_documents(found.model.mode) else tuned, cache=cache),
+        "tuned": CachedEncoder("tuned", tuned, base if keeps_documents(result.model.mode) else tuned, cache=cache),
     }
     reference: Measurement | None = None
     for model, encoder in encoders.items():
-        layouts = layouts_of(encoder, found.dataset, documents=judged.documents, base=encoders["base"])
+        layouts: Mapping[Layout, Index | None] = {Layout.ANSWERS: None}
+        if judged.role is Role.DOMAIN:
+            layouts = layouts_of(encoder, result.dataset, documents=judged.documents, base=encoders["base"])
         for layout, index in layouts.items():
-            result = searched(encoder, index, judged, f"{model}, {layout}")
-            reference = reference or result
-            (row,) = (row for row in compare(reference, result) if row.metric == METRIC)
-            yield {
-                "model": model,
-                "layout": layout,
-                "queries": row.queries,
-                "rows": len(index.vectors),
-                "with_questions": len(found.dataset.labelled_ids),
-                **{
-                    name: shown_change(getattr(row, name), result is reference)
-                    for name in ("difference", "low", "high")
-                },
-                "ndcg": round(100 * row.tuned, 2),
-                **({"mixing": asdict(index.mixing)} if layout is Layout.MIXED else {}),
-            }
-
-
-def shown_change(value: float, is_reference: bool) -> float:
-    """Return a change in points; of the reference to itself there is none, however few its answers are."""
-    return 0.0 if is_reference else round(100 * value, 2)
+            called = f"{model}, {layout}"
+            now = searched(encoder, index, judged, called) if index else measure(encoder, judged, called)
+            reference = reference or now
+            more = asdict(index.mixing) if index and layout is Layout.MIXED else {}
+            yield Found(
+                (*group, model, str(layout)),
+                seed,
+                now.mean(METRIC),
+                now.values[METRIC] - reference.values[METRIC],
+                now.clusters,
+                {"mixing": more} if more else {},
+            )
 
 
 def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Measurement:
@@ -157,7 +221,7 @@ def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Me
 
 
 def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
-    """Return the config of one set: defaults, but no generated questions and one thread."""
+    """Return the config of one set: defaults on one thread."""
     folder = sets.folder(name, given.data_root)
     log = None if given.no_log else sets.log(folder, given.work)
     return from_mapping(
@@ -168,8 +232,12 @@ def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
                 "seed": seed,
                 "threads": 1,
             },
-            "data": {"path": str(folder), "log": [str(log)] if log else []},
-            "augment": {"per_answer": 0},
+            "data": {
+                "path": str(folder),
+                "log": [str(log)] if log else [],
+                "general": [str(given.data_root / general) for general in given.general],
+            },
+            "train": {"base": given.base},
         }
     )
 
