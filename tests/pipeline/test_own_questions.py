@@ -96,6 +96,9 @@ def test_the_verdict_rests_on_them_and_ships_nothing(measured: tuple[RunResult, 
     card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert own.base.split not in card.split("---")[1]
     assert own.base.split in card
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert f"All {len(PAIRS)} left-out questions" in page  # every one of them can be looked at
+    assert "held-out" not in page.split("<main>")[1].split('<section id="details"')[0]
 
 
 @pytest.mark.parametrize("folder", ["judged", "few"])
