@@ -22,7 +22,7 @@ BONUSES = (0.0, 0.02, 0.04, 0.06)
 PREFERRED = (0.35, 0.02)
 """What is weighed, and what is kept where validation cannot tell.
 
-Set on development sets: docs/how-to/new-answers.md has the figures."""
+Set on development sets: docs/findings/index-layouts.md has the figures."""
 
 STANDARD_ERRORS = 2.0
 """How far behind the best a mixing counts as equal to it, as in the choice of the interpolation weight."""
