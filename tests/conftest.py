@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import string
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,14 @@ def browser() -> Iterator[Any]:
         opened = driver.chromium.launch(executable_path=chromium, args=flags)
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """Return the address of a real PostgreSQL with pgvector, started for one test."""
+    pgserver = pytest.importorskip("pgserver", reason="no PostgreSQL with pgvector (pip install pgserver)")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # where root starts it, it runs as a user of its own
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()

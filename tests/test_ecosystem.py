@@ -6,7 +6,6 @@ import json
 import runpy
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,15 +57,6 @@ def expected(model: Path, corpus: Path) -> list[tuple[str, float]]:
     best = np.argsort(-cosines)[:3]
     assert list(best) != list(np.argsort(-mixed_up)[:3])
     return [(rows[row]["_id"], float(cosines[row])) for row in best]
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a real PostgreSQL with pgvector, started for these tests."""
-    pgserver = pytest.importorskip("pgserver", reason="no PostgreSQL with pgvector (pip install pgserver)")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
 
 
 def test_every_script_is_here_and_in_the_table():

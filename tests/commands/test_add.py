@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,19 +82,15 @@ def test_the_code_beside_an_index_finds_what_the_index_scores(published: Path, t
     ("heading", "library"), [("FAISS", "faiss"), ("Qdrant", "qdrant_client"), ("pgvector", "pgserver")]
 )
 @pytest.mark.filterwarnings("ignore")  # those of other libraries are none of ours
-def test_a_database_finds_what_the_search_without_one_finds(published, tmp_path, layout, heading, library) -> None:
+def test_a_database_finds_what_the_search_without_one_finds(published, tmp_path, layout, heading, library, request):
     pytest.importorskip(library, reason=f"{library} is not installed")
     write_index(published, tmp_path / "index", layout)
     expected = code(tmp_path / "index")["search"]("where is my parcel", 4)
-    replaced = {}
-    if library == "pgserver":
-        server = sys.modules["pgserver"].get_server(tmp_path / "postgres", cleanup_mode="delete")
-        replaced = {'"dbname=faq"': repr(server.get_uri())}
+    replaced = {'"dbname=faq"': repr(request.getfixturevalue("postgres"))} if library == "pgserver" else {}
     names = code(tmp_path / "index", heading, replaced)
     found = names["search"]("where is my parcel", 4)
     if library == "pgserver":
         names["database"].close()
-        server.cleanup()
     assert [key for key, _ in found] == [key for key, _ in expected]
     assert dict(found) == pytest.approx(dict(expected), abs=1e-4)
 
