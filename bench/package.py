@@ -70,7 +70,8 @@ def use(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     table, store = str(WORK / "shop.csv"), str(WORK / "store")
     _do("expertune", "check", "--data", table)
-    _do("expertune", "run", "--data", table, "--out", str(out), "--store", store, "--set", "run.threads=1")
+    quick = ("--set", "run.threads=1", "--set", "train.steps=10")  # it shall work, not gain
+    _do("expertune", "run", "--data", table, "--out", str(out), "--store", store, *quick)
     _do("expertune", "export", str(out), "--to", "index", "--out", str(out / "index"))
     code = f"""
 from sentence_transformers import SentenceTransformer
