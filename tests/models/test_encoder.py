@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from expertune.errors import PluginError
 from expertune.models import ModelSource, packing
 from expertune.models.cache import MemoryCache
 from expertune.models.embed import unit_rows
-from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
+from expertune.models.encoder import CachedEncoder, SentenceEncoder, sentence_encoder, trial_encoder
 from expertune.models.load import load_model
 from expertune.models.plugins import EmbeddingExpert
 
@@ -100,3 +102,15 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="cannot be loaded") as caught:
         load_model(ModelSource("broken", str(tmp_path), "bytes"))
     assert caught.value.place == "model broken"
+
+
+def test_a_model_in_bfloat16_is_not_in_memory_in_float32_as_well(tiny_model: Path) -> None:
+    encoder = SentenceEncoder(ModelSource("tiny", str(tiny_model), "0"))
+    exact = encoder.embed(TEXTS, is_query=True)
+    first = weakref.ref(encoder._loaded.model)
+    encoder.compute_in("bfloat16")
+    encoder.embed(TEXTS, is_query=True)
+    gc.collect()
+    assert first() is None
+    encoder.compute_in("float32")
+    np.testing.assert_array_equal(encoder.embed(TEXTS, is_query=True), exact)

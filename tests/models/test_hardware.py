@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,24 @@ def test_asking_loads_no_torch_where_no_gpu_can_be() -> None:
         pytest.skip("this machine may have a GPU")
     code = "import sys; from expertune.models.hardware import *; computes_bfloat16(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_nobody_uses_any_more_is_handed_back() -> None:
+    class Node:
+        itself: Node
+
+    node = Node()
+    node.itself = node
+    seen = weakref.ref(node)
+    del node
+    hardware.hand_back_memory()
+    assert seen() is None
+
+
+@pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
+def test_a_system_without_the_call_keeps_the_memory(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    hardware.hand_back_memory()

@@ -202,7 +202,10 @@ class _Loaded:
 
     @cached_property
     def rounded(self) -> SentenceTransformer:
-        return packing.rounded(self.model)
+        twin = packing.rounded(self.model)
+        # Whoever computes in bfloat16 needs no float32 any more, and both would fill the memory.
+        del self.model
+        return twin
 
 
 def _json(path: Path) -> Any:

@@ -100,7 +100,7 @@ def embed(model: nn.Module, features: dict[str, Any], *, stride: int = 1) -> Ten
 
 
 def rounded(model: SentenceTransformer) -> SentenceTransformer:
-    """Return the model with matrices in bfloat16, for `encode(bfloat16=True)`; all else is shared with the original.
+    """Return a copy of the model with matrices in bfloat16, for `encode(bfloat16=True)`; it shares no memory with it.
 
     Autocast would round them the same way, but for every batch anew.
     """
@@ -108,13 +108,15 @@ def rounded(model: SentenceTransformer) -> SentenceTransformer:
 
     import torch
 
-    tensors = (*model.parameters(), *model.buffers())
-    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
-    for module in twin.modules():
-        if type(module) is torch.nn.Linear:
-            for name, value in list(module.named_parameters(recurse=False)):
-                less = torch.nn.Parameter(value.detach().to(torch.bfloat16), requires_grad=False)
-                setattr(module, name, less)
+    def matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+        for module in model.modules():
+            if type(module) is torch.nn.Linear:
+                yield from ((module, name, value) for name, value in list(module.named_parameters(recurse=False)))
+
+    # Most of the model: not copied before it is rounded.
+    twin = copy.deepcopy(model, {id(value): value for _, _, value in matrices(model)})
+    for module, name, value in matrices(twin):
+        setattr(module, name, torch.nn.Parameter(value.detach().to(torch.bfloat16), requires_grad=False))
     return twin
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from expertune.models.hardware import hand_back_memory
 from expertune.pipeline import artefacts
 from expertune.pipeline.store import Store, fingerprint
 from expertune.records import Timing
@@ -62,6 +63,9 @@ class Keeper:
         started = time.perf_counter()
         artefact = self.store.obtain(name, key, make)
         record = artefacts.load(kind, artefact.folder)
+        if not artefact.reused:
+            # The models of a stage are large, and the next one brings its own.
+            hand_back_memory()
         self.done(name, started, record, reused=artefact.reused)
         return record, artefact.folder
 
