@@ -169,7 +169,7 @@ def shown(row: Mapping[str, Any]) -> str:
 
 def measured(given: argparse.Namespace, name: str, seed: int) -> Iterator[Found]:
     """Yield what every kind of answer, model and layout of one set gives with one seed."""
-    config = configured(given, name, seed)
+    config = configured(given, name, seed, base=given.base, general=given.general)
     for run in (Run(config), WithoutNewAnswers(config)):
         result = run.execute(until=Stage.TRAIN)
         if given.tune_only:
@@ -220,7 +220,14 @@ def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Me
     return measurement(rank_scores(scores, judged), judged, name)
 
 
-def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
+def configured(
+    given: argparse.Namespace,
+    name: str,
+    seed: int,
+    *,
+    base: str = TrainSection().base,
+    general: Sequence[str] = (),
+) -> Config:
     """Return the config of one set: defaults on one thread."""
     folder = sets.folder(name, given.data_root)
     log = None if given.no_log else sets.log(folder, given.work)
@@ -235,9 +242,9 @@ def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
             "data": {
                 "path": str(folder),
                 "log": [str(log)] if log else [],
-                "general": [str(given.data_root / general) for general in given.general],
+                "general": [str(given.data_root / folder_name) for folder_name in general],
             },
-            "train": {"base": given.base},
+            "train": {"base": base},
         }
     )
 

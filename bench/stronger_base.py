@@ -28,7 +28,8 @@ from expertune.train.trainer import planned
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from layouts import configured, described  # noqa: E402
+from layouts import configured  # noqa: E402
+from origin import origin  # noqa: E402
 
 ROOT = HERE.parent
 
@@ -49,8 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.sets:
         for seed in given.seeds:
-            config = configured(given, name, seed)
-            config = config.model_copy(update={"train": config.train.model_copy(update={"base": given.base})})
+            config = configured(given, name, seed, base=given.base)
             common = {"set": name, "base": given.base, "log": bool(config.data.log), "seed": seed}
             for row in tunings(given, config) if given.rates else [ran(config)]:
                 print(json.dumps(common | row), flush=True)
@@ -108,7 +108,9 @@ def keep(out: Path, row: Mapping[str, Any], tuned_at: str) -> None:
     rows = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     rows = [other for other in rows if any(other.get(name) != row.get(name) for name in own)] + [dict(row)]
     rows.sort(key=lambda item: [str(item.get(name, "")) for name in ("what", *own)])
-    out.write_text(json.dumps(described(rows, tuned_at), indent=1) + "\n", encoding="utf-8")
+    found = origin()
+    kept = {**found, "tuned_at": tuned_at or found["commit"], "rows": rows}
+    out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
