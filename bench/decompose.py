@@ -309,13 +309,17 @@ def main() -> None:
     tuned: dict[str, dict[str, list[Tuning]]] = {}
     for number, seed in enumerate(given.seeds, start=1):
         for name in given.sets:
-            bench = benches.setdefault(name, Bench(given, name))
+            if name not in benches:
+                benches[name] = Bench(given, name)
+            bench = benches[name]
             own = tuned.setdefault(name, {})
-            for row in (*CHAIN[:-1], *BESIDE):
+            todo = (*CHAIN[:-1], *BESIDE)
+            for row in todo:
                 own.setdefault(row.name, []).extend(bench.tunings(row, [seed]))
                 print(f"{name}, seed {seed}: {row.name}, {own[row.name][-1].seconds:.0f} s", flush=True)
-            if not given.steps:
-                keep(described(bench, own, given.seeds[:number]))
+                # Rows of one seed stand by themselves; with further seeds, all rows must have them.
+                if not given.steps and (number == 1 or row is todo[-1]):
+                    keep(described(bench, own, given.seeds[:number]))
     if given.page or (given.sets and not given.steps):
         write_page(kept()["sets"])
 
