@@ -65,8 +65,6 @@ ON_QUESTIONS = " on answers and questions"
 """Behind the split of what an index of answers and questions finds."""
 FURTHER = ("covidfaq_jhu", "shop")
 """Domain sets that tunings on other sets are measured on as well, for bench/verdict.py: another domain's model."""
-HIDDEN_GENERAL = "cranfield"
-"""A general set that no run looks at."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,6 @@ class Bench(Lab):
         root = given.data_root
         sections = [DataSection(path=str(folder_of(root, other))) for other in FURTHER if other != name]
         self.further = [item for section in sections for item in data.Files(section).judged if item.role is Role.DOMAIN]
-        general = data.Files(DataSection(general=(str(root / HIDDEN_GENERAL),))).judged
-        self.further += [item for item in general if item.role is Role.GENERAL]
 
     def _point(self, encoder: Encoder, factor: float) -> Point:
         point = super()._point(encoder, factor)
@@ -232,7 +228,7 @@ def values(points: Sequence[Point], name: str, *, layout: bool) -> Differences:
 def kind_of(item: Measurement, name: str, *, layout: bool) -> str:
     """Return the kind of questions of a measurement; empty: it is for others."""
     if item.role is Role.GENERAL:
-        return "" if item.dataset == HIDDEN_GENERAL else "general"
+        return "general"
     if item.dataset != name or item.split.endswith(ON_QUESTIONS) is not layout:
         return ""
     return item.split.removesuffix(ON_QUESTIONS).removeprefix("test_")

@@ -69,7 +69,6 @@ def test_differences_count_seen_and_unseen_alike(bench):
             measured("test_seen", [0.1 + gain] * 6), measured("test_unseen", [0.2 - gain] * 3),
             measured("dev", [0.5] * 4, role=Role.GENERAL, dataset="general-dev"),
             measured("test_seen" + bench.ON_QUESTIONS, [0.9] * 6), measured("test", [0.0] * 3, dataset="other"),
-            measured("test", [0.0] * 3, role=Role.GENERAL, dataset=bench.HIDDEN_GENERAL),
         )  # fmt: skip
         return Point(0.75, sets, ())
 
