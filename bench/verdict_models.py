@@ -10,6 +10,7 @@ on others.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,15 +23,16 @@ from expertune import data, models
 from expertune.commands.study.lab import Point
 from expertune.commands.study.lab import Tuning as StudyTuning
 from expertune.config import Config, DataSection, from_mapping
-from expertune.data import HeldOut
 from expertune.evaluate.stage import measure
 from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
 from expertune.models.load import load_model, one_side
 from expertune.pipeline import artefacts
 from expertune.pipeline.keeper import Kept
-from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.pipeline.run import Run, Stage
+from expertune.pipeline.stages.labels import labelled
+from expertune.pipeline.stages.training import trained
 from expertune.pipeline.store import Store
-from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores
+from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores, TunedModel
 from expertune.train import trainer
 
 HERE = Path(__file__).parent
@@ -159,14 +161,21 @@ class Spoiled(Run):
 
     def _load(self) -> tuple[data.Loaded, Kept[Dataset]]:
         loaded = data.load(self.config.data)
-        held_out: HeldOut = loaded.held_out
         chosen = replace(loaded.train, questions=training_questions(loaded.train, self.tuning).items)
-        key = self._keeper.key("scenario", loaded.fingerprint, self.tuning.name)
-        return loaded, Kept(held_out.apart(chosen), key)
+        key = self.context.keeper.key("scenario", loaded.fingerprint, self.tuning.name)
+        return loaded, Kept(loaded.held_out.apart(chosen), key)
 
-    def _score(self, dataset: Dataset, questions: Kept[Questions]) -> Kept[Scores]:
-        scores = super()._score(dataset, questions)
-        return Kept(spoiled(scores.value, self.tuning), self._keeper.key("spoiled", scores.key, self.tuning.scenario))
+    def model(self) -> TunedModel:
+        """Tune on what the panel, spoiled where the scenario says so, makes of the questions."""
+        found = self.execute(until=Stage.SCORE)
+        assert found.questions
+        assert found.scores
+        values = spoiled(found.scores, self.tuning)
+        digest = hashlib.sha256(np.ascontiguousarray(values.values).tobytes()).hexdigest()
+        asked = [(item.text, item.document_ids) for item in found.questions.items]
+        key = self.context.keeper.key("spoiled", digest, asked)
+        labels = labelled(self.context, found.dataset, found.questions, Kept(values, key))
+        return trained(self.context, found.dataset, found.questions, values, labels).value
 
 
 # --- making and measuring them --------------------------------------------------------------------------------------
@@ -238,18 +247,16 @@ class Bench:
         sets = {name: self.judged(name) for name in tuning.tested}
         base = [measure(self.base, item, "base") for item in (*sets.values(), *self.general)]
         run = Spoiled(self.config(tuning), tuning=tuning)
-        result = run.execute(until=Stage.TRAIN)
-        for kind, measured in self._measured(run, result, [*sets.values(), *self.general]).items():
+        for kind, measured in self._measured(run, run.model(), [*sets.values(), *self.general]).items():
             for place, target in enumerate(sets):
                 scenario = tuning.scenario if target == tuning.domain else "foreign"
                 pairs = [side[place : place + 1] + side[len(sets) :] for side in (base, measured)]
                 before, after = (tuple(pair) for pair in pairs)
                 yield Model(f"{tuning.name} {kind} on {target}", kind, scenario, target, before, after)
 
-    def _measured(self, run: Run, result: RunResult, sets: Sequence[JudgedSet]) -> dict[str, list[Measurement]]:
+    def _measured(self, run: Run, kept: TunedModel, sets: Sequence[JudgedSet]) -> dict[str, list[Measurement]]:
         """Return the measurements of the kept model and of those a part of the way; the second time they are read."""
-        assert result.model
-        weight, folder = result.model.selection.interpolation_weight, result.model.folder
+        weight, folder = kept.selection.interpolation_weight, kept.folder
 
         def make(target: Path) -> None:
             start = one_side(load_model(models.resolve(BASE)), "query")
@@ -265,7 +272,7 @@ class Bench:
                 target,
             )
 
-        key = run._keeper.key("measured", folder.parent.name, FORCED, MOST_QUERIES, [item.name for item in sets])
+        key = run.context.keeper.key("measured", folder.parent.name, FORCED, MOST_QUERIES, [item.name for item in sets])
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
     # --- what bench/decompose.py left ------------------------------------------------------------------------------
