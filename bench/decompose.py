@@ -84,6 +84,11 @@ class Row:
     train: Mapping[str, Any] = field(default_factory=dict)
     layout: bool = False
 
+    @property
+    def tuned_as(self) -> str:
+        """The name of the row whose model this is: another index of it is not tuned again."""
+        return LOG.name if self.layout else self.name
+
 
 def folder_of(root: Path, name: str) -> Path:
     """Return where a set lies; the shop is an example of the project."""
@@ -256,11 +261,11 @@ def described(bench: Bench, tuned: Mapping[str, list[Tuning]], seeds: Sequence[i
     """Return every row that is tuned: its gain over the base at each weight, and what it adds to the row before."""
 
     def of(row: Row, factor: float) -> Differences:
-        points = [tuning.at(factor) for tuning in tuned[replace(row, layout=False).name]]
+        points = [tuning.at(factor) for tuning in tuned[row.tuned_as]]
         return values(points, bench.name, layout=row.layout)
 
     base = values([bench.base] * len(seeds), bench.name, layout=False)
-    done = [row for row in (*CHAIN, *BESIDE) if replace(row, layout=False).name in tuned]
+    done = [row for row in (*CHAIN, *BESIDE) if row.tuned_as in tuned]
     rows = []
     for row in done:
         line: dict[str, Any] = {"row": row.name}
@@ -268,7 +273,7 @@ def described(bench: Bench, tuned: Mapping[str, list[Tuning]], seeds: Sequence[i
         line["gain"] = {f"{factor:g}": differences(of(row, factor), base) for factor in factors}
         before = CHAIN[CHAIN.index(row) - 1] if row in CHAIN[1:] else None
         line["step"] = differences(of(row, SHOWN), of(before, SHOWN)) if before in done else None
-        line["seconds"] = [round(tuning.seconds, 1) for tuning in tuned[replace(row, layout=False).name]]
+        line["seconds"] = [round(tuning.seconds, 1) for tuning in tuned[row.tuned_as]]
         rows.append(line)
     worth = {
         name: differences(of(first, SHOWN), of(second, SHOWN))

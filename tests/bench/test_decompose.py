@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from argparse import Namespace
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from expertune.commands.study.lab import Point
 from expertune.records import Measurement, Provenance, Question, Questions, Role, SoftLabels
+from small_shop import FILES, quick, write_files
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 BENCH = Path(__file__).parents[2] / "bench"
@@ -78,6 +80,30 @@ def test_differences_count_seen_and_unseen_alike(bench):
     assert [found[kind]["mean"] for kind in found] == [4.0, -4.0, 0.0, 0.0]
     on_questions = bench.values([point(0.0)], "shop", layout=True)
     assert bench.differences({"seen": on_questions["seen"]}, {"seen": base["seen"]})["seen"]["mean"] == 80.0
+
+
+def test_rows_are_tuned_and_measured_on_a_small_shop(bench, tiny_model, tmp_path, monkeypatch):
+    write_files(tmp_path / "shop", {**FILES, "log.txt": "stop my order\nnew password please\nis delivery free\n"})
+    config = quick(tmp_path, tiny_model, **{"data.log": [str(tmp_path / "shop" / "log.txt")]})
+    monkeypatch.setattr(bench, "configured", lambda *_: config)
+    monkeypatch.setattr(bench, "FURTHER", ())
+    made = bench.Bench(Namespace(steps=2, data_root=tmp_path), "shop")
+    rows = (bench.ALONE, bench.BEST, bench.READING, bench.LOG, bench.EVEN)
+    tuned = {row.name: made.tunings(row, [0]) for row in rows}
+    found = bench.described(made, tuned, [0])
+    assert [line["row"] for line in found["rows"]] == [
+        row.name for row in (*bench.CHAIN, *bench.BESIDE) if row in (*rows, bench.LAYOUT)
+    ]
+    by_name = {line["row"]: line for line in found["rows"]}
+    assert set(by_name[bench.LOG.name]["gain"]) == {"0.25", "0.5", "0.75", "1"}
+    assert set(by_name[bench.LAYOUT.name]["gain"]["0.75"]) == {"test", "general", "domain"}
+    assert by_name[bench.LOG.name]["step"]["domain"]["mean"] is not None
+    assert by_name[bench.BEST.name]["step"] is None  # the row before it was not tuned
+    assert list(found["worth"]) == ["the panel instead of an even smoothing, no log"]
+    assert found["questions"]["log"] == 3
+    # What was tuned is found again, and another row is another tuning.
+    assert [item.seconds for item in made.tunings(bench.LOG, [0])] == [item.seconds for item in tuned[bench.LOG.name]]
+    assert len({json.dumps(made.taught(row)[1].targets.tolist()) for row in rows}) == len(rows)
 
 
 def test_page_and_plot_hold_every_set_and_row(bench, tmp_path, monkeypatch):

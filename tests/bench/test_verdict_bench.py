@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from expertune.commands.study.lab import Point
+from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.records import Dataset, Document, Measurement, Question, Role, Scores
+from small_shop import FILES, quick, write_files
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 BENCH = Path(__file__).parents[2] / "bench"
@@ -203,6 +207,40 @@ def test_an_index_with_questions_is_held_against_one_without(bench: ModuleType):
     found = bench.layouts(rows)
     assert [line["gain"] for line in found["rows"]] == [5.5, -2.0]
     assert found["by_kind"]["unseen"] == {"cases": 1, "worse": 1, "mean": -2.0, "least": -2.0}
+
+
+def test_a_scenario_is_a_whole_run_and_gives_three_models(making: ModuleType, tiny_model, tmp_path, monkeypatch):
+    shop = write_files(tmp_path / "data" / "shop", FILES)
+    tuning = making.Tuning("shop", "noise", 0, ("shop",))
+    settings = quick(tmp_path, tiny_model, **{"data.path": str(shop), "label.strategy": "calibrated"})
+    monkeypatch.setattr(making.Bench, "config", lambda *_: settings)
+    monkeypatch.setattr(making.Bench, "base", CachedEncoder("base", sentence_encoder(str(tiny_model))))
+    monkeypatch.setattr(making.Bench, "general", [])
+    monkeypatch.setattr(making, "BASE", str(tiny_model))
+    made = making.Bench(tmp_path / "data", tmp_path / "work", 2, 8)
+    found = list(made.models(tuning))
+    assert [item.kind for item in found] in (["chosen"], ["chosen", "factor 0.25", "factor 1"])
+    assert {(item.scenario, item.target) for item in found} == {("noise", "shop")}
+    for item in found:
+        assert item.base[0].query_ids == item.tuned[0].query_ids
+    again = list(made.models(tuning))
+    assert [item.tuned[0].values["ndcg@10"].tolist() for item in again] == [
+        item.tuned[0].values["ndcg@10"].tolist() for item in found
+    ]
+
+
+def test_splits_of_a_set_are_joined_and_other_domains_stand_apart(making: ModuleType):
+    def sets(model: str) -> list[Measurement]:
+        parts = [("shop", "test_seen"), ("shop", "test_unseen"), ("bank", "test"), ("unknown", "test")]
+        found = [replace(measured(name, Role.DOMAIN, model, np.full(4, 0.5)), split=split) for name, split in parts]
+        return [*found, measured("general-dev", Role.GENERAL, model, np.full(4, 0.9))]
+
+    base = {(item.dataset, item.split): item for item in sets("base") if item.dataset != "unknown"}
+    found = list(making._of_point("k", Point(0.75, tuple(sets("tuned")), ()), base))
+    assert [(item.target, item.scenario) for item in found] == [("shop", "step of the recipe"), ("bank", "foreign")]
+    assert [len(item.tuned[0].query_ids) for item in found] == [8, 4]
+    assert [len(item.tuned) for item in found] == [2, 2]
+    assert len(set(found[0].base[0].query_ids)) == 8
 
 
 def test_labels_are_shuffled_and_experts_spoiled_as_the_names_say(making: ModuleType):
