@@ -33,7 +33,7 @@ from expertune.commands.study.lab import FACTORS, Lab, Point, Tuning
 from expertune.config import DataSection, PluginSpec
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
 from expertune.evaluate.stage import measure, measurement
-from expertune.evaluate.statistics import seeds_interval
+from expertune.evaluate.statistics import FEWEST_FOR_INTERVAL, seeds_interval
 from expertune.index import Layout, layouts_of
 from expertune.records import (
     METRIC,
@@ -394,13 +394,17 @@ def _counted(name: str, steps: Sequence[Mapping[str, Mapping[str, float]]]) -> s
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def _sure(interval: Mapping[str, float]) -> bool:
+    return interval["answers"] >= FEWEST_FOR_INTERVAL
+
+
 MINUS = "\N{MINUS SIGN}"
 
 
 def shown(interval: Mapping[str, float]) -> str:
-    """Return a difference in points as people read it, with its interval."""
+    """Return a difference in points as people read it, with its interval unless it rests on too few answers."""
     mean, low, high = (f"{interval[key]:+z.1f}".replace("-", MINUS) for key in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
+    return f"{mean} ({low} to {high})" if _sure(interval) else mean
 
 
 def drawn(sets: Sequence[Mapping[str, Any]]) -> str:
@@ -418,8 +422,10 @@ def drawn(sets: Sequence[Mapping[str, Any]]) -> str:
                 ]
                 rows = [place + 0.15 * (shift - (len(WORTH) - 1) / 2) for place, _ in part]
                 axes.plot([item["mean"] for _, item in part], rows, "o", markersize=4, color=f"C{shift}", label=name)
-                lows, highs = ([item[end] for _, item in part] for end in ("low", "high"))
-                axes.hlines(rows, lows, highs, color=f"C{shift}", alpha=0.5)
+                # No line where an interval would rest on too few answers.
+                lines = [(row, item) for row, (_, item) in zip(rows, part, strict=True) if _sure(item)]
+                lows, highs = ([item[end] for _, item in lines] for end in ("low", "high"))
+                axes.hlines([row for row, _ in lines], lows, highs, color=f"C{shift}", alpha=0.5)
             axes.axvline(0, color="0.6", linewidth=0.8)
             axes.set(title=f"{kind} answers", xlabel="nDCG@10 x 100, one minus the other")
             axes.set_yticks(range(len(sets)), [entry["set"] for entry in sets])

@@ -1,8 +1,8 @@
 """Is the verdict itself right? Many small test sets for models whose true quality other answers tell.
 
     python bench/verdict.py                   # data in ../shared/data; makes its models, 15 minutes of one core
-    python bench/verdict.py --decomposed DIR  # the tunings in the store of bench/decompose.py are judged as well
-    python bench/verdict.py --logs            # the search logs alone, to bench/results/verdict-logs.json
+    python bench/verdict.py --runs DIR        # the models of runs in the store of bench/layouts.py are judged as well
+    python bench/verdict.py --decomposed DIR  # and the tunings in the store of bench/decompose.py
 
 Three questions, each with its own answer:
 
@@ -18,7 +18,7 @@ first, so their expected difference is the known one. At 0 nothing can be gained
 *Choices* that a run makes otherwise: the estimate by cross-validation against held-out questions (bench/crossval.py),
 and an index of answers and questions against one of answers (bench/layouts.py), from their result files.
 
-Writes bench/results/verdict.json (with --logs: verdict-logs.json). Models are kept in --work: a killed run goes on.
+Writes bench/results/verdict.json. Models are kept in --work: a killed run goes on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from expertune.records import METRIC, METRICS, Measurement, Outcome
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
-from verdict_models import BASE, DOMAINS, LOGS, Bench, Model, tunings  # noqa: E402
+from verdict_models import BASE, DOMAINS, SCENARIOS, Bench, Model, tunings  # noqa: E402
 
 ROOT = HERE.parent
 RESULTS = HERE / "results"
@@ -402,7 +402,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=4, help="test sets of each size for each model and split")
     parser.add_argument("--reach", type=float, default=rule.REACH, help="below zero, of a gain that is likely; 0: none")
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=DOMAINS)
-    parser.add_argument("--logs", action="store_true", help="only the scenarios with a search log")
+    parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS, help="none: make no models")
+    parser.add_argument("--runs", type=Path, help="store of bench/layouts.py, whose models are judged as well")
     parser.add_argument("--decomposed", type=Path, help="store of bench/decompose.py, whose tunings are judged as well")
     parser.add_argument("--most", type=int, help="only the first so many tunings: a trial that writes no result")
     given = parser.parse_args()
@@ -415,9 +416,9 @@ def main() -> None:
     if given.most is None:
         names = ("steps", "batch_size", "seeds", "draws", "reach")
         settings = {"base": BASE, **{name: getattr(given, name) for name in names}}
-        settings["decomposed"] = given.decomposed is not None
-        suffix = ("-logs" if given.logs else "") + ("" if given.reach == usual else f"-{given.reach:g}")
-        kept = {**origin(), "settings": settings, "goals": GOALS, **found, **({} if given.logs else choices())}
+        settings |= {"scenarios": given.scenarios, "others": [bool(given.runs), bool(given.decomposed)]}
+        kept = {**origin(), "settings": settings, "goals": GOALS, **found, **choices()}
+        suffix = "" if given.reach == usual else f"-{given.reach:g}"
         target = RESULTS / f"verdict{suffix}.json"
         target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
@@ -426,11 +427,7 @@ def judged(given: argparse.Namespace) -> tuple[list[Line], list[Line]]:
     """Return the lines of all models, as they are and moved to known effects."""
     started = time.perf_counter()
     bench = Bench(given.data, given.work, given.steps, given.batch_size)
-    wanted = [
-        item
-        for item in tunings(given.seeds)
-        if item.domain in given.domains and (item.scenario in LOGS or not given.logs)
-    ]
+    wanted = [item for item in tunings(given.seeds, given.scenarios) if item.domain in given.domains]
     real: list[Line] = []
     exact: list[Line] = []
 
@@ -443,10 +440,10 @@ def judged(given: argparse.Namespace) -> tuple[list[Line], list[Line]]:
             add(model)
         seconds = f"{time.perf_counter() - started:.0f} s ({time.process_time():.0f} s of the processor)"
         print(f"{tuning.name}: {len(real)} runs, {seconds}", flush=True)
-    if given.decomposed:
-        for model in bench.decomposed(given.decomposed):
+    for store, found in ((given.runs, bench.kept), (given.decomposed, bench.decomposed)):
+        for model in found(store) if store else ():
             add(model)
-        print(f"with the tunings of {given.decomposed}: {len(real)} runs", flush=True)
+        print(f"with those of {store}: {len(real)} runs", flush=True)
     return real, exact
 
 

@@ -4,8 +4,8 @@ Each is a run of the package over a domain's training questions, with one thing 
 answers, experts that are noise or an adversary, a log of another domain, of shuffled words or of noise. What it tunes
 gives three models: the one that the run keeps, and the tuned weights a quarter and all of the way.
 
-Tunings that bench/decompose.py left in its store are further models: every step of the recipe, on its own domain and
-on others.
+Models that other benches left in their stores are judged as well, on their own domain and on others: those of whole
+runs (bench/layouts.py), and every step of the recipe (bench/decompose.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from expertune import data, models
 from expertune.commands.study.lab import Point
 from expertune.commands.study.lab import Tuning as StudyTuning
-from expertune.config import Config, DataSection, from_mapping
+from expertune.config import Config, DataSection, from_mapping, keeps_documents
 from expertune.evaluate.stage import measure
 from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
 from expertune.models.load import load_model, one_side
@@ -31,7 +31,7 @@ from expertune.pipeline.keeper import Kept
 from expertune.pipeline.run import Run, Stage
 from expertune.pipeline.stages.labels import labelled
 from expertune.pipeline.stages.training import trained
-from expertune.pipeline.store import Store
+from expertune.pipeline.store import Store, fingerprint
 from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores, TunedModel
 from expertune.train import trainer
 
@@ -44,7 +44,7 @@ DOMAINS = ("banking77_faq", "stackfaq")
 HIDDEN_GENERAL = "cranfield"
 """A general set that no run looks at."""
 MEASURED = ("banking77_faq", "covidfaq_jhu", "shop")
-"""Domains with enough answers that tunings of bench/decompose.py were measured on."""
+"""Domains with enough answers that models of other benches are judged on."""
 PANEL = ("all-minilm-l6-v2", "wordllama-256", "bm25", "ngrams")
 MOST_QUERIES = 1600
 """Test questions used of one domain: half of their answers are hidden."""
@@ -87,11 +87,11 @@ class Model:
     tuned: tuple[Measurement, ...]
 
 
-def tunings(seeds: Sequence[int] = (0,)) -> Iterator[Tuning]:
+def tunings(seeds: Sequence[int] = (0,), scenarios: Sequence[str] = SCENARIOS) -> Iterator[Tuning]:
     """Yield every tuning; honest ones are judged on the other domain too, which is training on another domain."""
     for seed in seeds:
         for domain in DOMAINS:
-            for scenario in SCENARIOS:
+            for scenario in scenarios:
                 both = scenario in ("honest", "few")
                 yield Tuning(domain, scenario, seed, DOMAINS if both else (domain,))
 
@@ -275,16 +275,57 @@ class Bench:
         key = run.context.keeper.key("measured", folder.parent.name, FORCED, MOST_QUERIES, [item.name for item in sets])
         return artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
 
-    # --- what bench/decompose.py left ------------------------------------------------------------------------------
+    # --- what other benches left in their stores -------------------------------------------------------------------
+
+    @cached_property
+    def further(self) -> dict[str, list[JudgedSet]]:
+        """The held-out sets of the domains that such models are judged on, and the general dev set."""
+        found = {}
+        for name in MEASURED:
+            sets = data.Files(DataSection(path=str(folder_of(self.root, name)))).judged
+            found[name] = [item for item in sets if item.role is Role.DOMAIN]
+        return {**found, "general": self.general[:1]}
+
+    @cached_property
+    def untouched(self) -> dict[tuple[str, str], Measurement]:
+        """The base on each of them, by name and split."""
+        sets = [item for items in self.further.values() for item in items]
+        return {(item.dataset, item.split): measure(self.base, item, "base") for item in sets}
 
     def decomposed(self, store: Path) -> Iterator[Model]:
-        """Yield the models of every tuning that is kept in another store, on each domain that they were measured on."""
-        sections = [DataSection(path=str(folder_of(self.root, name))) for name in MEASURED]
-        sets = [item for section in sections for item in data.Files(section).judged if item.role is Role.DOMAIN]
-        base = {(item.dataset, item.split): measure(self.base, item, "base") for item in (*sets, *self.general)}
+        """Yield the models of every tuning of bench/decompose.py, on each domain that they were measured on."""
         for folder in sorted((store / "study").glob("*")):
             for point in artefacts.load(StudyTuning, folder).points:
-                yield from _of_point(folder.name[:8], point, base)
+                yield from _of_point(folder.name[:8], point, self.untouched)
+
+    def kept(self, store: Path) -> Iterator[Model]:
+        """Yield the model of every run in a store, on each domain; on all but one of them it is a foreign one."""
+        for folder in sorted((store / "train").glob("*")):
+            made = artefacts.load(TunedModel, folder)
+            if made.base != BASE or not keeps_documents(made.mode):
+                continue
+            measured = self._kept_measured(folder)
+            for target in MEASURED:
+                names = [(item.dataset, item.split) for item in self.further[target]]
+                general = [(item.dataset, item.split) for item in self.further["general"]]
+                before, after = (
+                    (joined([side[name] for name in names]), *(side[name] for name in general))
+                    for side in (self.untouched, measured)
+                )
+                yield Model(f"run-{folder.name[:8]} on {target}", "chosen", "kept by a run", target, before, after)
+
+    def _kept_measured(self, folder: Path) -> dict[tuple[str, str], Measurement]:
+        """Return the measurements of a run's model, by name and split; the second time they are read."""
+        sets = [item for items in self.further.values() for item in items]
+
+        def make(target: Path) -> None:
+            model = one_side(load_model(models.resolve(str(folder / "model"))), "query")
+            encoder = trial_encoder("tuned", model, self.base)
+            artefacts.save({"tuned": [measure(encoder, item, "tuned") for item in sets]}, target)
+
+        key = fingerprint("kept", folder.name, [item.name for item in sets])
+        found = artefacts.load(dict[str, list[Measurement]], self.store.obtain("measured", key, make).folder)
+        return {(item.dataset, item.split): item for item in found["tuned"]}
 
 
 def _of_point(name: str, point: Point, base: Mapping[tuple[str, str], Measurement]) -> Iterator[Model]:

@@ -228,6 +228,13 @@ def test_a_scenario_is_a_whole_run_and_gives_three_models(making: ModuleType, ti
         item.tuned[0].values["ndcg@10"].tolist() for item in found
     ]
 
+    # The same model, found in the store of its run, is what that run kept.
+    monkeypatch.setattr(making, "MEASURED", ("shop",))
+    monkeypatch.setattr(making, "folder_of", lambda root, name: root / name)
+    (kept,) = made.kept(tmp_path / "store")
+    assert (kept.scenario, kept.target) == ("kept by a run", "shop")
+    assert kept.tuned[0].values["ndcg@10"].tolist() == found[0].tuned[0].values["ndcg@10"].tolist()
+
 
 def test_splits_of_a_set_are_joined_and_other_domains_stand_apart(making: ModuleType):
     def sets(model: str) -> list[Measurement]:
