@@ -22,7 +22,7 @@ import numpy as np
 from expertune import data, models
 from expertune.commands.study.lab import Point
 from expertune.commands.study.lab import Tuning as StudyTuning
-from expertune.config import Config, DataSection, from_mapping, keeps_documents
+from expertune.config import Config, DataSection, PluginSpec, from_mapping, keeps_documents
 from expertune.evaluate.stage import measure
 from expertune.models.encoder import CachedEncoder, sentence_encoder, trial_encoder
 from expertune.models.load import load_model, one_side
@@ -302,7 +302,7 @@ class Bench:
         """Yield the model of every run in a store, on each domain; on all but one of them it is a foreign one."""
         for folder in sorted((store / "train").glob("*")):
             made = artefacts.load(TunedModel, folder)
-            if made.base != BASE or not keeps_documents(made.mode):
+            if made.base != PluginSpec(model=BASE).label or not keeps_documents(made.mode):
                 continue
             measured = self._kept_measured(folder)
             for target in MEASURED:
