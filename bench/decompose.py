@@ -115,6 +115,9 @@ EVEN = replace(HELD, name="hard labels, smoothed evenly instead of by experts", 
 BESIDE = (ONE, BASE, GENTLE, EVEN)
 """Rows that stand beside the chain."""
 
+ORDER = (HELD, LOG, ONE, READING, PANEL, BEST, ALONE, SPANS, SHARE, BASE, EVEN, GENTLE)
+"""In which rows are tuned: where time runs out, what the panel is worth is there."""
+
 WORTH = {
     "the panel instead of its best expert, no log": (PANEL, BEST),
     "the panel instead of its best expert": (LOG, ONE),
@@ -314,12 +317,11 @@ def main() -> None:
                 benches[name] = Bench(given, name)
             bench = benches[name]
             own = tuned.setdefault(name, {})
-            todo = (*CHAIN[:-1], *BESIDE)
-            for row in todo:
+            for row in ORDER:
                 own.setdefault(row.name, []).extend(bench.tunings(row, [seed]))
                 print(f"{name}, seed {seed}: {row.name}, {own[row.name][-1].seconds:.0f} s", flush=True)
                 # Rows of one seed stand by themselves; with further seeds, all rows must have them.
-                if not given.steps and (number == 1 or row is todo[-1]):
+                if not given.steps and (number == 1 or row is ORDER[-1]):
                     keep(described(bench, own, given.seeds[:number]))
     if given.page or (given.sets and not given.steps):
         write_page(kept()["sets"])

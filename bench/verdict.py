@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from transformers.utils import logging
 
 from expertune.config import EvaluateSection
+from expertune.evaluate import statistics
 from expertune.evaluate import verdict as rule
 from expertune.evaluate.stage import compare
 from expertune.evaluate.statistics import bootstrap_interval
@@ -47,7 +48,7 @@ from expertune.records import METRIC, METRICS, Measurement, Outcome
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
-from verdict_models import BASE, DOMAINS, SCENARIOS, Bench, Model, tunings  # noqa: E402
+from verdict_models import BASE, DOMAINS, SCENARIOS, Bench, Model, part, tunings  # noqa: E402
 
 ROOT = HERE.parent
 RESULTS = HERE / "results"
@@ -62,23 +63,13 @@ LEAST_CHANGED = 0.1
 """A model that changes a smaller share of the questions is not moved: few questions would have to carry all of it."""
 WORTH = 0.01
 """A tuning really helped if the hidden half shows at least this gain, with an interval that leaves out zero."""
+RESAMPLES = 2_000
+"""Of each judgement, where a run takes 10,000: tens of thousands are made."""
 GOALS = {"ships_worse": 0.05, "keeps_base_though_it_helped": 0.15}
 
 Line = dict[str, Any]
 
 # --- judging --------------------------------------------------------------------------------------------------------
-
-
-def part(measurement: Measurement, rows: Sequence[int]) -> Measurement:
-    """Return the measurement of some of the questions, in the same order for every model."""
-    return replace(
-        measurement,
-        query_ids=tuple(measurement.query_ids[row] for row in rows),
-        clusters=tuple(measurement.clusters[row] for row in rows),
-        values={metric: measurement.values[metric][list(rows)] for metric in METRICS},
-        ranks=tuple(measurement.ranks[row] for row in rows),
-        top=tuple(measurement.top[row] for row in rows),
-    )
 
 
 def halves(clusters: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
@@ -410,6 +401,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     logging.disable_progress_bar()  # transformers draws one for every model that is loaded
     usual, rule.REACH = rule.REACH, given.reach
+    statistics.RESAMPLES = RESAMPLES
     real, exact = judged(given)
     found = {**summary(real), "known_effect": of_known(exact)}
     print(json.dumps(found, indent=1))

@@ -32,7 +32,7 @@ from expertune.pipeline.run import Run, Stage
 from expertune.pipeline.stages.labels import labelled
 from expertune.pipeline.stages.training import trained
 from expertune.pipeline.store import Store, fingerprint
-from expertune.records import Dataset, JudgedSet, Measurement, Questions, Role, Scores, TunedModel
+from expertune.records import METRICS, Dataset, JudgedSet, Measurement, Questions, Role, Scores, TunedModel
 from expertune.train import trainer
 
 HERE = Path(__file__).parent
@@ -231,9 +231,7 @@ class Bench:
     def judged(self, domain: str) -> JudgedSet:
         """Return the test questions of a domain, a fixed sample where they are many."""
         (judged,) = (item for item in data.Files(self.section(domain)).judged if item.role is Role.DOMAIN)
-        kept = np.random.default_rng(0).permutation(len(judged.queries))[:MOST_QUERIES]
-        queries = tuple(judged.queries[index] for index in sorted(kept))
-        return replace(judged, queries=queries, qrels={query.id: judged.qrels[query.id] for query in queries})
+        return sampled(judged, MOST_QUERIES)
 
     @cached_property
     def general(self) -> list[JudgedSet]:
@@ -283,7 +281,7 @@ class Bench:
         found = {}
         for name in MEASURED:
             sets = data.Files(DataSection(path=str(folder_of(self.root, name)))).judged
-            found[name] = [item for item in sets if item.role is Role.DOMAIN]
+            found[name] = [sampled(item, MOST_QUERIES // 4) for item in sets if item.role is Role.DOMAIN]
         return {**found, "general": self.general[:1]}
 
     @cached_property
@@ -330,7 +328,11 @@ class Bench:
 
 def _of_point(name: str, point: Point, base: Mapping[tuple[str, str], Measurement]) -> Iterator[Model]:
     own = next(item.dataset for item in point.measurements if item.role is Role.DOMAIN)
-    known = [item for item in point.measurements if (item.dataset, item.split) in base]
+    known = [
+        _as_in(base[item.dataset, item.split], item)
+        for item in point.measurements
+        if (item.dataset, item.split) in base
+    ]
     general = [item for item in known if item.role is Role.GENERAL]
     kind = f"factor {point.factor:g}"
     for target in dict.fromkeys(item.dataset for item in known if item.role is Role.DOMAIN):
@@ -344,6 +346,31 @@ def _of_point(name: str, point: Point, base: Mapping[tuple[str, str], Measuremen
             base=(joined(untouched[0]), *untouched[1]),
             tuned=(joined(domain), *general),
         )
+
+
+def _as_in(sample: Measurement, whole: Measurement) -> Measurement:
+    """Return the measurement of the questions of a sample."""
+    row = {name: number for number, name in enumerate(whole.query_ids)}
+    return part(whole, [row[name] for name in sample.query_ids])
+
+
+def part(measurement: Measurement, rows: Sequence[int]) -> Measurement:
+    """Return the measurement of some of the questions, in the same order for every model."""
+    return replace(
+        measurement,
+        query_ids=tuple(measurement.query_ids[row] for row in rows),
+        clusters=tuple(measurement.clusters[row] for row in rows),
+        values={metric: measurement.values[metric][list(rows)] for metric in METRICS},
+        ranks=tuple(measurement.ranks[row] for row in rows),
+        top=tuple(measurement.top[row] for row in rows),
+    )
+
+
+def sampled(judged: JudgedSet, most: int) -> JudgedSet:
+    """Return a judged set with a fixed sample of its questions where they are many."""
+    kept = np.random.default_rng(0).permutation(len(judged.queries))[:most]
+    queries = tuple(judged.queries[index] for index in sorted(kept))
+    return replace(judged, queries=queries, qrels={query.id: judged.qrels[query.id] for query in queries})
 
 
 def joined(parts: Sequence[Measurement]) -> Measurement:

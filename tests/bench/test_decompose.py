@@ -38,6 +38,7 @@ def test_every_row_of_the_chain_changes_one_thing_in_the_row_before(bench):
         assert len(changed) == 2, (after.name, changed)
         assert "name" in changed
     assert replace(bench.CHAIN[-1], layout=False, name=bench.LOG.name) == bench.LOG == bench.CHAIN[-2]
+    assert {row.name for row in bench.ORDER} == {row.name for row in (*bench.CHAIN[:-1], *bench.BESIDE)}
     assert bench.Row(bench.LOG.name) == bench.LOG  # the defaults of a row are the whole recipe
 
 
