@@ -35,7 +35,7 @@ from expertune.records import METRIC, Dataset, JudgedSet, Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from layouts import ROOT, configured  # noqa: E402
+from decompose import ROOT, configured  # noqa: E402
 from origin import origin  # noqa: E402
 
 RESULT = HERE / "results" / "blind.json"

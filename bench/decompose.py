@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from expertune import data
 from expertune.commands.study.lab import FACTORS, Lab, Point, Tuning
-from expertune.config import DataSection, PluginSpec
+from expertune.config import Config, DataSection, PluginSpec, from_mapping
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
 from expertune.evaluate.stage import measure, measurement
 from expertune.evaluate.statistics import FEWEST_FOR_INTERVAL, seeds_interval
@@ -51,9 +51,12 @@ from expertune.train import trainer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from layouts import ROOT, configured  # noqa: E402
 from origin import origin  # noqa: E402
 from pages import put  # noqa: E402
+from sets import folder as set_folder  # noqa: E402
+from sets import log as set_log  # noqa: E402
+
+ROOT = HERE.parent
 
 RESULT = HERE / "results" / "decomposition.json"
 PAGE = ROOT / "docs" / "findings" / "what-the-gain-is-made-of.md"
@@ -90,11 +93,6 @@ class Row:
         return LOG.name if self.layout else self.name
 
 
-def folder_of(root: Path, name: str) -> Path:
-    """Return where a set lies; the shop is an example of the project."""
-    return ROOT / "examples" / "shop" if name == "shop" else root / name
-
-
 FREE = {"reference_weight": 0.0, "frozen_layers": 0.0}
 ALONE = Row("labelled questions alone", "none", False, False, False, False, FREE)
 SPANS = replace(ALONE, name="+ spans of the answers", spans=True)
@@ -129,6 +127,18 @@ WORTH = {
 """What the panel of eight is worth: one row minus another."""
 
 
+def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
+    """Return the config of a run of the defaults on one thread, with a log unless none is wanted."""
+    folder, store = set_folder(name, given.data_root), given.store or given.work / "store"
+    log = None if given.no_log else set_log(folder, given.work)
+    return from_mapping(
+        {
+            "run": {"out": str(given.work / name), "store": str(store), "seed": seed, "threads": 1},
+            "data": {"path": str(folder), "log": [str(log)] if log else []},
+        }
+    )
+
+
 class Bench(Lab):
     """A lab whose points also hold what an index of answers and questions finds, and sets of other domains."""
 
@@ -139,7 +149,7 @@ class Bench(Lab):
         steps = given.steps or trainer.planned(config.train, len(self.questions.items)).steps
         self.config = self.config.model_copy(update={"train": self.config.train.model_copy(update={"steps": steps})})
         root = given.data_root
-        sections = [DataSection(path=str(folder_of(root, other))) for other in FURTHER if other != name]
+        sections = [DataSection(path=str(set_folder(other, root))) for other in FURTHER if other != name]
         self.further = [item for section in sections for item in data.Files(section).judged if item.role is Role.DOMAIN]
 
     def _point(self, encoder: Encoder, factor: float) -> Point:

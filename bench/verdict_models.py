@@ -37,7 +37,7 @@ from expertune.train import trainer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from decompose import folder_of  # noqa: E402
+from sets import folder as set_folder  # noqa: E402
 
 BASE = "all-minilm-l6-v2"
 DOMAINS = ("banking77_faq", "stackfaq")
@@ -280,7 +280,7 @@ class Bench:
         """The held-out sets of the domains that such models are judged on, and the general dev set."""
         found = {}
         for name in MEASURED:
-            sets = data.Files(DataSection(path=str(folder_of(self.root, name)))).judged
+            sets = data.Files(DataSection(path=str(set_folder(name, self.root)))).judged
             found[name] = [sampled(item, MOST_QUERIES // 4) for item in sets if item.role is Role.DOMAIN]
         return {**found, "general": self.general[:1]}
 
@@ -292,13 +292,14 @@ class Bench:
 
     def decomposed(self, store: Path) -> Iterator[Model]:
         """Yield the models of every tuning of bench/decompose.py, on each domain that they were measured on."""
-        for folder in sorted((store / "study").glob("*")):
+        # What begins with a dot is not finished yet.
+        for folder in sorted((store / "study").glob("[!.]*")):
             for point in artefacts.load(StudyTuning, folder).points:
                 yield from _of_point(folder.name[:8], point, self.untouched)
 
     def kept(self, store: Path) -> Iterator[Model]:
         """Yield the model of every run in a store, on each domain; on all but one of them it is a foreign one."""
-        for folder in sorted((store / "train").glob("*")):
+        for folder in sorted((store / "train").glob("[!.]*")):
             made = artefacts.load(TunedModel, folder)
             if made.base != PluginSpec(model=BASE).label or not keeps_documents(made.mode):
                 continue

@@ -230,7 +230,7 @@ def test_a_scenario_is_a_whole_run_and_gives_three_models(making: ModuleType, ti
 
     # The same model, found in the store of its run, is what that run kept.
     monkeypatch.setattr(making, "MEASURED", ("shop",))
-    monkeypatch.setattr(making, "folder_of", lambda root, name: root / name)
+    monkeypatch.setattr(making, "set_folder", lambda name, root: root / name)
     (kept,) = made.kept(tmp_path / "store")
     assert (kept.scenario, kept.target) == ("kept by a run", "shop")
     assert kept.tuned[0].values["ndcg@10"].tolist() == found[0].tuned[0].values["ndcg@10"].tolist()
