@@ -1,4 +1,4 @@
-"""Say what figures were measured on: the machine, the versions and the commit."""
+"""Say what figures were measured on: the machine, the versions, and the last commit that changed the package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ LIBRARIES = ("expertune", "torch", "transformers", "sentence-transformers", "num
 def origin() -> dict[str, Any]:
     """Return what stands beside every result."""
     root = Path(__file__).parent.parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    command = ["git", "log", "-1", "--format=%H", "--", "src"]
+    commit = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return {
         "machine": machine(),
         "versions": {name: version(name) for name in LIBRARIES},

@@ -370,13 +370,15 @@ PLAIN, MIXED = "answers", "answers and questions"
 
 
 def choices() -> Line:
-    """Return what the result files of other benches say of the choices that a run makes."""
-    estimates = json.loads((RESULTS / "crossval.json").read_text(encoding="utf-8"))
-    found = json.loads((RESULTS / "layouts.json").read_text(encoding="utf-8"))
-    return {
-        "cross_validation": cross_validated(estimates),
-        "layout": {"commit": found["commit"], **layouts(found["rows"])},
-    }
+    """Return what the result files of other benches say of the choices that a run makes, as far as there are any."""
+    found: Line = {}
+    estimates, indexes = RESULTS / "crossval.json", RESULTS / "layouts.json"
+    if estimates.exists():
+        found["cross_validation"] = cross_validated(json.loads(estimates.read_text(encoding="utf-8")))
+    if indexes.exists():
+        measured = json.loads(indexes.read_text(encoding="utf-8"))
+        found["layout"] = {"commit": measured["commit"], **layouts(measured["rows"])}
+    return found
 
 
 # --- running --------------------------------------------------------------------------------------------------------
