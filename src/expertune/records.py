@@ -664,13 +664,13 @@ class IndexWork(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to search, measured on the held-out questions of the domain; every set counts the same.
+    """One way to search, measured on the held-out questions of the domain.
 
     `model` is what encodes questions and `holds` what its index holds. `tuned` is True where that is the tuned model,
-    whatever the index. `hit1` and `hit3` are the shares of questions with a right answer among the first one and three,
-    `ndcg` is nDCG@10, all in [0, 1]. `difference` = its nDCG@10 - that of the reference, with a 95 % interval, all in
-    [-1, 1] (all of that with too few answers for an interval); `sets` has the same for each set, the reference as
-    `base`. `dimensions` is 0 where there are no vectors;
+    whatever the index. `hit1` and `hit3` are the shares of all questions with a right answer among the first one and
+    three, `ndcg` is nDCG@10 in the mean over sets, all in [0, 1]. `difference` = its nDCG@10 - that of the reference,
+    with a 95 % interval, all in [-1, 1] (all of that with too few answers for an interval); `sets` has the same for
+    each set, the reference as `base`. `dimensions` is 0 where there are no vectors;
     `megabytes` (of the weights) and `milliseconds` (a question, on this machine) are NaN where nobody knows.
     """
 

@@ -45,14 +45,14 @@ def found() -> Alternatives:
     return alternatives(ways, [SEEN, UNSEEN], {"ours": COST, "other": Cost(0, 0.0, 2.0)})
 
 
-def test_figures_are_means_over_sets_that_count_the_same(found: Alternatives) -> None:
+def test_scores_are_means_over_sets_and_hits_count_questions(found: Alternatives) -> None:
     gain = {rank: 1 / np.log2(1 + rank) for rank in (1, 2, 3, 4)}
     ours, other = found.reference, found.others[0]
     assert (ours.model, other.model, found.questions) == ("ours", "other", 3)
     assert ours.ndcg == pytest.approx(((gain[1] + gain[2]) / 2 + gain[4]) / 2)
     assert other.ndcg == pytest.approx(((gain[3] + gain[1]) / 2 + gain[1]) / 2)
-    assert (ours.hit1, ours.hit3) == pytest.approx((0.25, 0.5))
-    assert (other.hit1, other.hit3) == pytest.approx((0.75, 1.0))
+    assert (ours.hit1, ours.hit3) == pytest.approx((1 / 3, 2 / 3))
+    assert (other.hit1, other.hit3) == pytest.approx((2 / 3, 1.0))
     assert other.difference == pytest.approx(other.ndcg - ours.ndcg)
     assert ours.difference == 0.0
     assert [(row.split, row.base, row.tuned) for row in other.sets] == [

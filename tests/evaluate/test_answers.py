@@ -61,9 +61,9 @@ def test_an_answer_with_hardly_a_question_gets_one_first():
     assert row.advice is Advice.REWRITE
 
 
-def test_answers_that_take_each_others_questions_or_say_the_same_are_to_be_merged():
+def test_answers_that_say_the_same_are_to_be_merged_and_others_that_take_questions_told_apart():
     mutual = found({"money?": ("refund", "return", "return"), "parcel?": ("return", "refund", "refund")})
-    assert [row.advice for row in mutual] == [Advice.MERGE, Advice.MERGE]
+    assert [row.advice for row in mutual] == [Advice.APART, Advice.APART]
     (alike,) = found({"when?": ("opening", "open-late", "open-late")})
     assert alike.advice is Advice.MERGE
 

@@ -12,7 +12,7 @@ import pytest
 import finished_run
 from expertune.records import Alternative, Alternatives, IndexWork, Role
 from expertune.report import write_card, write_report
-from expertune.report.alternatives import NAMED, instead, lead, sentence, values
+from expertune.report.alternatives import NAMED, lead, sentence, to_do, values
 from expertune.report.results import plain, results, schema
 
 
@@ -61,24 +61,32 @@ def test_the_sentence_names_the_base_where_nothing_is_tuned_yet() -> None:
     assert said.startswith("The base minilm (nDCG@10 70.0) is beaten significantly by strong")
 
 
-def test_what_to_do_names_what_is_better_without_tuning_and_never_the_base_itself() -> None:
+def test_what_to_do_puts_what_is_better_without_tuning_first_and_never_the_base_itself() -> None:
     base = row("minilm", 0.75, 0.01, 0.09, work=IndexWork.KEPT)
-    assert instead(beside(WORSE, HIGHER, TUNED_TOO, base)) == ""
-    assert instead(None) == ""
-    said = instead(beside(WORSE, BEATS, replace(BEATS, model="stronger", ndcg=0.9)))
-    assert said == (
-        "If you can build your search index again, stronger does better without any tuning: right answer first for "
-        "50 % of the questions (tuned model: 50 %), among the first three for 60 % (60 %)."
+    use = replace(finished_run.run().evaluation.verdict, action="Use the tuned model.")
+    assert to_do(use, beside(WORSE, HIGHER, TUNED_TOO, base)) == to_do(use, None) == "Use the tuned model."
+    stronger = replace(BEATS, model="stronger", ndcg=0.9, hit1=0.68, megabytes=438.0, milliseconds=154.3)
+    assert to_do(use, beside(WORSE, BEATS, stronger)) == (
+        "If you can build your search index again, take stronger as it is, without tuning: right answer first for "
+        "68 % of the questions (tuned model: 50 %). Size and time of a question: 438 MB, 154 ms (tuned model: 182 MB, "
+        "9.5 ms). If not: use the tuned model."
     )
-    words = instead(beside(replace(BEATS, work=IndexWork.ADDED)))
-    assert words.startswith("If you can set an index of words beside yours, strong does")
+    words = to_do(use, beside(replace(BEATS, work=IndexWork.ADDED)))
+    assert words.startswith("If you can set an index of words beside yours, take strong as it is")
+    assert "Size" not in words
+    both_anew = to_do(use, beside(BEATS, reference=replace(OURS, work=IndexWork.ANEW)))
+    assert both_anew.startswith("Take strong as it is")
+    assert "If" not in both_anew
 
 
-def test_the_lead_counts_what_is_better_without_statistics() -> None:
-    assert lead(beside(WORSE, HIGHER, TUNED_TOO)).endswith("none is shown to be better than the tuned model.")
-    assert lead(beside(BEATS, replace(BEATS, model="stronger", ndcg=0.9))) == (
-        "Of 2 other ways to search that need no tuning, measured on the same questions, 2 are better than the tuned "
-        "model: stronger, strong."
+def test_the_lead_counts_every_way_without_statistics() -> None:
+    assert lead(beside(WORSE, HIGHER, TUNED_TOO)) == (
+        "4 ways to search answered the same questions: 2 search with the tuned model, each in another index, and 2 "
+        "need no tuning. Of these 2, none is shown to be better than the tuned model in your index."
+    )
+    assert lead(beside(BEATS, replace(BEATS, model="stronger", ndcg=0.9))).endswith(
+        "1 search with the tuned model, and 2 need no tuning. Of these 2, 2 are better than the tuned model: "
+        "stronger, strong."
     )
 
 
@@ -115,9 +123,11 @@ def test_page_summary_and_card_say_it(run: Any, tmp_path: Path) -> None:
     page = write_report(run, tmp_path).read_text(encoding="utf-8")
     said = sentence(run.evaluation.alternatives)
     assert said.replace("+", "&#43;") in page or said in page
-    assert "Of 2 other ways to search that need no tuning, measured on the same questions, 1 is better" in page
-    assert instead(run.evaluation.alternatives) in page
-    assert instead(run.evaluation.alternatives) in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert lead(run.evaluation.alternatives) in page
+    action = to_do(run.evaluation.verdict, run.evaluation.alternatives)
+    assert "take strong" in action
+    assert action in page
+    assert action in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "strong 80.0 (better, index made anew)" in page  # of the chart, for who does not see it
     assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert said in write_card(run, tmp_path).read_text(encoding="utf-8")
@@ -135,6 +145,7 @@ def test_the_section_fits_a_phone_and_its_table_scrolls_by_itself(browser: Any, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     section = page.locator("#alternatives")
     assert section.locator("svg.chart").bounding_box()["width"] <= 390
-    assert section.locator("tbody tr.chosen").inner_text().split() == ["tuned", "50", "%", "this", "run", "stays"]
+    told = " ".join(section.locator("tbody tr.chosen").inner_text().split())
+    assert told == "tuned 70.0 50 % this run stays 182 MB, 9.5 ms"
     assert section.locator("tbody tr").count() == 4
     page.close()

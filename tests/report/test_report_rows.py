@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import finished_run
-from expertune.records import Query, Role
-from expertune.report.rows import CASES, HeldOutRow, held_out_rows, losses, sample_rows, wins
+from expertune.records import Provenance, Query, Question, Role
+from expertune.report.rows import CASES, HeldOutRow, held_out_rows, hits_by_training, losses, sample_rows, wins
 
 
 def row(before: int, after: int) -> HeldOutRow:
@@ -48,6 +48,24 @@ def test_only_domain_sets_measured_for_both_models_count():
     assert held_out_rows(inputs.judged, base_only) == ()
     general = [replace(judged, role=Role.GENERAL) for judged in inputs.judged]
     assert held_out_rows(general, inputs.evaluation.measurements) == ()
+
+
+def test_hits_are_told_apart_by_whether_the_answer_had_a_question_to_train_on():
+    inputs = finished_run.run()
+    ranked = inputs.judged, inputs.evaluation.measurements
+    rows = held_out_rows(*ranked)
+    answer = rows[0].answer
+    assert answer is not None
+    of_one = [item for item in rows if item.answer is not None and item.answer.id == answer.id]
+    teaching = Question("a question", (answer.id,), Provenance.PAIR)
+    taught, untaught = hits_by_training(replace(inputs.dataset, questions=(teaching,)), *ranked)
+    assert 0 < taught.questions == len(of_one) < len(rows)
+    assert taught.first == (sum(item.before == 1 for item in of_one), sum(item.after == 1 for item in of_one))
+    assert (untaught.questions, untaught.first[1]) == (
+        len(rows) - len(of_one),
+        sum(item.after == 1 for item in rows) - taught.first[1],
+    )
+    assert hits_by_training(replace(inputs.dataset, questions=()), *ranked) == ()
 
 
 def test_a_right_answer_that_was_not_ranked_counts_as_lost():

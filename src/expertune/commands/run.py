@@ -83,14 +83,12 @@ def _execute(config: Config, stage: str) -> None:
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the verdict and its figures: held-out sets, index, sentence pairs, mteb."""
-    from expertune.report.alternatives import instead, sentence
+    from expertune.report.alternatives import sentence, to_do
     from expertune.report.formats import around, points, signed
     from expertune.report.rows import set_rows
 
     said = evaluation.verdict
-    typer.echo(
-        f"{said.decision}. {said.headline}\nWhat to do: {said.action} {instead(evaluation.alternatives)}".rstrip()
-    )
+    typer.echo(f"{said.decision}. {said.headline}\nWhat to do: {to_do(said, evaluation.alternatives)}")
     for sign in said.diagnostics:
         typer.echo(f"Look at this first: {sign}")
     heads = ("set", ">asked", ">first", ">in first 3", ">nDCG@10", ">change within")

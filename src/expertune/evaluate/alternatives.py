@@ -31,6 +31,9 @@ from expertune.records import (
     ignore_progress,
 )
 
+VERSION = 2
+"""Raise when the same ways to search lead to other figures."""
+
 Search = Callable[[Sequence[str]], FloatArray]
 """Gives scores `[n, D]` of n questions; higher is better."""
 
@@ -179,5 +182,7 @@ def _compared(
 
 
 def _hit(measured: Sequence[Measurement], most: int) -> float:
-    """Return the mean over sets of the weighted share of questions with a right answer among the first `most`."""
-    return float(np.mean([np.average(item.hits(most), weights=item.weights or None) for item in measured]))
+    """Return the weighted share of the questions of all sets with a right answer among the first `most`."""
+    found = np.concatenate([item.hits(most) for item in measured])
+    weights = np.concatenate([item.weights or np.ones(len(item.query_ids)) for item in measured])
+    return float(np.average(found, weights=weights))

@@ -31,6 +31,7 @@ class Advice(StrEnum):
 
     ADD = "add a question"
     MERGE = "merge the two"
+    APART = "tell them apart"
     SPLIT = "split it"
     REWRITE = "rewrite it"
 
@@ -42,7 +43,8 @@ class Advice(StrEnum):
 
 _HOW = {
     Advice.ADD: "Hardly a question of yours leads to it: write one or two in your users' words.",
-    Advice.MERGE: "They take each other's questions, or say much the same: join them, or say how they differ.",
+    Advice.MERGE: "They say much the same in the same words: join them, or say how they differ.",
+    Advice.APART: "They take each other's questions, but differ: write questions that only one of them answers.",
     Advice.SPLIT: "Its questions end up in many places: give each matter an answer of its own.",
     Advice.REWRITE: "It has questions and still is not found: use the words that users use.",
 }
@@ -148,9 +150,10 @@ def _advice(name: str, tallies: Mapping[str, _Tally], texts: Mapping[str, str], 
     takers = tallies[name].takers
     if takers:
         other, _ = takers.most_common(1)[0]
-        mutual = other in tallies and tallies[other].takers[name] > 0
-        if mutual or _alike(texts.get(name, ""), texts.get(other, "")) >= ALIKE:
+        if _alike(texts.get(name, ""), texts.get(other, "")) >= ALIKE:
             return Advice.MERGE
+        if other in tallies and tallies[other].takers[name] > 0:
+            return Advice.APART
     if labelled <= FEW_QUESTIONS:
         return Advice.ADD
     return Advice.SPLIT if len(takers) >= SCATTERED else Advice.REWRITE

@@ -30,7 +30,7 @@ from expertune.records import (
     Verdict,
 )
 
-VERSION = 4
+VERSION = 5
 """Raise when the same measurements lead to another verdict, or to other words."""
 
 REACH = 0.5
@@ -291,7 +291,7 @@ def _general(general: Pool | None, tolerance: float, *, lost: bool) -> str:
         return f"{text}, more than the {points(tolerance)} allowed"
     # That no loss was shown says little where the sets are too small to show the loss that matters.
     if general.shown.low < -tolerance:
-        return f"{text}, which does not rule out a loss of more than {points(tolerance)}"
+        return f"{text}; that it lost more than the {points(tolerance)} allowed is not ruled out"
     return text
 
 

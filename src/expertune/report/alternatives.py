@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
-from expertune.records import METRIC, Alternative, Alternatives, IndexWork
+from expertune.records import METRIC, Alternative, Alternatives, IndexWork, Verdict
 from expertune.report.formats import cut, interval, percent, points, signed
 
 PERCENT = f"{100 * CONFIDENCE:g} %"
@@ -39,13 +39,16 @@ def sentence(found: Alternatives) -> str:
 
 
 def lead(found: Alternatives) -> str:
-    """Say in a sentence without statistics which ways that tune nothing are better than the tuned model."""
+    """Say without statistics what was measured, and which ways that tune nothing are better than the tuned model."""
     better = [row for row in found.untuned if row.outcome == "better"]
-    others = f"Of {len(found.untuned)} other ways to search that need no tuning, measured on the same questions,"
+    ways, untuned = len(found.rows), len(found.untuned)
+    tuned = f"{ways - untuned} search with the tuned model" + (", each in another index" if ways - untuned > 1 else "")
+    counted = f"{ways} ways to search answered the same questions: {tuned}, and {untuned} need no tuning."
     if not better:
-        return f"{others} none is shown to be better than the tuned model."
-    named = ", ".join(cut(row.name) for row in better[:NAMED])
-    return f"{others} {len(better)} {'is' if len(better) == 1 else 'are'} better than the tuned model: {named}."
+        return f"{counted} Of these {untuned}, none is shown to be better than the tuned model in your index."
+    named = ", ".join([cut(row.name) for row in better[:NAMED]] + ["…"] * (len(better) > NAMED))
+    verb = "is" if len(better) == 1 else "are"
+    return f"{counted} Of these {untuned}, {len(better)} {verb} better than the tuned model: {named}."
 
 
 def shown(found: Alternatives) -> tuple[Alternative, ...]:
@@ -56,22 +59,39 @@ def shown(found: Alternatives) -> tuple[Alternative, ...]:
     return tuple(row for row in found.rows if row in kept or row in others)
 
 
-def instead(found: Alternatives | None) -> str:
-    """Say, beside what to do, that something which tunes nothing is better; empty where nothing was shown to be.
+def to_do(verdict: Verdict, found: Alternatives | None) -> str:
+    """Say what to do: the verdict's action or, where something that tunes nothing is better, that one first.
 
     The base on its own index is not meant: the verdict itself compares with it.
     """
-    others = [row for row in found.untuned if row.work is not IndexWork.KEPT] if found else []
-    better = [row for row in others if row.outcome == "better"]
-    if not (found and better):
-        return ""
-    best, ours = better[0], found.reference
-    work = "build your search index again" if best.work is IndexWork.ANEW else "set an index of words beside yours"
-    return (
-        f"If you can {work}, {cut(best.name)} does better without any tuning: right answer first for "
-        f"{percent(best.hit1)} of the questions (tuned model: {percent(ours.hit1)}), among the first three for "
-        f"{percent(best.hit3)} ({percent(ours.hit3)})."
+    best = _better_untuned(found)
+    if found is None or best is None:
+        return verdict.action
+    ours = found.reference
+    other = (
+        f"ake {cut(best.name)} as it is, without tuning: right answer first for {percent(best.hit1)} of the questions "
+        f"(tuned model: {percent(ours.hit1)}).{_price(best, ours)}"
     )
+    if best.work is ours.work:
+        return f"T{other}"
+    work = "build your search index again" if best.work is IndexWork.ANEW else "set an index of words beside yours"
+    return f"If you can {work}, t{other} If not: {verdict.action[0].lower()}{verdict.action[1:]}"
+
+
+def cost(row: Alternative) -> str:
+    """Write the size of a model and the time of a question: "438 MB, 154 ms"; empty where nobody knows them."""
+    known = [(value, unit) for value, unit in ((row.megabytes, "MB"), (row.milliseconds, "ms")) if value > 0]
+    return ", ".join(f"{value:.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}" for value, unit in known)
+
+
+def _better_untuned(found: Alternatives | None) -> Alternative | None:
+    others = [row for row in found.untuned if row.work is not IndexWork.KEPT] if found else []
+    return next((row for row in others if row.outcome == "better"), None)
+
+
+def _price(best: Alternative, ours: Alternative) -> str:
+    known = cost(best) and cost(ours)
+    return f" Size and time of a question: {cost(best)} (tuned model: {cost(ours)})." if known else ""
 
 
 def values(found: Alternatives) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def alternatives(found: Alternatives, rows: Sequence[Alternative]) -> str:
         figure, axes = _rows_figure(len(rows), spacing=0.42)
         axes.axvline(ours, color=COLOUR["tuned"], linewidth=1.2, zorder=1)
         for y, row in _from_top(rows):
-            colour = COLOUR["tuned"] if row.tuned else OUTCOME[row.outcome]
+            colour = COLOUR["tuned"] if row is found.reference else OUTCOME[row.outcome]
             if row is not found.reference and interval(row.low, row.high) != "–":
                 axes.plot([ours + 100 * row.low, ours + 100 * row.high], [y, y], color=colour, linewidth=2.5, zorder=2)
             face = COLOUR["surface"] if row.work == IndexWork.ANEW else colour

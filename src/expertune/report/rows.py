@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,6 +122,24 @@ def set_rows(evaluation: Evaluation) -> tuple[SetRow, ...]:
     return tuple(rows)
 
 
+def hits_by_training(
+    dataset: Dataset, judged: Sequence[JudgedSet], measurements: Sequence[Measurement]
+) -> tuple[Hits, ...]:
+    """Count the held-out questions whose answer had a labelled question to train on, then those whose had none.
+
+    Empty where all are of one kind: the count of all says it.
+    """
+    labelled = dataset.labelled_questions().keys()
+    parts: tuple[list[tuple[Measurement, Measurement]], ...] = ([], [])
+    for own, base, tuned in measured_by_both(judged, measurements):
+        right = [{key for key, grade in own.qrels[name].items() if grade >= 1} for name in base.query_ids]
+        for part, wanted in zip(parts, (True, False), strict=True):
+            places = [place for place, answers in enumerate(right) if bool(answers & labelled) is wanted]
+            part.append((_only(base, places), _only(tuned, places)))
+    counted = tuple(map(count_hits, parts))
+    return counted if all(hits.questions for hits in counted) else ()
+
+
 def index_rows(evaluation: Evaluation) -> tuple[IndexRow, ...]:
     """Join the comparisons of the metric that decides, set by set; none where answers are not expanded."""
     tuning = {(row.dataset, row.split, row.metric): row for row in evaluation.comparisons}
@@ -204,6 +222,12 @@ def _join(judged: JudgedSet, base: Measurement, tuned: Measurement, first: int) 
             )
         )
     return rows
+
+
+def _only(measured: Measurement, places: Sequence[int]) -> Measurement:
+    """Return ranks and names of some questions; the values stay behind."""
+    names, ranks = ([values[place] for place in places] for values in (measured.query_ids, measured.ranks))
+    return replace(measured, query_ids=tuple(names), ranks=tuple(ranks), values={})
 
 
 def _shown(document_id: str, documents: Mapping[str, Document], grades: Mapping[str, int]) -> ShownAnswer:

@@ -13,12 +13,12 @@ from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import METRIC, METRICS, Basis, Document
-from expertune.report.alternatives import instead, lead, shown
+from expertune.report.alternatives import cost, lead, shown, to_do
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
 from expertune.report.page import asset, environment, policy_hash
 from expertune.report.results import EXPANDED, GEOMETRY, results, to_json
-from expertune.report.rows import held_out_rows, index_rows, losses, sample_rows, set_rows, wins
+from expertune.report.rows import held_out_rows, hits_by_training, index_rows, losses, sample_rows, set_rows, wins
 from expertune.report.threshold import refusals, threshold_sentence
 from expertune.report.unanswered import unanswered_rows, write_unanswered
 
@@ -85,8 +85,10 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "alternatives": beside,
         "lead": beside and lead(beside),
         "ways": shown(beside) if beside else (),
-        "instead": instead(beside),
+        "to_do": to_do(verdict, beside),
+        "cost": cost,
         "sets": set_rows(run.evaluation),
+        "taught": hits_by_training(run.dataset, run.judged, run.evaluation.measurements),
         "answers": run.answers[:MOST_ANSWERS],
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",

@@ -126,12 +126,13 @@ def alternatives_to(
     encoders: Mapping[str, CachedEncoder],
 ) -> Alternatives | None:
     """Measure what a user could take instead on the same held-out questions; None without a domain set."""
+    from expertune.evaluate.alternatives import VERSION
     from expertune.pipeline.alternatives import Model
 
     judged = [item for item in loaded.judged if item.role is Role.DOMAIN]
     if not judged:
         return None
-    key = context.keeper.key("alternatives", model.key, context.config.run.seed, loaded.judged_fingerprint)
+    key = context.keeper.key("alternatives", VERSION, model.key, context.config.run.seed, loaded.judged_fingerprint)
 
     def make() -> Alternatives:
         size, kept = models.megabytes(str(model.value.folder)), keeps_documents(model.value.mode)
