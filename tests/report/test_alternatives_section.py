@@ -68,12 +68,12 @@ def test_what_to_do_puts_what_is_better_without_tuning_first_and_never_the_base_
     stronger = replace(BEATS, model="stronger", ndcg=0.9, hit1=0.68, megabytes=438.0, milliseconds=154.3)
     assert to_do(use, beside(WORSE, BEATS, stronger)) == (
         "If you can build your search index again, take stronger as it is, without tuning: right answer first for "
-        "68 % of the questions (tuned model: 50 %). Size and time of a question: 438 MB, 154 ms (tuned model: 182 MB, "
-        "9.5 ms). If not: use the tuned model."
+        "68 % of the questions (tuned model: 50 %). Model size and time per question: 438 MB, 154 ms (tuned model: "
+        "182 MB, 9.5 ms). If not: use the tuned model."
     )
     words = to_do(use, beside(replace(BEATS, work=IndexWork.ADDED)))
     assert words.startswith("If you can set an index of words beside yours, take strong as it is")
-    assert "Size" not in words
+    assert "size" not in words
     both_anew = to_do(use, beside(BEATS, reference=replace(OURS, work=IndexWork.ANEW)))
     assert both_anew.startswith("Take strong as it is")
     assert "If" not in both_anew

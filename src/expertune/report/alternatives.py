@@ -91,7 +91,7 @@ def _better_untuned(found: Alternatives | None) -> Alternative | None:
 
 def _price(best: Alternative, ours: Alternative) -> str:
     known = cost(best) and cost(ours)
-    return f" Size and time of a question: {cost(best)} (tuned model: {cost(ours)})." if known else ""
+    return f" Model size and time per question: {cost(best)} (tuned model: {cost(ours)})." if known else ""
 
 
 def values(found: Alternatives) -> dict[str, Any]:

@@ -25,10 +25,6 @@ from expertune.records import (
     Scores,
     SoftLabels,
 )
-from expertune.report.formats import cut
-
-LONGEST = 110
-"""Characters shown of an answer: enough to know it by."""
 
 CASES = 3
 """Wins, and losses, that are told in full; the table below them has every question."""
@@ -36,7 +32,7 @@ CASES = 3
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """A document as a table shows it; `right` where the judges call it relevant."""
+    """A document as a page shows it, cut by the page; `right` where the judges call it relevant."""
 
     id: str
     text: str
@@ -193,7 +189,7 @@ def sample_rows(
             place = int(np.argmax(labels.targets[row]))
             document = place if scores.columns is None else int(scores.columns[row, place])
         shown = dataset.documents[document]
-        answer = ShownAnswer(shown.id, cut(shown.text, LONGEST), right=bool(question.document_ids))
+        answer = ShownAnswer(shown.id, shown.text, right=bool(question.document_ids))
         opinions = tuple(_opinion(values, place) for values in np.asarray(scores.values[row]).T)
         rows.append(SampleRow(question, answer, float(labels.targets[row, place]), opinions))
     return tuple(rows)
@@ -226,13 +222,18 @@ def _join(judged: JudgedSet, base: Measurement, tuned: Measurement, first: int) 
 
 def _only(measured: Measurement, places: Sequence[int]) -> Measurement:
     """Return ranks and names of some questions; the values stay behind."""
-    names, ranks = ([values[place] for place in places] for values in (measured.query_ids, measured.ranks))
-    return replace(measured, query_ids=tuple(names), ranks=tuple(ranks), values={})
+    names, ranks = measured.query_ids, measured.ranks
+    return replace(
+        measured,
+        query_ids=tuple(names[place] for place in places),
+        ranks=tuple(ranks[place] for place in places),
+        values={},
+    )
 
 
 def _shown(document_id: str, documents: Mapping[str, Document], grades: Mapping[str, int]) -> ShownAnswer:
     text = documents[document_id].text if document_id in documents else ""
-    return ShownAnswer(document_id, cut(text, LONGEST), grades.get(document_id, 0) >= 1)
+    return ShownAnswer(document_id, text, grades.get(document_id, 0) >= 1)
 
 
 def _reciprocal(rank: int) -> float:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from expertune.records import Document, Unanswered
 from expertune.report.finished import FinishedRun
 from expertune.report.formats import cut
-from expertune.report.rows import LONGEST
 
 UNANSWERED = "unanswered.csv"
 """Name of the table beside the results."""
@@ -20,6 +19,9 @@ SHOWN_GROUPS = 15
 
 SHOWN_QUESTIONS = 4
 """Questions of a group on the page, after the one that it is called by."""
+
+LONGEST = 110
+"""Characters of an answer in the table: enough to know it by."""
 
 HEADS = ("group", "asked", "question", "asked in the group", "nearest answer", "its text")
 
@@ -47,7 +49,7 @@ def unanswered_rows(run: FinishedRun) -> tuple[UnansweredRow, ...]:
             others=group.questions[1 : 1 + SHOWN_QUESTIONS],
             left_out=max(0, len(group.questions) - 1 - SHOWN_QUESTIONS),
             nearest=group.nearest[0],
-            nearest_text=cut(texts[group.nearest[0]], LONGEST),
+            nearest_text=texts[group.nearest[0]],
         )
         for group in run.unanswered.groups[:SHOWN_GROUPS]
     )
