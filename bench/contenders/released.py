@@ -52,7 +52,7 @@ def grid(side: str, loss: Loss) -> list[Settings]:
     if side == "full" and loss.in_batch:
         first["negatives"] = 0  # each costs as much as an answer
     higher, lower = ({"learning_rate": rate} for rate in RATES[side])
-    return [{**first, **change} for change in ({}, higher, {"log": True}, lower, {"repeat": False}, *loss.changes)]
+    return [{**first, **change} for change in ({}, {"log": True}, higher, lower, {"repeat": False}, *loss.changes)]
 
 
 def released(side: str, name: str) -> Contender:

@@ -123,11 +123,12 @@ def choices_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what each peer's validation chose on each set, with the steps it took."""
     peers = [row for row in rows if row["kind"] == "peer"]
     if peers:
-        yield "| | points tried | chosen, by set and seed |"
-        yield "|---|--:|---|"
+        yield "| | chosen, by set and seed, of so many points |"
+        yield "|---|---|"
     for row in peers:
-        chosen = "; ".join(f"{place}: {_settings(settings)}" for place, settings in row["chosen"].items())
-        yield f"| {row['name']} | {row['points']} | {chosen} |"
+        tried = row["points"]
+        chosen = "; ".join(f"{at}: {_settings(point)}, of {tried[at]}" for at, point in row["chosen"].items())
+        yield f"| {row['name']} | {chosen} |"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -155,7 +155,7 @@ class Collected:
             "peak_megabytes": max((piece.get("peak_megabytes", 0) for piece in mine), default=0),
             "seeds_of_a_set": dict(sorted(Counter(piece["set"] for piece in mine).items())),
             "chosen": {f"{piece['set']}/{piece['seed']}": piece.get("chosen", {}) for piece in mine},
-            "points": max((len(piece.get("tried", ())) for piece in mine), default=0),
+            "points": {f"{piece['set']}/{piece['seed']}": len(piece.get("tried", ())) for piece in mine},
         }
 
     def ahead(self, first: str, second: str) -> dict[str, Any]:

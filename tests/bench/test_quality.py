@@ -355,7 +355,7 @@ def test_pieces_of_earlier_defaults_leave_the_table_and_what_is_not_there_is_nam
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "- expertune: shop (seed 0), shop (seed 2)" in text
     assert "- query-mnrl, equal steps: shop (seed 2)" in text
-    assert "| query-mnrl, equal steps | 1 | shop/0: 2 steps; shop/1: 2 steps |" in text
+    assert "| query-mnrl, equal steps | shop/0: 2 steps, of 1; shop/1: 2 steps, of 1 |" in text
     for plot in ("gain-against-seconds.svg", "alternatives-by-set.svg"):
         assert f"]({plot})" in text
         assert "expertune, log" in (tmp_path / plot).read_text(encoding="utf-8")
