@@ -78,6 +78,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             group = row["kind"]
             yield f"| *{GROUPS[group]}* |" + " |" * (len(heads) - 1)
         gains = ["-" if row[key] is None else f"{row[key]['gain']:+.1f}" for key in SHOWN]
+        gains[SHOWN.index("domain")] = signed(row["domain"])
         ahead = [signed(row["ours_minus_this"].get(name, {}).get("domain")) for name in ours]
         cost = [
             f"{row['seconds']:.0f}" if row["seconds"] else "-",
