@@ -82,7 +82,7 @@ def test_every_word_for_held_out_is_tested_on_where_there_is_no_other(tmp_path, 
     changed = [{**row, "split": value if row["split"] else "Training"} for row in rows()]
     path = jsonl(tmp_path / "faq.jsonl", changed)
     assert same(tmp_path, path)
-    assert files(path).notes == (f"3 rows to train on; held out and not trained on: 3 '{value}'",)
+    assert files(path).notes == (f"3 rows to train on; rows that their split leaves out of training: 3 '{value}'",)
 
 
 def test_a_named_test_split_may_have_any_name(tmp_path):

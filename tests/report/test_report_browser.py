@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,19 @@ def test_a_page_without_its_script_shows_every_row(browser: Any, large: str):
     opened.get_by_role("heading", name="Details for specialists").click()
     opened.get_by_text("Every way to search that was measured").click()
     assert opened.locator("#ways tbody tr:visible").count() == 17
+    opened.close()
+
+
+def test_a_click_shows_the_whole_of_an_answer_that_was_cut(browser: Any, tmp_path: Path):
+    inputs = finished_run.run()
+    long = [replace(item, text=f"{item.text} {'and so on ' * 20}to its end") for item in finished_run.DOCUMENTS]
+    judged = [replace(item, documents=tuple(long)) for item in inputs.judged]
+    opened = browser.new_page()
+    opened.goto(write_report(replace(inputs, judged=judged), tmp_path).as_uri())
+    case = opened.locator("#heldout .case .whole").first
+    assert "to its end" not in case.inner_text()
+    case.locator("summary").click()
+    assert case.inner_text().endswith("to its end")
     opened.close()
 
 

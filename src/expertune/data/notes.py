@@ -23,7 +23,7 @@ def of_table(table: Table, pairs: Sequence[Pair], section: DataSection) -> Itera
         else:
             trained += count
     kinds = ", ".join(f"{count} '{value}'" for value, count in held_out.items())
-    yield f"{trained} rows to train on" + (f"; held out and not trained on: {kinds}" if kinds else "")
+    yield f"{trained} rows to train on" + (f"; rows that their split leaves out of training: {kinds}" if kinds else "")
     if columns := unused(table, section):
         yield f"columns not used: {_listed(columns)}"
     if len(pairs) < len(table.rows):
