@@ -166,7 +166,7 @@ def test_a_table_shows_twelve_rows_and_then_pages(browser: Any, tmp_path: Path):
     opened.close()
 
 
-@pytest.mark.parametrize(("width", "height", "rows"), [(1280, 5000, 12), (390, 8000, 5)])
+@pytest.mark.parametrize(("width", "height", "rows"), [(1280, 5000, 12), (390, 8000, 4)])
 def test_a_page_with_much_to_say_is_short_until_it_is_unfolded(
     browser: Any, large: str, width: int, height: int, rows: int
 ):

@@ -5,7 +5,7 @@
   const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
   const phone = matchMedia("(max-width: 600px)");
   const ROWS = 12;
-  const ROWS_ON_A_PHONE = 5;
+  const ROWS_ON_A_PHONE = 4;
 
   for (const table of document.querySelectorAll(".scroll table")) {
     // On a phone rows become cards, where each cell names its column.
