@@ -86,15 +86,17 @@ def test_a_loss_beyond_two_standard_errors_keeps_the_base_whatever_is_preferred(
     assert choose(trials, preferred=1.0).interpolation_weight == 0.0
 
 
-def test_a_loss_of_a_standard_error_is_not_outvoted_by_the_preferred_weight():
-    general = measurement([0.8] * 4, Role.GENERAL)
-    base, gain = np.full(4, 0.6), np.array([0.1, 0.0, 0.0, 0.0])
-    lost = Trial(0.75, measurement(base - 4 * gain), general)  # one question of four: as large as its standard error
-    half = Trial(0.5, measurement(base + gain), general)
-    chosen = choose([Trial(0.0, measurement(base), general), half, lost], preferred=0.75)
-    assert chosen.interpolation_weight == 0.5
-    noise = Trial(0.75, measurement(base + np.array([-0.2, 0.1, -0.1, 0.1])), general)  # a loss well within its error
-    assert choose([Trial(0.0, measurement(base), general), half, noise], preferred=0.75).interpolation_weight == 0.75
+def test_a_loss_of_two_standard_errors_is_not_outvoted_by_the_preferred_weight_and_noise_is():
+    general, base = measurement([0.8] * 4, Role.GENERAL), np.full(4, 0.5)
+    # So uncertain a gain that the loss beside it counts as equally good.
+    half = Trial(0.5, measurement(base + np.array([0.5, -0.4, 0.3, -0.2])), general)
+
+    def chosen(change):
+        preferred = Trial(0.75, measurement(base + np.array(change)), general)
+        return choose([Trial(0.0, measurement(base), general), half, preferred], preferred=0.75).interpolation_weight
+
+    assert chosen([-0.10, -0.12, -0.10, -0.12]) == 0.5  # 19 standard errors
+    assert chosen([-0.4, 0.0, 0.0, 0.0]) == 0.75  # one question of four: as large as its standard error
 
 
 def test_questions_of_one_answer_tell_nothing():
