@@ -24,19 +24,17 @@ from typing import Any
 import numpy as np
 
 from expertune import data
-from expertune.config import keeps_documents
 from expertune.data import HeldOut
 from expertune.evaluate.stage import measure
 from expertune.evaluate.statistics import seeds_interval
-from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.pipeline.keeper import Kept
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import METRIC, Dataset, JudgedSet, Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from decompose import ROOT, configured  # noqa: E402
 from origin import origin  # noqa: E402
+from sets import ROOT, configured  # noqa: E402
 
 RESULT = HERE / "results" / "blind.json"
 
@@ -81,11 +79,8 @@ def removed(looking: RunResult, blind: RunResult) -> dict[str, Any]:
 def gains(run: Run, result: RunResult, judged: Sequence[JudgedSet]) -> dict[str, dict[str, Any]]:
     """Return per-question gains of a run's model over the base and their answers, by split."""
     assert result.model
-    base, tuned = sentence_encoder(run.config.train.base), sentence_encoder(str(result.model.folder))
-    cache = run.store.items
-    before = CachedEncoder("base", base, cache=cache)
-    after = CachedEncoder("tuned", tuned, base if keeps_documents(result.model.mode) else tuned, cache=cache)
-    pairs = [(item.split, measure(before, item, "base"), measure(after, item, "tuned")) for item in judged]
+    encoders = run.context.base_and_tuned(result.model)
+    pairs = [(item.split, *(measure(encoder, item, name) for name, encoder in encoders.items())) for item in judged]
     return {
         split: {"values": second.values[METRIC] - first.values[METRIC], "clusters": first.clusters}
         for split, first, second in pairs

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from expertune import data
 from expertune.commands.study.lab import FACTORS, Lab, Point, Tuning
-from expertune.config import Config, DataSection, PluginSpec, from_mapping
+from expertune.config import DataSection, PluginSpec
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
 from expertune.evaluate.stage import measure, measurement
 from expertune.evaluate.statistics import FEWEST_FOR_INTERVAL, seeds_interval
@@ -53,8 +53,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
 from pages import put  # noqa: E402
+from sets import configured  # noqa: E402
 from sets import folder as set_folder  # noqa: E402
-from sets import log as set_log  # noqa: E402
 
 ROOT = HERE.parent
 
@@ -125,18 +125,6 @@ WORTH = {
     "the panel and the log instead of hard labels": (LOG, HELD),
 }
 """What the panel of eight is worth: one row minus another."""
-
-
-def configured(given: argparse.Namespace, name: str, seed: int) -> Config:
-    """Return the config of a run of the defaults on one thread, with a log unless none is wanted."""
-    folder, store = set_folder(name, given.data_root), given.store or given.work / "store"
-    log = None if given.no_log else set_log(folder, given.work)
-    return from_mapping(
-        {
-            "run": {"out": str(given.work / name), "store": str(store), "seed": seed, "threads": 1},
-            "data": {"path": str(folder), "log": [str(log)] if log else []},
-        }
-    )
 
 
 class Bench(Lab):

@@ -26,20 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune import data
-from expertune.config import Config, TrainSection, from_mapping, keeps_documents
+from expertune.config import TrainSection
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
 from expertune.evaluate.stage import measure, measurement
 from expertune.evaluate.statistics import seeds_interval
 from expertune.index import Index, Layout, layouts_of
-from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.pipeline.keeper import Kept
 from expertune.pipeline.run import Run, RunResult, Stage
 from expertune.records import METRIC, Dataset, JudgedSet, Measurement, Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-import sets  # noqa: E402
 from origin import origin  # noqa: E402
+from sets import configured  # noqa: E402
 
 ROOT = HERE.parent
 UNSEEN = "test_unseen"
@@ -187,12 +186,7 @@ def measured(given: argparse.Namespace, name: str, seed: int) -> Iterator[Found]
 def of_models(run: Run, result: RunResult, judged: JudgedSet, group: Key, seed: int) -> Iterator[Found]:
     """Yield what base and tuned model give on each layout of a judged set; general sets have answers alone."""
     assert result.model is not None
-    base, tuned = sentence_encoder(run.config.train.base), sentence_encoder(str(result.model.folder))
-    cache = run.store.items
-    encoders = {
-        "base": CachedEncoder("base", base, cache=cache),
-        "tuned": CachedEncoder("tuned", tuned, base if keeps_documents(result.model.mode) else tuned, cache=cache),
-    }
+    encoders = run.context.base_and_tuned(result.model)
     reference: Measurement | None = None
     for model, encoder in encoders.items():
         layouts: Mapping[Layout, Index | None] = {Layout.ANSWERS: None}
@@ -218,35 +212,6 @@ def searched(encoder: Encoder, index: Index, judged: JudgedSet, name: str) -> Me
     texts = list(judged_queries(judged)[0].values())
     scores = np.round(index.scores(encoder.encode_queries(texts)), DECIMALS)
     return measurement(rank_scores(scores, judged), judged, name)
-
-
-def configured(
-    given: argparse.Namespace,
-    name: str,
-    seed: int,
-    *,
-    base: str = TrainSection().base,
-    general: Sequence[str] = (),
-) -> Config:
-    """Return the config of one set: defaults on one thread."""
-    folder = sets.folder(name, given.data_root)
-    log = None if given.no_log else sets.log(folder, given.work)
-    return from_mapping(
-        {
-            "run": {
-                "out": str(given.work / name),
-                "store": str(given.store or given.work / "store"),
-                "seed": seed,
-                "threads": 1,
-            },
-            "data": {
-                "path": str(folder),
-                "log": [str(log)] if log else [],
-                "general": [str(given.data_root / folder_name) for folder_name in general],
-            },
-            "train": {"base": base},
-        }
-    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""Find the sets that a bench runs on, and what their users typed. Knows no model and no result."""
+"""Find the sets that a bench runs on, what their users typed, and how a run of the defaults is configured on them."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
+
+from expertune.config import Config, TrainSection, from_mapping
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -34,3 +38,26 @@ def log(folder: Path, work: Path) -> Path | None:
     file = work / f"{folder.name}.log.txt"
     file.write_text("".join(" ".join(texts[query_id].split()) + "\n" for query_id in ids), encoding="utf-8")
     return file
+
+
+def configured(
+    given: argparse.Namespace, name: str, seed: int, *, base: str = TrainSection().base, general: Sequence[str] = ()
+) -> Config:
+    """Return the config of a run of the defaults on one thread, with a log unless none is wanted.
+
+    `given` says where the sets (`data_root`), a run's folder and log (`work`) and its store lie, and `no_log`;
+    `general` names folders of the same root.
+    """
+    path, store = folder(name, given.data_root), given.store or given.work / "store"
+    typed = None if given.no_log else log(path, given.work)
+    return from_mapping(
+        {
+            "run": {"out": str(given.work / name), "store": str(store), "seed": seed, "threads": 1},
+            "data": {
+                "path": str(path),
+                "log": [str(typed)] if typed else [],
+                "general": [str(given.data_root / other) for other in general],
+            },
+            "train": {"base": base},
+        }
+    )

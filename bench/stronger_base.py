@@ -28,8 +28,8 @@ from expertune.train.trainer import planned
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from layouts import configured  # noqa: E402
 from origin import origin  # noqa: E402
+from sets import configured  # noqa: E402
 
 ROOT = HERE.parent
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from expertune.train.tuning import Tuner
 
 
-Made = TypeVar("Made")
 MadePlugin = TypeVar("MadePlugin", bound=Plugin)
 
 READ_QUESTIONS = 3
