@@ -671,7 +671,8 @@ class Alternative:
     three, `ndcg` is nDCG@10 in the mean over sets, all in [0, 1]. `difference` = its nDCG@10 - that of the reference,
     with a 95 % interval, all in [-1, 1] (all of that with too few answers for an interval); `sets` has the same for
     each set, the reference as `base`. `dimensions` is 0 where there are no vectors;
-    `megabytes` (of the weights) and `milliseconds` (a question, on this machine) are NaN where nobody knows.
+    `megabytes` (of the weights) and `milliseconds` (a question, on this machine) are NaN where nobody knows. `base` is
+    what `train.base` would call the model; empty where it cannot be tuned or is what is tuned now.
     """
 
     model: str
@@ -688,6 +689,7 @@ class Alternative:
     dimensions: int = 0
     megabytes: float = float("nan")
     milliseconds: float = float("nan")
+    base: str = ""
 
     @property
     def name(self) -> str:

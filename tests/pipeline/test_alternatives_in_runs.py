@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -151,4 +152,17 @@ def test_the_panel_is_what_embeds_and_is_not_the_base(home: Path, tiny_model: Pa
     assert [model.name for model in panel.models] == ["other"]
     weights = (home / "other" / "model.safetensors").stat().st_size
     assert panel.models[0].megabytes == pytest.approx(weights / 1e6)
+    assert panel.models[0].base == str(home / "other")
     assert panel.words.name == "bm25"
+
+
+def test_a_model_that_cannot_be_tuned_is_no_base(home: Path, tiny_model: Path) -> None:
+    modules = home / "other" / "modules.json"
+    parts = json.loads(modules.read_text(encoding="utf-8"))
+    modules.write_text(json.dumps([part for part in parts if "Normalize" not in part["type"]]), encoding="utf-8")
+    settings_file = home / "other" / "config_sentence_transformers.json"
+    written = json.loads(settings_file.read_text(encoding="utf-8")) | {"similarity_fn_name": "dot"}
+    settings_file.write_text(json.dumps(written), encoding="utf-8")
+    wanted = settings(home, tiny_model, **{"score.experts": ["ngrams", str(home / "other")]})
+    panel = Panel.of(wanted, ["what"], ["this", "that"], cache=MemoryCache())
+    assert [(model.name, model.base) for model in panel.models] == [("other", "")]

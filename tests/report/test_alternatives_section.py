@@ -71,6 +71,8 @@ def test_what_to_do_puts_what_is_better_without_tuning_first_and_never_the_base_
         "68 % of the questions (tuned model: 50 %). Model size and time per question: 438 MB, 154 ms (tuned model: "
         "182 MB, 9.5 ms). If not: use the tuned model."
     )
+    could_be_base = to_do(use, beside(replace(stronger, base="folder/stronger")))
+    assert "9.5 ms). It can be tuned as well: run again with --base folder/stronger. If not: use" in could_be_base
     words = to_do(use, beside(replace(BEATS, work=IndexWork.ADDED)))
     assert words.startswith("If you can set an index of words beside yours, take strong as it is")
     assert "size" not in words

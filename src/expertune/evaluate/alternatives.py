@@ -31,7 +31,7 @@ from expertune.records import (
     ignore_progress,
 )
 
-VERSION = 2
+VERSION = 3
 """Raise when the same ways to search lead to other figures."""
 
 Search = Callable[[Sequence[str]], FloatArray]
@@ -57,7 +57,7 @@ class Cost:
 class Way:
     """One way to search: `prepare` makes an index of documents and returns what searches it. See `Alternative`.
 
-    `extra` counts dimensions of the index beyond the model's.
+    `extra` counts dimensions of the index beyond the model's, and `base` says how `train.base` would call the model.
     """
 
     model: str
@@ -66,6 +66,7 @@ class Way:
     prepare: Callable[[Sequence[Document]], Search]
     tuned: bool = False
     extra: int = 0
+    base: str = ""
 
 
 def alternatives(
@@ -178,6 +179,7 @@ def _compared(
         dimensions=cost.dimensions + way.extra,
         megabytes=cost.megabytes,
         milliseconds=cost.milliseconds,
+        base=way.base,
     )
 
 

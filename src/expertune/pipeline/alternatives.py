@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from expertune import models
 from expertune.config import Config, PluginSpec, keeps_documents, read
+from expertune.errors import ConfigError
 from expertune.evaluate.alternatives import Search
+from expertune.models import tunable
 from expertune.models.cache import ItemCache
 from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.models.folders import config_beside, named_model
@@ -22,13 +25,15 @@ class Model:
     """One model that users could search with.
 
     `megabytes` are those of its weights, NaN where nobody knows. `kept` is True where documents have the base's
-    vectors, so that an index made with the base stays valid.
+    vectors, so that an index made with the base stays valid. `base` is what `train.base` would call it; empty where it
+    cannot be tuned or is tuned already.
     """
 
     name: str
     encoder: CachedEncoder
     megabytes: float
     kept: bool = False
+    base: str = ""
 
     def search(self, documents: Sequence[Document]) -> Search:
         """Return what ranks these documents by cosine."""
@@ -93,7 +98,8 @@ class Panel:
             if isinstance(expert, EmbeddingExpert) and not _is_base(spec, config):
                 decided = expert.decided(expert.decide(questions, answers, cache))
                 encoder = CachedEncoder(expert.name, decided, cache=cache, report=report)
-                found.append(Model(expert.name, encoder, models.megabytes(spec.model)))
+                base = spec.model if _can_be_tuned(spec, config) else ""
+                found.append(Model(expert.name, encoder, models.megabytes(spec.model), base=base))
         words = next((expert for expert in experts if isinstance(expert, Bm25Expert)), None)
         return cls(tuple(found), words or Bm25Expert())
 
@@ -104,3 +110,17 @@ def _is_base(spec: PluginSpec, config: Config) -> bool:
         return False
     expert, base = (models.resolve(name, offline=config.run.offline) for name in (spec.model, config.train.base))
     return expert.fingerprint == base.fingerprint
+
+
+def _can_be_tuned(spec: PluginSpec, config: Config) -> bool:
+    """Tell whether `train.base` could name an expert's model, as the run tunes now."""
+    if not spec.model or spec.options:
+        return False
+    source = models.resolve(spec.model, offline=config.run.offline)
+    try:
+        if source.entry is not None:
+            tunable.check_entry(source.entry)
+        tunable.check(Path(source.location), mode=config.train.mode, lora=config.train.lora_rank > 0)
+    except ConfigError:
+        return False
+    return True

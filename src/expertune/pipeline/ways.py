@@ -85,7 +85,7 @@ def every_way(
     ours = _ours(base, tuned)
     ways = [_expanded(model, expand, prepared, tuned) for model in ours if expand]
     ways += [way for model in ours for way in _on_layouts(model, base, prepared, tuned, layouts)]
-    ways += [Way(model.name, PLAIN_ANSWERS, IndexWork.ANEW, model.search) for model in panel.models]
+    ways += [Way(model.name, PLAIN_ANSWERS, IndexWork.ANEW, model.search, base=model.base) for model in panel.models]
     return [*ways, *_with_words(base, panel.words)]
 
 

@@ -70,7 +70,7 @@ def to_do(verdict: Verdict, found: Alternatives | None) -> str:
     ours = found.reference
     other = (
         f"ake {cut(best.name)} as it is, without tuning: right answer first for {percent(best.hit1)} of the questions "
-        f"(tuned model: {percent(ours.hit1)}).{_price(best, ours)}"
+        f"(tuned model: {percent(ours.hit1)}).{_price(best, ours)}{_tunable(best)}"
     )
     if best.work is ours.work:
         return f"T{other}"
@@ -92,6 +92,10 @@ def _better_untuned(found: Alternatives | None) -> Alternative | None:
 def _price(best: Alternative, ours: Alternative) -> str:
     known = cost(best) and cost(ours)
     return f" Model size and time per question: {cost(best)} (tuned model: {cost(ours)})." if known else ""
+
+
+def _tunable(best: Alternative) -> str:
+    return f" It can be tuned as well: run again with --base {best.base}." if best.base else ""
 
 
 def values(found: Alternatives) -> dict[str, Any]:
