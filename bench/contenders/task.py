@@ -87,8 +87,8 @@ class Task:
 
     @cached_property
     def fold(self) -> select.Fold:
-        """The rows to tune on and those to choose by: the fold that ours chooses by too."""
-        return select.fold(self.questions, seed=self.config.run.seed)
+        """The rows to tune on and those to choose by, however few: a grid has to be chosen by something."""
+        return select.fold(self.questions, fewest=2, seed=self.config.run.seed)
 
     @cached_property
     def validation(self) -> JudgedSet:

@@ -323,11 +323,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which point between base (interpolation weight 0) and tuned (1) to keep, and everything weighed for it."""
+    """Which point between base (interpolation weight 0) and tuned (1) to keep, and everything weighed for it.
+
+    `left_out` counts the validation questions, which the tuning to choose by did not see; 0: it was tuned on all, and
+    the general dev set alone was asked.
+    """
 
     interpolation_weight: float
     candidates: tuple[Candidate, ...]
     why: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

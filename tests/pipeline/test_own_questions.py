@@ -113,7 +113,7 @@ def test_nothing_is_estimated_with_held_out_questions_or_too_few_answers(
 
 def test_the_two_tunings_of_a_fold_are_told_as_one_piece_of_work() -> None:
     told: list[Progress] = []
-    report = of_fold(told.append, 2)
+    report = of_fold(told.append, 2, tunings=2)
     for done in (2, 4, 2, 4):
         report(Progress("train", done, 4, "loss 0.1"))
     assert [(item.stage, item.done, item.total, item.detail) for item in told] == [

@@ -12,6 +12,7 @@ import pytest
 from expertune import config, models
 from expertune.errors import ConfigError, DataError, ModelUnavailableError, UntrustedModelError
 from expertune.pipeline import costs, preflight
+from expertune.train import select
 
 PAIRS = 4
 FREE = {"augment": {"per_answer": 0}, "score": {"experts": ["bm25", "ngrams"]}}
@@ -174,7 +175,9 @@ def test_a_single_missing_model_keeps_its_own_error(nothing_installed, tiny_mode
     preflight.require_models(config.from_mapping({**FREE, "train": {"base": str(tiny_model)}}))
 
 
-def test_the_cost_follows_from_the_counts(faq, tiny_model):
+@pytest.mark.parametrize(("fewest", "tunings"), [(2, 2), (1000, 1)])
+def test_the_cost_follows_from_the_counts(faq, tiny_model, monkeypatch, fewest, tunings):
+    monkeypatch.setattr(select, "FEWEST", fewest)
     sections = {
         "augment": {"generators": ["template"], "per_answer": 3, "spans": 2},
         "train": {"base": str(tiny_model), "steps": 10, "batch_size": 8},
@@ -185,7 +188,7 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model):
     (general,) = findings.judged
     assert by_stage["augment"].items == 3 * PAIRS
     assert by_stage["score"].items == 2 * (questions + PAIRS)
-    assert by_stage["train"].items == 2 * 10 * 8
+    assert by_stage["train"].items == tunings * 10 * 8
     assert by_stage["evaluate"].items == 2 * len(general.queries) + len(general.documents)
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 

@@ -11,8 +11,8 @@ from expertune.train import select
 from expertune.train.select import Trial, fold
 
 
-def choose(trials, *, preferred=0.75, tolerance=0.01):
-    return select.choose(trials, preferred_weight=preferred, general_tolerance=tolerance)
+def choose(trials, *, preferred=0.75, tolerance=0.01, learned=False):
+    return select.choose(trials, preferred_weight=preferred, general_tolerance=tolerance, learned=learned)
 
 
 def measurement(values, role=Role.DOMAIN):
@@ -99,6 +99,18 @@ def test_a_loss_of_two_standard_errors_is_not_outvoted_by_the_preferred_weight_a
     assert chosen([-0.4, 0.0, 0.0, 0.0]) == 0.75  # one question of four: as large as its standard error
 
 
+def test_what_is_gained_on_questions_that_were_tuned_on_moves_nothing():
+    trials = [trial(0.0, 0.0), trial(0.75, 0.05), trial(1.0, 0.10)]
+    assert choose(trials).interpolation_weight == 1.0
+    chosen = choose(trials, learned=True)
+    assert (chosen.interpolation_weight, chosen.left_out) == (0.75, 0)
+    assert "fewer than 20 questions" in chosen.why
+    costly = [trial(0.0, 0.0), trial(0.5, 0.03), trial(0.75, 0.05, general=-0.02)]
+    assert choose(costly, learned=True).interpolation_weight == 0.5
+    lost = [trial(0.0, 0.0), trial(0.75, -0.05)]
+    assert choose(lost, learned=True).interpolation_weight == 0.0
+
+
 def test_questions_of_one_answer_tell_nothing():
     values, general = np.linspace(0.2, 0.4, 4), measurement([0.5] * 4)
     same_answer = [replace(measurement(values + weight), clusters=("a",) * 4) for weight in (0.0, 0.5)]
@@ -132,22 +144,24 @@ def questions(known=10, generated=90):
 
 def test_a_fold_takes_its_share_of_own_and_of_generated_questions():
     given = questions()
-    split = fold(given)
+    split = fold(given, fewest=20)
     assert not set(split.train) & set(split.validation)
     assert sorted([*split.train, *split.validation]) == list(range(100))
     assert sum(given.items[row].labelled for row in split.validation) == 2
-    assert len(split.validation) == 20
+    assert len(split.validation) == 20 == select.left_out(10, 90)
+    assert not split.learned
 
 
 def test_folds_differ_by_seed_and_repeat_by_seed():
     given = questions()
-    assert fold(given, seed=1).validation.tolist() == fold(given, seed=1).validation.tolist()
-    assert fold(given, seed=1).validation.tolist() != fold(given, seed=2).validation.tolist()
+    assert fold(given, fewest=2, seed=1).validation.tolist() == fold(given, fewest=2, seed=1).validation.tolist()
+    assert fold(given, fewest=2, seed=1).validation.tolist() != fold(given, fewest=2, seed=2).validation.tolist()
 
 
 def test_a_set_too_small_to_split_is_validated_on_itself():
-    split = fold(questions(known=3, generated=0))
-    assert split.train.tolist() == split.validation.tolist() == [0, 1, 2]
+    split = fold(questions(), fewest=21)
+    assert split.learned
+    assert split.train.tolist() == split.validation.tolist() == list(range(100))
 
 
 def test_a_validation_set_merges_equal_questions():
@@ -228,7 +242,7 @@ def test_questions_about_one_answer_are_one_observation():
 
 
 def test_two_questions_are_enough_to_choose_by():
-    split = fold(questions(known=10, generated=0))
+    split = fold(questions(known=10, generated=0), fewest=2)
     assert len(split.validation) == 2
     assert len(split.train) == 8
     assert split.validation.dtype == split.train.dtype == np.int64
@@ -246,6 +260,6 @@ def test_a_validation_set_is_a_domain_set_over_every_document():
 def test_questions_of_a_log_validate_nothing():
     asked = tuple(Question(f"asked {number}", (), Provenance.LOG) for number in range(50))
     given = questions(known=10, generated=20)
-    split = fold(Questions((*given.items, *asked)))
-    assert split.validation.tolist() == fold(given).validation.tolist()
+    split = fold(Questions((*given.items, *asked)), fewest=2)
+    assert split.validation.tolist() == fold(given, fewest=2).validation.tolist()
     assert set(range(30, 80)) <= set(split.train.tolist())

@@ -56,6 +56,7 @@ def job(base_encoder, monkeypatch):
     base, encoder = base_encoder
     monkeypatch.setattr(stage, "LABELLED_HARD_WEIGHT", 0.5)
     monkeypatch.setattr(select, "VALIDATION_SHARE", 0.4)
+    monkeypatch.setattr(select, "FEWEST", 2)
     monkeypatch.setattr(select, "INTERPOLATION_WEIGHTS", (0.0, 1.0))
     documents = tuple(Document(f"d{number}", text) for number, text in enumerate(DOCUMENTS))
     items = tuple(Question(text, (f"d{column}",)) for text, column in ASKED)
@@ -140,13 +141,27 @@ def test_nothing_that_the_choice_looks_at_holds_a_validation_question(
         np.testing.assert_array_equal(data.document_vectors, job.encoder.encode_documents(data.documents))
 
 
-def test_a_set_too_small_to_split_is_chosen_by_on_answers_as_they_are(job, tmp_path, tunings, monkeypatch):
-    monkeypatch.setattr(select, "VALIDATION_SHARE", 0.0)
+def test_a_set_too_small_to_split_is_tuned_once_and_looked_at_on_answers_as_they_are(
+    job, tmp_path, tunings, monkeypatch
+):
+    looked = []
+
+    def look(encoder, judged, name):
+        looked.append(judged)
+        return measure(encoder, judged, name)
+
+    measure = tuning.measure
+    monkeypatch.setattr(tuning, "measure", look)
+    monkeypatch.setattr(select, "FEWEST", 3)
     whole = Expansion.of(job.labeller.questions.items, 1)
-    replace(job, labeller=replace(job.labeller, read=whole, indexed=whole)).run(tmp_path)
+    expanded = replace(job, labeller=replace(job.labeller, read=whole, indexed=whole))
+    assert expanded.run(tmp_path).selection.left_out == 0
     ((data, *_),) = tunings
-    assert len(data.questions) == len(ASKED)
-    assert tuple(data.documents) == DOCUMENTS
+    rows = np.arange(len(ASKED))
+    np.testing.assert_array_equal(data.targets, expanded.labeller.targets(rows).targets)
+    assert tuple(data.documents) == tuple(item.text for item in whole.documents(job.labeller.dataset.documents))
+    own = {document.text for judged in looked if judged.dataset == "hand" for document in judged.documents}
+    assert own == set(DOCUMENTS)
 
 
 def test_everything_is_tuned_on_again_where_the_base_is_not_kept(job, tmp_path, tunings, all_of_the_way, monkeypatch):

@@ -78,7 +78,8 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     experts = config.score.experts
     scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, characters)) for spec in experts)
     count = (len(texts) + made) * len(experts)
-    training = _training(config, questions)
+    validating = select.left_out(len(dataset.questions), written)
+    training = _training(config, questions, validating)
     held_out = any(item.role is Role.DOMAIN for item in judged)
     return (
         Cost("augment", written, "questions to write", writing),
@@ -112,20 +113,21 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, tuple
     return wanted, cut, tuple(parts)
 
 
-def _training(config: Config, questions: int) -> Cost:
-    """Return the price of tuning to choose, choosing, and tuning again on all."""
+def _training(config: Config, questions: int, validating: int) -> Cost:
+    """Return the price of tuning, choosing and, where enough questions can validate, tuning again on all."""
     section = trainer.planned(config.train, questions)
     base, general = PluginSpec(model=section.base), data.load_general_dev_set()
-    steps = 2 * section.steps
-    paid = steps * (FULL_MODE if section.mode == "full" else 1.0)
+    tunings = 2 if validating >= select.FEWEST else 1
+    steps = tunings * section.steps
+    paid = section.steps * (FULL_MODE if section.mode == "full" else 1.0)
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
-    asked = select.VALIDATION_SHARE * questions * QUESTION_CHARACTERS
+    asked = (validating if tunings > 1 else questions) * QUESTION_CHARACTERS
     asked += _characters(item.text for item in general.queries)
     documents = _characters(item.text for item in general.documents)
     choosing = _embedding(base, len(select.INTERPOLATION_WEIGHTS) * asked + documents)
     example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen_layers)
-    tuning = (LOADING + paid * section.batch_size * example * scale) / 2
-    parts = (("", tuning + choosing), ("", tuning))
+    tuning = LOADING / tunings + paid * section.batch_size * example * scale
+    parts = (("", tuning + choosing), *([("", tuning)] * (tunings - 1)))
     return Cost("train", steps * section.batch_size, f"questions in {steps} steps", parts)
 
 

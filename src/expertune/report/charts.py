@@ -95,7 +95,7 @@ def alternatives(found: Alternatives, rows: Sequence[Alternative]) -> str:
 
 
 def frontier(candidates: Sequence[Candidate]) -> str:
-    """Draw what each candidate gained in the domain against what it changed in general (validation data)."""
+    """Draw what each candidate gained in the domain against what it changed in general; nothing held out."""
     with drawing():
         figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
         axes = figure.add_subplot()
@@ -116,7 +116,7 @@ def frontier(candidates: Sequence[Candidate]) -> str:
             for item in candidates
             if item.chosen
         )
-        label = f"{len(candidates)} candidates, domain gain against general change on validation data.{told}"
+        label = f"{len(candidates)} candidates, domain gain against general change.{told}"
         return to_svg(figure, name="frontier", label=label)
 
 

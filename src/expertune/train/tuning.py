@@ -1,4 +1,7 @@
-"""Tune on part of the questions, choose how far to go by the others, tune again on all: the way to the kept model."""
+"""Tune on part of the questions, choose how far to go by the others, tune again on all: the way to the kept model.
+
+Where too few questions could be left out, one tuning on all of them is both.
+"""
 
 from __future__ import annotations
 
@@ -153,28 +156,37 @@ def chosen(
     rows = np.arange(len(labeller.questions.items))
     # Both tunings take as many steps: how far to go would else be chosen for another number of them.
     tuner = tuner.planned(len(rows))
-    fold = select.fold(labeller.questions, seed=tuner.seed)
-    tuned, selection, losses = _choose(tuner, labeller, fold, general, scratch / "choosing", general_tolerance)
-    if selection.interpolation_weight > 0 and len(fold.train) < len(rows):
+    fold = select.fold(labeller.questions, fewest=select.FEWEST, seed=tuner.seed)
+    # A labelling of some questions alone takes a while, and would be that of all.
+    targets = labels if fold.learned else labeller.targets(fold.train)
+    tuned, selection, losses = _choose(tuner, labeller, targets, fold, general, scratch / "choosing", general_tolerance)
+    if selection.interpolation_weight > 0 and not fold.learned:
         tuned = scratch / "final"
         losses = tuner.tune(tuner.data(labeller.documents(rows), labeller.questions, labels), tuned)
     return Chosen(tuner, tuned, selection, losses)
 
 
 def _choose(
-    tuner: Tuner, labeller: Labeller, fold: Fold, general: JudgedSet, folder: Path, general_tolerance: float
+    tuner: Tuner,
+    labeller: Labeller,
+    targets: SoftLabels,
+    fold: Fold,
+    general: JudgedSet,
+    folder: Path,
+    general_tolerance: float,
 ) -> tuple[Path, Selection, tuple[float, ...]]:
     """Tune on the training fold; return the tuned model, the choice by the validation questions, and the losses."""
     rows = np.arange(len(labeller.questions.items))
+    data = tuner.data(labeller.documents(fold.train), labeller.of(fold.train), targets)
+    losses = tuner.tune(data, folder)
     # No document that is found in the validation holds a validation question, also where those are tuned on as well.
     documents = labeller.documents(np.setdiff1d(rows, fold.validation))
-    data = tuner.data(documents, labeller.of(fold.train), labeller.targets(fold.train))
-    losses = tuner.tune(data, folder)
     validation = select.validation_set(labeller.dataset.name, documents, labeller.of(fold.validation).items)
     selection = select.choose(
         _trials(tuner, folder, validation, general),
         preferred_weight=tuner.section.preferred_weight,
         general_tolerance=general_tolerance,
+        learned=fold.learned,
     )
     return folder, selection, losses
 

@@ -85,8 +85,7 @@ def cross_validated(
     for number, rows in enumerate(parts, start=1):
         logger.info("cross-validation: fold %d of %d, %d questions left out", number, len(parts), len(rows))
         key = context.keeper.key(CROSS_VALIDATION, train_key, crossval.VERSION, rows.tolist())
-        report = of_fold(context.forecast, number)
-        make = partial(measure_fold, context, dataset, questions, scores, rows, key, report)
+        make = partial(measure_fold, context, dataset, questions, scores, rows, key, number)
         results.append(context.keeper.stage(CROSS_VALIDATION, key, crossval.FoldResult, make).value)
         keys.append(key)
     return Kept(crossval.pooled(results, seed=seed), context.keeper.key(CROSS_VALIDATION, keys))
@@ -99,31 +98,33 @@ def measure_fold(
     scores: Scores,
     rows: NDArray[np.int64],
     key: str,
-    report: Report,
+    number: int,
 ) -> FoldResult:
     """Tune without the questions of one fold and measure base and tuned on them."""
-    from expertune.train import crossval
+    from expertune.train import crossval, select
 
-    tuner = replace(context.tuner(), report=report)
-    copies = crossval.copies(questions, rows, tuner, data.reference_sentences())
+    tuner = context.tuner()
+    labeller = context.labeller(dataset, questions, scores)
+    part = crossval.fold(questions, rows, crossval.copies(questions, rows, tuner, data.reference_sentences()))
+    choosing = select.fold(labeller.of(part.train), fewest=select.FEWEST, seed=tuner.seed)
     return crossval.measure_fold(
-        tuner,
-        context.labeller(dataset, questions, scores),
-        crossval.fold(questions, rows, copies),
+        replace(tuner, report=of_fold(context.forecast, number, tunings=1 if choosing.learned else 2)),
+        labeller,
+        part,
         data.load_general_dev_set(),
         scratch=context.store.scratch(CROSS_VALIDATION, key),
         general_tolerance=context.config.evaluate.general_tolerance,
     )
 
 
-def of_fold(report: Report, number: int) -> Report:
-    """Return what tells of the two tunings of one fold as of one piece of work."""
+def of_fold(report: Report, number: int, *, tunings: int) -> Report:
+    """Return what tells of the tunings of one fold as of one piece of work."""
     ended, last = 0, 0
 
     def tell(event: Progress) -> None:
         nonlocal ended, last
         # A count of steps that falls back says that the second tuning has begun.
         ended, last = ended or event.total * (event.done < last), event.done
-        report(Progress(CROSS_VALIDATION, ended + event.done, 2 * event.total, f"fold {number}"))
+        report(Progress(CROSS_VALIDATION, ended + event.done, tunings * event.total, f"fold {number}"))
 
     return tell
