@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from expertune.evaluate.statistics import CONFIDENCE
+from expertune.index import Layout
 from expertune.records import METRIC, Alternative, Alternatives, IndexWork, Verdict
 from expertune.report.formats import cut, interval, percent, points, signed
 
@@ -62,9 +63,19 @@ def shown(found: Alternatives) -> tuple[Alternative, ...]:
 def to_do(verdict: Verdict, found: Alternatives | None) -> str:
     """Say what to do: the verdict's action or, where something that tunes nothing is better, that one first.
 
-    The base on its own index is not meant: the verdict itself compares with it.
+    The base on its own index is not meant: the verdict itself compares with it. Where the tuned model finds more in
+    another index, and more than whatever tunes nothing, it is that index that is named.
     """
     best = _better_untuned(found)
+    index = _better_index(found) if verdict.ship else None
+    if found and index and (best is None or index.ndcg > best.ndcg):
+        untuned = f"; without tuning at best {percent(best.hit1)}, with {cut(best.name)}" if best else ""
+        command = f"expertune export RUN --to index --layout {Layout(index.holds).option}"
+        return (
+            f"{verdict.action} If you can build your search index again, let it hold your questions too ({command}): "
+            f"right answer first for {percent(index.hit1)} of the questions (your index as it is: "
+            f"{percent(found.reference.hit1)}{untuned})."
+        )
     if found is None or best is None:
         return verdict.action
     ours = found.reference
@@ -87,6 +98,13 @@ def cost(row: Alternative) -> str:
 def _better_untuned(found: Alternatives | None) -> Alternative | None:
     others = [row for row in found.untuned if row.work is not IndexWork.KEPT] if found else []
     return next((row for row in others if row.outcome == "better"), None)
+
+
+def _better_index(found: Alternatives | None) -> Alternative | None:
+    """Return the best other index for the tuned model, where it is shown to be better than the one that users have."""
+    rows = found.rows if found else ()
+    layouts = {layout.value for layout in Layout}
+    return next((row for row in rows if row.tuned and row.holds in layouts and row.outcome == "better"), None)
 
 
 def _price(best: Alternative, ours: Alternative) -> str:
