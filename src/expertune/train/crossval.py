@@ -38,7 +38,7 @@ VERSION = 1
 """Raise when the same questions lead to other folds or another measurement."""
 
 FOLDS = 3
-"""Parts of the labelled questions: each costs two tunings, and more would leave out fewer questions at a time."""
+"""Parts of the labelled questions: each costs a tuning or two, and more would leave out fewer questions at a time."""
 
 FEWEST_ANSWERS = FEWEST_CLUSTERS
 """Below this many answers with a labelled question, nothing is estimated: no interval would leave out zero."""
