@@ -89,6 +89,10 @@ class SentenceEncoder(EmbeddingExpert):
         )
         return vectors if self.similarity == "dot" else unit_rows(vectors)
 
+    def release(self) -> None:
+        """Let go of the model; the next text loads it again."""
+        self._loaded.release()
+
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""
         folder = Path(self._source.location)
@@ -204,8 +208,18 @@ class _Loaded:
     def rounded(self) -> SentenceTransformer:
         twin = packing.rounded(self.model)
         # Whoever computes in bfloat16 needs no float32 any more, and both would fill the memory.
-        del self.model
+        self._drop("model")
         return twin
+
+    def release(self) -> None:
+        self._drop("model")
+        self._drop("rounded")
+
+    def _drop(self, name: str) -> None:
+        model = self.__dict__.pop(name, None)
+        if model is not None:
+            # A model holds itself in a circle, so that its weights would stay until a garbage collection.
+            model.to("meta")
 
 
 def _json(path: Path) -> Any:

@@ -87,5 +87,10 @@ def use_machine(threads: int, *, offline: bool) -> None:
 def hand_back_memory() -> None:
     """Give memory that nobody uses any more back to the system, where the C library can (glibc)."""
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Do the same in milliseconds, without a search for objects that only hold each other."""
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -13,6 +13,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,6 +33,13 @@ class Plugin(ABC):
     name: str
     fingerprint: str
     served: bool = False  # a server does the work: more processes here would gain nothing
+
+    def release(self) -> None:
+        """Let go of what was loaded: all that cached properties hold; a later call loads it again."""
+        for kind in type(self).__mro__:
+            for name, value in vars(kind).items():
+                if isinstance(value, cached_property):
+                    vars(self).pop(name, None)
 
     @property
     def used(self) -> str:

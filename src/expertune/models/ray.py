@@ -202,6 +202,10 @@ class _Remote(Plugin):
             if hasattr(plug_in, name):
                 setattr(self, name, getattr(plug_in, name))
 
+    def release(self) -> None:
+        """Let go of what this process has loaded to decide with; the actors end with their crew."""
+        self._plug_in.release()
+
     def _call(self, method: str, item: Any, *rest: Any, **named: Any) -> Any:
         return next(self.each(method, [item], *rest, **named))
 

@@ -21,6 +21,7 @@ from expertune.config import PluginSpec
 from expertune.errors import PluginError
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, excerpt, text_key, unit_rows
+from expertune.models.hardware import trim_memory
 from expertune.models.plugins import EmbeddingExpert, Expert, IndexingExpert
 from expertune.models.registry import all_used, log_used, make_all, refuse_role
 from expertune.records import Dataset, FloatArray, Progress, Questions, Report, Scores, ignore_progress
@@ -153,6 +154,10 @@ class _Judge:
             self._rows = _rows(expert, job)
         finally:
             log_used(expert)
+        if not expert.served:
+            # Its vectors are there; the next expert brings weights of its own.
+            expert.release()
+            trim_memory()
         self.seconds = time.perf_counter() - start
 
     def __call__(self, some: slice) -> FloatArray:
