@@ -13,9 +13,11 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from speed_parts.measuring import Section, ratio, row
 
+BENCH = Path(__file__).parent.parent
 SECONDS = 5.0
 WAYS = {"spinning": {}, "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"}, "one thread": {"OMP_NUM_THREADS": "1"}}
 WORK = ("training", "writing")
@@ -55,7 +57,8 @@ def loops(count: int) -> Iterator[None]:
 
 def _rate(work: str, changes: dict[str, str]) -> float:
     environment = {name: value for name, value in os.environ.items() if name not in _PLAIN} | changes
-    done = subprocess.run([sys.executable, __file__, work], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "speed_parts.threads", work]
+    done = subprocess.run(command, cwd=BENCH, env=environment, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
