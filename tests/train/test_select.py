@@ -11,8 +11,8 @@ from expertune.train import select
 from expertune.train.select import Trial, fold
 
 
-def choose(trials, *, preferred=0.75, tolerance=0.01, learned=False):
-    return select.choose(trials, preferred_weight=preferred, general_tolerance=tolerance, learned=learned)
+def choose(trials, *, preferred=0.75, tolerance=0.01, left_out=100):
+    return select.choose(trials, left_out=left_out, preferred_weight=preferred, general_tolerance=tolerance)
 
 
 def measurement(values, role=Role.DOMAIN):
@@ -102,13 +102,13 @@ def test_a_loss_of_two_standard_errors_is_not_outvoted_by_the_preferred_weight_a
 def test_what_is_gained_on_questions_that_were_tuned_on_moves_nothing():
     trials = [trial(0.0, 0.0), trial(0.75, 0.05), trial(1.0, 0.10)]
     assert choose(trials).interpolation_weight == 1.0
-    chosen = choose(trials, learned=True)
+    chosen = choose(trials, left_out=0)
     assert (chosen.interpolation_weight, chosen.left_out) == (0.75, 0)
-    assert "fewer than 20 questions" in chosen.why
+    assert "fewer than 20 could be left out" in chosen.why
     costly = [trial(0.0, 0.0), trial(0.5, 0.03), trial(0.75, 0.05, general=-0.02)]
-    assert choose(costly, learned=True).interpolation_weight == 0.5
+    assert choose(costly, left_out=0).interpolation_weight == 0.5
     lost = [trial(0.0, 0.0), trial(0.75, -0.05)]
-    assert choose(lost, learned=True).interpolation_weight == 0.0
+    assert choose(lost, left_out=0).interpolation_weight == 0.0
 
 
 def test_questions_of_one_answer_tell_nothing():
@@ -211,11 +211,15 @@ def test_own_questions_have_half_a_say_in_the_choice():
 
 
 def test_the_base_that_is_kept_says_what_was_not_enough():
-    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.0, noise=0.0)], preferred=0.0)
-    assert chosen.why == (
-        "keep the base: the best candidate gains +0.0 points of nDCG@10 on validation questions (standard error 0.0)"
+    chosen = choose([trial(0.0, 0.0), trial(1.0, 0.001, noise=0.2)], preferred=0.0)
+    assert chosen.why.startswith(
+        "keep the base: the best candidate gains +0.1 points of nDCG@10 on validation questions ("
     )
     assert [item.chosen for item in chosen.candidates] == [True, False]
+    costly = choose([trial(0.0, 0.0), trial(1.0, 0.1, general=-0.05)])
+    assert costly.why.startswith(
+        "keep the base: nothing else gains, or all of it loses too much on the general dev set"
+    )
 
 
 def test_a_loss_of_exactly_the_tolerance_is_allowed():

@@ -101,9 +101,7 @@ class Trial:
     general: Measurement
 
 
-def choose(
-    trials: Sequence[Trial], *, preferred_weight: float, general_tolerance: float, learned: bool = False
-) -> Selection:
+def choose(trials: Sequence[Trial], *, left_out: int, preferred_weight: float, general_tolerance: float) -> Selection:
     """Return the interpolation weight nearest to the preferred one that is as good as the best allowed one.
 
     Allowed is what loses at most `general_tolerance` on the general dev set, give or take a standard error: that set is
@@ -113,8 +111,8 @@ def choose(
     clustered by answer) the one nearest to `preferred_weight` is kept. A preferred weight of 0 prefers the base: then
     only a gain of more than that moves away from it. Questions of a single answer tell nothing: they keep the base.
 
-    Where the validation questions are `learned`, only a loss on them tells something: of the allowed ones the nearest
-    to the preferred weight is kept.
+    `left_out` says how many questions the tuning did not see. 0: it was tuned on the validation questions, so that only
+    a loss on them tells something, and of the allowed ones the nearest to the preferred weight is kept.
 
     `trials` hold every candidate, the base (weight 0) among them.
     """
@@ -127,22 +125,22 @@ def choose(
     ]
     best_trial, best = max(allowed, key=lambda pair: pair[1].domain)
     preferred = preferred_weight if len(set(base.domain.clusters)) > 1 else 0.0
-    as_good = [item for trial, item in allowed if learned or _as_good(best_trial, trial)]
+    as_good = [item for trial, item in allowed if not left_out or _as_good(best_trial, trial)]
     weight = min((item.interpolation_weight for item in as_good), key=lambda value: (abs(value - preferred), value))
     marked = tuple(replace(item, chosen=item.interpolation_weight == weight) for item in candidates)
     chosen = next(item for item in marked if item.chosen)
     if not weight:
         why = _reason_to_keep_the_base(best)
     else:
-        why = _reason_without_validation(chosen, preferred) if learned else _reason(chosen, preferred)
-    return Selection(weight, marked, why, 0 if learned else len(set(base.domain.query_ids)))
+        why = _reason(chosen, preferred) if left_out else _reason_without_validation(chosen, preferred)
+    return Selection(weight, marked, why, left_out)
 
 
 def _reason_without_validation(chosen: Candidate, preferred: float) -> str:
     return (
         f"interpolation weight {chosen.interpolation_weight:g}, the nearest to {preferred:g} that the general dev set "
-        f"allows ({100 * chosen.general_difference:+z.1f} points of nDCG@10): fewer than {FEWEST} questions could have "
-        "been left out to choose by, which tell less than chance, so all were tuned on"
+        f"allows ({100 * chosen.general_difference:+z.1f} points of nDCG@10): all questions were tuned on, because "
+        f"fewer than {FEWEST} could be left out to choose by"
     )
 
 
@@ -156,6 +154,8 @@ def _reason(chosen: Candidate, preferred: float) -> str:
 
 
 def _reason_to_keep_the_base(best: Candidate) -> str:
+    if best.interpolation_weight == 0:
+        return "keep the base: nothing else gains, or it loses too much on the general dev set or on your questions"
     return (
         f"keep the base: the best candidate gains {100 * best.domain_difference:+z.1f} points of nDCG@10 on "
         f"validation questions (standard error {100 * best.domain_standard_error:.1f})"

@@ -184,9 +184,9 @@ def _choose(
     validation = select.validation_set(labeller.dataset.name, documents, labeller.of(fold.validation).items)
     selection = select.choose(
         _trials(tuner, folder, validation, general),
+        left_out=0 if fold.learned else len(fold.validation),
         preferred_weight=tuner.section.preferred_weight,
         general_tolerance=general_tolerance,
-        learned=fold.learned,
     )
     return folder, selection, losses
 
