@@ -799,7 +799,8 @@ class Verdict:
     """The answer a user came for: one headline, one action, and why.
 
     `ship` is None where nothing can be decided: without held-out questions. `why` holds the statistics, `diagnostics`
-    the known signs of a failed tuning, all in plain sentences. `hits` is None where nothing was measured.
+    the known signs of a failed tuning, `certainty` how sure the change is, all in plain sentences. `hits` is None and
+    `certainty` empty where nothing was measured.
     """
 
     domain: Outcome
@@ -811,6 +812,7 @@ class Verdict:
     diagnostics: tuple[str, ...] = ()
     basis: Basis = Basis.HELD_OUT
     hits: Hits | None = None
+    certainty: str = ""
 
     @property
     def decision(self) -> str:

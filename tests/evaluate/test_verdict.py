@@ -77,10 +77,10 @@ def test_general_sets_too_small_to_show_a_loss_are_not_sold_as_no_harm():
     domain = moved("shop/test", Role.DOMAIN, 0.087)
     few = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=20, spread=0.1, seed=1))
     assert (few.general, few.ship) == ("no difference shown", True)
-    assert "; that it lost more than the 1.0 allowed is not ruled out." in few.why
+    assert "): no loss is shown, but the general questions are too few to exclude one of more than the 1.0" in few.why
     many = decide(domain, moved("med/test", Role.GENERAL, -0.002, count=400, spread=0.03, seed=1))
     assert (many.general, many.ship) == ("no difference shown", True)
-    assert "ruled out" not in many.why
+    assert "too few" not in many.why
 
 
 @pytest.mark.parametrize(
@@ -399,6 +399,27 @@ def test_no_difference_in_every_word():
     )
 
 
+def test_how_sure_the_change_is_in_every_word():
+    def said(domain):
+        before, after, mean, low, high, _ = pooled(domain)
+        begins = f"The ranking score (nDCG@10, at best 100) went from {before:.1f} to {after:.1f}: {mean:+.1f}"
+        return begins, f"{begins}, and with other questions like these probably {low:+.1f} to {high:+.1f}."
+
+    shown = moved("shop/test", Role.DOMAIN, 0.087)
+    assert decide(shown).certainty == said(shown)[1]
+    unclear = moved("shop/test", Role.DOMAIN, 0.004, count=50, spread=0.1)
+    assert decide(unclear).certainty == f"{said(unclear)[1]} No difference is shown."
+    likely = moved("shop/test", Role.DOMAIN, -0.02, count=50, spread=0.08)
+    assert decide(likely).domain == "likely worse"
+    assert decide(likely).certainty == f"{said(likely)[1]} A loss is likely, but no difference is shown."
+    few = moved("shop/test", Role.DOMAIN, 0.1, count=5)
+    assert decide(few).certainty == (
+        f"{said(few)[0]}. The questions are about 5 answers, too few to say how other questions would change that. "
+        "A gain is likely, but no difference is shown."
+    )
+    assert decide(moved("med/test", Role.GENERAL, 0.1)).certainty == ""
+
+
 def test_nothing_measured_in_every_word():
     found = decide(moved("med/test", Role.GENERAL, 0.1))
     assert found.why.startswith("Nothing of the domain was measured; general ability rises by 10.0 points (+")
@@ -412,8 +433,18 @@ def test_what_cannot_be_ruled_out_in_every_word():
     _, _, mean, low, high, _ = pooled(general)
     assert decide(domain, general).why == (
         f"{domain_words([domain], 'rises', 120)}; general ability falls by {-mean:.1f} points ({low:+.1f} to "
-        f"{high:+.1f}); that it lost more than the 1.0 allowed is not ruled out."
+        f"{high:+.1f}): no loss is shown, but the general questions are too few to exclude one of more than the 1.0 "
+        "that the run allows. That matters only if you use the model for other texts too."
     )
+
+
+def test_a_loss_that_the_run_allows_is_called_one():
+    domain = moved("shop/test", Role.DOMAIN, 0.087)
+    general = moved("med/test", Role.GENERAL, -0.008, count=60, spread=0.02, seed=1)
+    _, _, mean, low, high, _ = pooled(general)
+    assert low < -1 < mean
+    assert high < 0
+    assert "): a small loss, but the general questions" in decide(domain, general).why
 
 
 def test_signs_of_a_failed_tuning_in_every_word():

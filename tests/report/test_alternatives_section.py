@@ -64,19 +64,20 @@ def test_the_sentence_names_the_base_where_nothing_is_tuned_yet() -> None:
 def test_what_to_do_puts_what_is_better_without_tuning_first_and_never_the_base_itself() -> None:
     base = row("minilm", 0.75, 0.01, 0.09, work=IndexWork.KEPT)
     use = replace(finished_run.run().evaluation.verdict, action="Use the tuned model.")
-    assert to_do(use, beside(WORSE, HIGHER, TUNED_TOO, base)) == to_do(use, None) == "Use the tuned model."
+    assert to_do(use, beside(WORSE, HIGHER, TUNED_TOO, base)) == to_do(use, None) == ("Use the tuned model.",)
     stronger = replace(BEATS, model="stronger", ndcg=0.9, hit1=0.68, megabytes=438.0, milliseconds=154.3)
     assert to_do(use, beside(WORSE, BEATS, stronger)) == (
         "If you can build your search index again, take stronger as it is, without tuning: right answer first for "
-        "68 % of the questions (tuned model: 50 %). Model size and time per question: 438 MB, 154 ms (tuned model: "
-        "182 MB, 9.5 ms). If not: use the tuned model."
+        "68 % of the questions (tuned model: 50 %). Model size, and time per question on this computer: 438 MB, 154 ms "
+        "(tuned model: 182 MB, 9.5 ms).",
+        "If your index has to stay as it is, use the tuned model.",
     )
-    could_be_base = to_do(use, beside(replace(stronger, base="folder/stronger")))
-    assert "9.5 ms). It can be tuned as well: run again with --base folder/stronger. If not: use" in could_be_base
-    words = to_do(use, beside(replace(BEATS, work=IndexWork.ADDED)))
+    could_be_base, _ = to_do(use, beside(replace(stronger, base="folder/stronger")))
+    assert could_be_base.endswith("9.5 ms). It can be tuned as well: run again with `--base folder/stronger`.")
+    words, _ = to_do(use, beside(replace(BEATS, work=IndexWork.ADDED)))
     assert words.startswith("If you can set an index of words beside yours, take strong as it is")
     assert "size" not in words
-    both_anew = to_do(use, beside(BEATS, reference=replace(OURS, work=IndexWork.ANEW)))
+    (both_anew,) = to_do(use, beside(BEATS, reference=replace(OURS, work=IndexWork.ANEW)))
     assert both_anew.startswith("Take strong as it is")
     assert "If" not in both_anew
 
@@ -85,25 +86,30 @@ def test_what_to_do_names_the_index_in_which_the_tuned_model_finds_most() -> Non
     use = replace(finished_run.run().evaluation.verdict, action="Use the tuned model.", ship=True)
     best = replace(TUNED_TOO, low=0.1, hit1=0.8)
     assert to_do(use, beside(WORSE, best)) == (
-        "Use the tuned model. If you can build your search index again, let it hold your questions too (expertune "
-        "export RUN --to index --layout question-and-answer): right answer first for 80 % of the questions (your index "
-        "as it is: 50 %)."
+        "Use the tuned model.",
+        "If you can build your search index again, let it hold your questions too (`expertune export RUN --to index "
+        "--layout question-and-answer`): right answer first for 80 % of the questions (your index as it is: 50 %).",
     )
-    assert to_do(use, beside(BEATS, best)).endswith("as it is: 50 %; without tuning at best 50 %, with strong).")
+    assert to_do(use, beside(BEATS, best))[1].endswith("as it is: 50 %; without tuning at best 50 %, with strong).")
     stronger = replace(BEATS, ndcg=0.95)
-    assert to_do(use, beside(stronger, best)).startswith("If you can build your search index again, take strong")
+    assert to_do(use, beside(stronger, best))[0].startswith("If you can build your search index again, take strong")
     assert to_do(use, beside(replace(best, low=-0.1))) == to_do(use, None)
-    assert "--layout" not in to_do(replace(use, ship=False), beside(best))
+    assert "--layout" not in " ".join(to_do(replace(use, ship=False), beside(best)))
 
 
 def test_the_lead_counts_every_way_without_statistics() -> None:
     assert lead(beside(WORSE, HIGHER, TUNED_TOO)) == (
-        "4 ways to search answered the same questions: 2 search with the tuned model, each in another index, and 2 "
-        "need no tuning. Of these 2, none is shown to be better than the tuned model in your index."
+        "4 ways to search answered the same questions: 2 need no tuning, 2 use the tuned model. None of the others is "
+        "shown to be better than the tuned model in your index."
     )
     assert lead(beside(BEATS, replace(BEATS, model="stronger", ndcg=0.9))).endswith(
-        "1 search with the tuned model, and 2 need no tuning. Of these 2, 2 are better than the tuned model: "
-        "stronger, strong."
+        "2 need no tuning, 1 use the tuned model. Better than the tuned model in your index: without tuning (stronger, "
+        "strong)."
+    )
+    both = lead(beside(BEATS, replace(TUNED_TOO, low=0.1), replace(TUNED_TOO, ndcg=0.8, low=0.1, holds="questions")))
+    assert both.endswith(
+        "in your index: without tuning (strong) and the tuned model itself in another index (question + answer, "
+        "questions)."
     )
 
 
@@ -141,13 +147,23 @@ def test_page_summary_and_card_say_it(run: Any, tmp_path: Path) -> None:
     said = sentence(run.evaluation.alternatives)
     assert said.replace("+", "&#43;") in page or said in page
     assert lead(run.evaluation.alternatives) in page
-    action = to_do(run.evaluation.verdict, run.evaluation.alternatives)
-    assert "take strong" in action
-    assert action in page
-    assert action in (tmp_path / "report.md").read_text(encoding="utf-8")
+    summary = (tmp_path / "report.md").read_text(encoding="utf-8")
+    instead, kept = to_do(run.evaluation.verdict, run.evaluation.alternatives)
+    assert "take strong" in instead
+    assert f"<li>{instead}</li><li>{kept}</li>" in page
+    assert f"\n- {instead}\n- {kept}\n" in summary
     assert "strong 80.0 (better, index made anew)" in page  # of the chart, for who does not see it
     assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert said in write_card(run, tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_command_is_code_and_a_name_from_outside_makes_none(run: Any, tmp_path: Path) -> None:
+    based = replace(BEATS, ndcg=0.95, model="a`b<i>", base="folder/_strong")
+    found = beside(WORSE, based)
+    page = write_report(replace(run, evaluation=replace(run.evaluation, alternatives=found)), tmp_path)
+    assert "<code><span>--base</span> <span>folder/_strong</span></code>." in page.read_text(encoding="utf-8")
+    assert "take a&#39;b&lt;i&gt; as it is" in page.read_text(encoding="utf-8")
+    assert "run again with `--base folder/_strong`.\n" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_run_without_alternatives_shows_no_section(tmp_path: Path) -> None:
@@ -163,6 +179,6 @@ def test_the_section_fits_a_phone_and_its_table_scrolls_by_itself(browser: Any, 
     section = page.locator("#alternatives")
     assert section.locator("svg.chart").bounding_box()["width"] <= 390
     told = " ".join(section.locator("tbody tr.chosen").inner_text().split())
-    assert told == "tuned 70.0 50 % this run stays 182 MB, 9.5 ms"
+    assert told == "tuned this run 70.0 50 % stays 182 MB, 9.5 ms"
     assert section.locator("tbody tr").count() == 4
     page.close()

@@ -233,7 +233,7 @@ def test_results_and_summary_lie_beside_the_page(tmp_path: Path):
     assert values["verdict"]["ship"] is True
     summary = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert summary.startswith(
-        "# Better: shop\n\n**Right answer first: 1 of 4 questions before, 1 after.** Use the tuned"
+        "# Better: shop\n\n**Right answer first: 1 of 4 questions before, 1 after.**\n\nUse the tuned model.\n"
     )
     assert "| shop/test_seen | domain | 4 | 1 → 1 | 3 → 4 | 70.0 → 78.0 | +8.0 | +6.0 to +10.0 | better |" in summary
     assert len(summary) < 2000

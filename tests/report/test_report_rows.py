@@ -58,14 +58,35 @@ def test_hits_are_told_apart_by_whether_the_answer_had_a_question_to_train_on():
     assert answer is not None
     of_one = [item for item in rows if item.answer is not None and item.answer.id == answer.id]
     teaching = Question("a question", (answer.id,), Provenance.PAIR)
-    taught, untaught = hits_by_training(replace(inputs.dataset, questions=(teaching,)), *ranked)
+    parts = hits_by_training(replace(inputs.dataset, questions=(teaching,)), inputs.judged, inputs.evaluation)
+    taught, untaught = (part.hits for part in parts)
+    assert [part.outcome for part in parts] == ["", ""]  # one set holds both kinds: its comparison reads neither
     assert 0 < taught.questions == len(of_one) < len(rows)
     assert taught.first == (sum(item.before == 1 for item in of_one), sum(item.after == 1 for item in of_one))
     assert (untaught.questions, untaught.first[1]) == (
         len(rows) - len(of_one),
         sum(item.after == 1 for item in rows) - taught.first[1],
     )
-    assert hits_by_training(replace(inputs.dataset, questions=()), *ranked) == ()
+    assert hits_by_training(replace(inputs.dataset, questions=()), inputs.judged, inputs.evaluation) == ()
+
+
+def test_questions_that_are_a_set_of_their_own_read_as_its_comparison_does():
+    inputs = finished_run.run()
+    (judged,) = (item for item in inputs.judged if item.split == "test_seen")
+    other = replace(judged, split="test_unseen", qrels={query.id: {"new": 1} for query in judged.queries})
+    measured = [item for item in inputs.evaluation.measurements if item.split == "test_seen"]
+    evaluation = replace(
+        inputs.evaluation,
+        measurements=(*measured, *(replace(item, split="test_unseen") for item in measured)),
+        comparisons=(
+            finished_run.comparison("test_seen", Role.DOMAIN),
+            finished_run.comparison("test_unseen", Role.DOMAIN, difference=0.001),
+        ),
+    )
+    teaching = tuple(Question(f"about {item.id}", (item.id,), Provenance.PAIR) for item in inputs.dataset.documents)
+    dataset = replace(inputs.dataset, questions=teaching)
+    parts = hits_by_training(dataset, (judged, other), evaluation)
+    assert [(part.hits.questions, part.outcome) for part in parts] == [(4, "better"), (4, "no difference shown")]
 
 
 def test_a_right_answer_that_was_not_ranked_counts_as_lost():

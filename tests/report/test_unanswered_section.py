@@ -58,7 +58,7 @@ def test_page_and_results_show_the_groups(tmp_path: Path) -> None:
 def test_a_page_shows_the_largest_groups_only(tmp_path: Path) -> None:
     many = tuple(UnansweredGroup((f"question {number}",), (1,), ("d0",)) for number in range(SHOWN_GROUPS + 5))
     page = write_report(run_with(unanswered=Unanswered(many, 50, 50)), tmp_path).read_text(encoding="utf-8")
-    assert "The most searched are here" in page
+    assert f"Of {SHOWN_GROUPS + 5} groups the {SHOWN_GROUPS} that were searched most are here" in page
     assert f"question {SHOWN_GROUPS - 1}<" in page
     assert f"question {SHOWN_GROUPS}<" not in page
 

@@ -88,7 +88,11 @@ def show_evaluation(evaluation: Evaluation) -> None:
     from expertune.report.rows import set_rows
 
     said = evaluation.verdict
-    typer.echo(f"{said.decision}. {said.headline}\nWhat to do: {to_do(said, evaluation.alternatives)}")
+    typer.echo(f"{said.decision}. {said.headline}")
+    if said.certainty:
+        typer.echo(said.certainty)
+    cases = to_do(said, evaluation.alternatives)
+    typer.echo("What to do:" + "".join(f"\n- {case}" for case in cases) if cases[1:] else f"What to do: {cases[0]}")
     for sign in said.diagnostics:
         typer.echo(f"Look at this first: {sign}")
     heads = ("set", ">asked", ">first", ">in first 3", ">nDCG@10", ">change within")

@@ -30,7 +30,7 @@ from expertune.records import (
     Verdict,
 )
 
-VERSION = 5
+VERSION = 6
 """Raise when the same measurements lead to another verdict, or to other words."""
 
 REACH = 0.5
@@ -147,6 +147,7 @@ def verdict(
         ),
         basis=basis,
         hits=found,
+        certainty=_certainty(domain) if domain else "",
     )
 
 
@@ -242,6 +243,27 @@ def _action(domain: Pool | None, basis: Basis, *, ship: bool | None) -> str:
     return f"{keep}."
 
 
+_SHOWN = {
+    Outcome.LIKELY_BETTER: " A gain is likely, but no difference is shown.",
+    Outcome.LIKELY_WORSE: " A loss is likely, but no difference is shown.",
+    Outcome.NOT_SHOWN: " No difference is shown.",
+}
+
+
+def _certainty(domain: Pool) -> str:
+    """Say how the ranking score changed, and how far other questions would move that, in words of no statistics."""
+    text = (
+        f"The ranking score (nDCG@10, at best 100) went from {points(domain.base)} to {points(domain.tuned)}: "
+        f"{signed(domain.difference)}"
+    )
+    if domain.shown.too_few:
+        answers = "a single answer" if domain.shown.clusters == 1 else f"{domain.shown.clusters} answers"
+        text += f". The questions are about {answers}, too few to say how other questions would change that."
+    else:
+        text += f", and with other questions like these probably {_ends(domain.shown)}."
+    return text + _SHOWN.get(domain.outcome, "")
+
+
 def _why(
     domain: Pool | None, general: Pool | None, tolerance: float, *, worse: Sequence[Comparison], lost: bool
 ) -> str:
@@ -291,7 +313,12 @@ def _general(general: Pool | None, tolerance: float, *, lost: bool) -> str:
         return f"{text}, more than the {points(tolerance)} allowed"
     # That no loss was shown says little where the sets are too small to show the loss that matters.
     if general.shown.low < -tolerance:
-        return f"{text}; that it lost more than the {points(tolerance)} allowed is not ruled out"
+        suffers = general.outcome in (Outcome.WORSE, Outcome.LIKELY_WORSE)
+        known = "a small loss" if suffers else "no loss is shown"
+        return (
+            f"{text}: {known}, but the general questions are too few to exclude one of more than the "
+            f"{points(tolerance)} that the run allows. That matters only if you use the model for other texts too"
+        )
     return text
 
 

@@ -40,16 +40,25 @@ def sentence(found: Alternatives) -> str:
 
 
 def lead(found: Alternatives) -> str:
-    """Say without statistics what was measured, and which ways that tune nothing are better than the tuned model."""
-    better = [row for row in found.untuned if row.outcome == "better"]
+    """Say without statistics what was measured, and which ways are better than the tuned model in the user's index."""
     ways, untuned = len(found.rows), len(found.untuned)
-    tuned = f"{ways - untuned} search with the tuned model" + (", each in another index" if ways - untuned > 1 else "")
-    counted = f"{ways} ways to search answered the same questions: {tuned}, and {untuned} need no tuning."
-    if not better:
-        return f"{counted} Of these {untuned}, none is shown to be better than the tuned model in your index."
-    named = ", ".join([cut(row.name) for row in better[:NAMED]] + ["…"] * (len(better) > NAMED))
-    verb = "is" if len(better) == 1 else "are"
-    return f"{counted} Of these {untuned}, {len(better)} {verb} better than the tuned model: {named}."
+    better = [row for row in found.rows if row.outcome == "better"]
+    kinds = (
+        ("without tuning", [row.name for row in better if not row.tuned]),
+        ("the tuned model itself in another index", [row.holds for row in better if row.tuned]),
+    )
+    named = [
+        f"{kind} ({', '.join([cut(name) for name in names[:NAMED]] + ['…'] * (len(names) > NAMED))})"
+        for kind, names in kinds
+        if names
+    ]
+    said = "Better than the tuned model in your index: " + " and ".join(named) + "."
+    if not named:
+        said = "None of the others is shown to be better than the tuned model in your index."
+    return (
+        f"{ways} ways to search answered the same questions: {untuned} need no tuning, {ways - untuned} use the tuned "
+        f"model. {said}"
+    )
 
 
 def shown(found: Alternatives) -> tuple[Alternative, ...]:
@@ -60,8 +69,10 @@ def shown(found: Alternatives) -> tuple[Alternative, ...]:
     return tuple(row for row in found.rows if row in kept or row in others)
 
 
-def to_do(verdict: Verdict, found: Alternatives | None) -> str:
+def to_do(verdict: Verdict, found: Alternatives | None) -> tuple[str, ...]:
     """Say what to do: the verdict's action or, where something that tunes nothing is better, that one first.
+
+    There are two sentences where it depends on whether the index can be built again. Commands stand between backticks.
 
     The base on its own index is not meant: the verdict itself compares with it. Where the tuned model finds more in
     another index, and more than whatever tunes nothing, it is that index that is named.
@@ -69,24 +80,26 @@ def to_do(verdict: Verdict, found: Alternatives | None) -> str:
     best = _better_untuned(found)
     index = _better_index(found) if verdict.ship else None
     if found and index and (best is None or index.ndcg > best.ndcg):
-        untuned = f"; without tuning at best {percent(best.hit1)}, with {cut(best.name)}" if best else ""
-        command = f"expertune export RUN --to index --layout {Layout(index.holds).option}"
+        untuned = f"; without tuning at best {percent(best.hit1)}, with {_plain(best.name)}" if best else ""
+        command = f"`expertune export RUN --to index --layout {Layout(index.holds).option}`"
         return (
-            f"{verdict.action} If you can build your search index again, let it hold your questions too ({command}): "
+            verdict.action,
+            f"If you can build your search index again, let it hold your questions too ({command}): "
             f"right answer first for {percent(index.hit1)} of the questions (your index as it is: "
-            f"{percent(found.reference.hit1)}{untuned})."
+            f"{percent(found.reference.hit1)}{untuned}).",
         )
     if found is None or best is None:
-        return verdict.action
+        return (verdict.action,)
     ours = found.reference
     other = (
-        f"ake {cut(best.name)} as it is, without tuning: right answer first for {percent(best.hit1)} of the questions "
-        f"(tuned model: {percent(ours.hit1)}).{_price(best, ours)}{_tunable(best)}"
+        f"ake {_plain(best.name)} as it is, without tuning: right answer first for {percent(best.hit1)} of the "
+        f"questions (tuned model: {percent(ours.hit1)}).{_price(best, ours)}{_tunable(best)}"
     )
     if best.work is ours.work:
-        return f"T{other}"
+        return (f"T{other}",)
     work = "build your search index again" if best.work is IndexWork.ANEW else "set an index of words beside yours"
-    return f"If you can {work}, t{other} If not: {verdict.action[0].lower()}{verdict.action[1:]}"
+    kept = f"If your index has to stay as it is, {verdict.action[0].lower()}{verdict.action[1:]}"
+    return f"If you can {work}, t{other}", kept
 
 
 def cost(row: Alternative) -> str:
@@ -107,13 +120,19 @@ def _better_index(found: Alternatives | None) -> Alternative | None:
     return next((row for row in rows if row.tuned and row.holds in layouts and row.outcome == "better"), None)
 
 
+def _plain(name: str) -> str:
+    """Return the name of a model as it stands in a sentence whose backticks mark commands."""
+    return cut(name, 200).replace("`", "'")
+
+
 def _price(best: Alternative, ours: Alternative) -> str:
-    known = cost(best) and cost(ours)
-    return f" Model size and time per question: {cost(best)} (tuned model: {cost(ours)})." if known else ""
+    if not (cost(best) and cost(ours)):
+        return ""
+    return f" Model size, and time per question on this computer: {cost(best)} (tuned model: {cost(ours)})."
 
 
 def _tunable(best: Alternative) -> str:
-    return f" It can be tuned as well: run again with --base {best.base}." if best.base else ""
+    return f" It can be tuned as well: run again with `--base {_plain(best.base)}`." if best.base else ""
 
 
 def values(found: Alternatives) -> dict[str, Any]:

@@ -118,22 +118,38 @@ def set_rows(evaluation: Evaluation) -> tuple[SetRow, ...]:
     return tuple(rows)
 
 
-def hits_by_training(
-    dataset: Dataset, judged: Sequence[JudgedSet], measurements: Sequence[Measurement]
-) -> tuple[Hits, ...]:
+@dataclass(frozen=True, slots=True)
+class TaughtRow:
+    """Held-out questions whose answer had a labelled question to train on, or had none.
+
+    `outcome` reads the change of the metric that decides, where these questions are those of one set; else it is empty.
+    """
+
+    hits: Hits
+    outcome: str
+
+
+def hits_by_training(dataset: Dataset, judged: Sequence[JudgedSet], evaluation: Evaluation) -> tuple[TaughtRow, ...]:
     """Count the held-out questions whose answer had a labelled question to train on, then those whose had none.
 
     Empty where all are of one kind: the count of all says it.
     """
     labelled = dataset.labelled_questions().keys()
+    outcomes = {(row.dataset, row.split): row.outcome for row in evaluation.compared if row.metric == METRIC}
     parts: tuple[list[tuple[Measurement, Measurement]], ...] = ([], [])
-    for own, base, tuned in measured_by_both(judged, measurements):
+    sets: tuple[list[str], ...] = ([], [])
+    for own, base, tuned in measured_by_both(judged, evaluation.measurements):
         right = [{key for key, grade in own.qrels[name].items() if grade >= 1} for name in base.query_ids]
-        for part, wanted in zip(parts, (True, False), strict=True):
+        for part, read, wanted in zip(parts, sets, (True, False), strict=True):
             places = [place for place, answers in enumerate(right) if bool(answers & labelled) is wanted]
             part.append((_only(base, places), _only(tuned, places)))
-    counted = tuple(map(count_hits, parts))
-    return counted if all(hits.questions for hits in counted) else ()
+            if places:
+                whole = len(places) == len(right)
+                read.append(outcomes.get((base.dataset, base.split), "") if whole else "")
+    counted = tuple(
+        TaughtRow(count_hits(part), read[0] if len(read) == 1 else "") for part, read in zip(parts, sets, strict=True)
+    )
+    return counted if all(row.hits.questions for row in counted) else ()
 
 
 def index_rows(evaluation: Evaluation) -> tuple[IndexRow, ...]:

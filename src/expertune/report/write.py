@@ -88,7 +88,7 @@ def _context(run: FinishedRun, values: Mapping[str, Any]) -> dict[str, Any]:
         "to_do": to_do(verdict, beside),
         "cost": cost,
         "sets": set_rows(run.evaluation),
-        "taught": hits_by_training(run.dataset, run.judged, run.evaluation.measurements),
+        "taught": hits_by_training(run.dataset, run.judged, run.evaluation),
         "answers": run.answers[:MOST_ANSWERS],
         "metrics": METRICS,
         "confidence": f"{100 * CONFIDENCE:g}",
