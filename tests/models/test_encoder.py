@@ -114,3 +114,12 @@ def test_a_model_in_bfloat16_is_not_in_memory_in_float32_as_well(tiny_model: Pat
     assert first() is None
     encoder.compute_in("float32")
     np.testing.assert_array_equal(encoder.embed(TEXTS, is_query=True), exact)
+
+
+def test_a_model_that_was_let_go_is_loaded_again_for_the_same_vectors(tiny_model: Path) -> None:
+    expert = sentence_encoder(str(tiny_model))
+    encoder = CachedEncoder("base", expert)
+    before = encoder.encode_anew(TEXTS)
+    encoder.release()
+    assert not {"model", "rounded"} & vars(expert._loaded).keys()
+    np.testing.assert_array_equal(encoder.encode_anew(TEXTS), before)

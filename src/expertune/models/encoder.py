@@ -13,6 +13,7 @@ from expertune import models
 from expertune.models import ModelSource, packing
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import embed_texts, unit_rows
+from expertune.models.hardware import trim_memory
 from expertune.models.load import load_model
 from expertune.models.plugins import EmbeddingExpert, fingerprint
 from expertune.records import FloatArray, Report, ignore_progress
@@ -166,6 +167,12 @@ class CachedEncoder:
     def encode_anew(self, texts: Sequence[str]) -> FloatArray:
         """Return vectors of questions as a search makes them when they come in: nothing is looked up or kept."""
         return self._queries.embed(texts, is_query=True)
+
+    def release(self) -> None:
+        """Let go of the models; the next text that has no vector yet loads them again."""
+        for encoder in (self._queries, self._documents):
+            encoder.release()
+        trim_memory()
 
     @property
     def served(self) -> bool:

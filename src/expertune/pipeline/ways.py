@@ -166,10 +166,17 @@ def _both(base: Model) -> str:
 def _costs(everyone: Sequence[Model], base: Model, words: IndexingExpert, judged: JudgedSet) -> dict[str, Cost]:
     """Measure what a question costs each way; a server's models are not timed, as each call may cost money."""
     questions = [query.text for query in judged.queries]
+    local = [model for model in everyone if not model.encoder.served]
+    for model in local:
+        model.encoder.release()
+    # The largest is loaded first, while no other fills the memory.
     ask: dict[str, Callable[[Sequence[str]], FloatArray]] = {
-        model.name: model.encoder.encode_anew for model in everyone if not model.encoder.served
+        model.name: model.encoder.encode_anew
+        for model in sorted(local, key=lambda model: model.megabytes, reverse=True)
     }
     taken = milliseconds({**ask, WORDS: words.index([document.text for document in judged.documents])}, questions)
+    for model in local:
+        model.encoder.release()
     costs = {
         model.name: Cost(
             model.encoder.encode_queries(questions).shape[1], model.megabytes, taken.get(model.name, float("nan"))
