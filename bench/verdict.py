@@ -343,10 +343,10 @@ def layouts(rows: Sequence[Mapping[str, Any]]) -> Line:
     found: dict[tuple[Any, ...], dict[str, float]] = {}
     for row in rows:
         if row["model"] == "tuned":
-            key = tuple(row[name] for name in ("set", "log", "seed", "answers"))
+            key = tuple(row[name] for name in ("base", "set", "log", "answers"))
             found.setdefault(key, {})[row["layout"]] = row["ndcg"]
     gains = [
-        {"set": key[0], "log": key[1], "seed": key[2], "questions": key[3], "gain": round(both[MIXED] - both[PLAIN], 2)}
+        {"base": key[0], "set": key[1], "log": key[2], "questions": key[3], "gain": round(both[MIXED] - both[PLAIN], 2)}
         for key, both in sorted(found.items())
         if MIXED in both and PLAIN in both
     ]

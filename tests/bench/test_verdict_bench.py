@@ -196,7 +196,7 @@ def test_the_estimate_by_cross_validation_is_held_against_the_truth(bench: Modul
 
 def test_an_index_with_questions_is_held_against_one_without(bench: ModuleType):
     def row(layout: str, ndcg: float, answers: str, model: str = "tuned") -> dict:
-        common = {"set": "shop", "log": True, "seed": 0, "answers": answers}
+        common = {"base": "minilm", "set": "shop", "log": True, "answers": answers}
         return {**common, "model": model, "layout": layout, "ndcg": ndcg}
 
     rows = [
@@ -207,6 +207,7 @@ def test_an_index_with_questions_is_held_against_one_without(bench: ModuleType):
     found = bench.layouts(rows)
     assert [line["gain"] for line in found["rows"]] == [5.5, -2.0]
     assert found["by_kind"]["unseen"] == {"cases": 1, "worse": 1, "mean": -2.0, "least": -2.0}
+    assert bench.choices()["layout"]["rows"]  # the file of the other bench is read as it is now
 
 
 def test_a_scenario_is_a_whole_run_and_gives_three_models(making: ModuleType, tiny_model, tmp_path, monkeypatch):
