@@ -10,10 +10,10 @@ A set is a BEIR folder with `qa.jsonl`: by name, or a path of your own. Its log.
 qrels/train.tsv without their labels, are what users typed: `expertune, log` learns from them, peers may.
 
 Every way to search without tuning that a run's report has is a row. Every peer has the same training questions, the
-same share of labelled ones, the log, hard negatives of the panel's best expert, and a grid that it is tuned over on our
-validation fold (`--points`: how many points of it), for the first of its seeds; the other seeds take that choice. One
-training of a peer ends with `--limit steps` after as many steps as ours, with `seconds` after as many seconds as ours
-takes to tune and choose, with `validation` when its own validation stops rising.
+same share of labelled ones, the log, hard negatives of the panel's best expert, and a grid that it is tuned over on a
+fifth of the labelled questions (`--points`: how many points of it), for the first of its seeds; the other seeds take
+that choice. One training of a peer ends with `--limit steps` after as many steps as ours, with `seconds` after as many
+seconds as ours takes to tune and choose, with `validation` when its own validation stops rising.
 
 A piece is one contender on one set with one seed, in a process of its own, and one line of OUT/pieces.jsonl. A piece of
 other data or of earlier defaults leaves the table. Gains are nDCG@10 x 100 over the base.
