@@ -162,6 +162,10 @@ def test_a_set_too_small_to_split_is_validated_on_itself():
     split = fold(questions(), fewest=21)
     assert split.learned
     assert split.train.tolist() == split.validation.tolist() == list(range(100))
+    spans = tuple(Question(f"span {i}", ("d0",), Provenance.SPAN) for i in range(50))
+    among = fold(Questions((*spans, *questions(known=3, generated=0).items)), fewest=20)
+    assert among.train.tolist() == list(range(53))
+    assert among.validation.tolist() == [50, 51, 52]
 
 
 def test_a_validation_set_merges_equal_questions():

@@ -22,7 +22,7 @@ from expertune.records import (
     Selection,
 )
 
-VERSION = 6
+VERSION = 7
 """Raise when the same measurements lead to another choice, so that no older one is reused."""
 
 INTERPOLATION_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -69,9 +69,10 @@ def fold(questions: Questions, *, fewest: int, seed: int = 0) -> Fold:
     Spans of answers and questions of a search log are tuned on only: nobody asks like the ones, and nobody knows the
     answers of the others, so they tell nothing about how far to go.
 
-    A set too small to give up `fewest` questions is validated on its own training questions.
+    A set too small to give up `fewest` questions is validated on those that it is tuned on.
     """
     generator = np.random.default_rng(seed)
+    able: list[int] = []
     validation: list[int] = []
     for labelled in (True, False):
         rows = [
@@ -79,10 +80,11 @@ def fold(questions: Questions, *, fewest: int, seed: int = 0) -> Fold:
             for row, item in enumerate(questions.items)
             if item.labelled is labelled and not item.span and not item.logged
         ]
+        able.extend(rows)
         validation.extend(generator.permutation(rows)[: left_out(len(rows))].tolist())
     rows_all = np.arange(len(questions.items))
     if len(validation) < fewest:
-        return Fold(train=rows_all, validation=rows_all)
+        return Fold(train=rows_all, validation=np.array(sorted(able), dtype=np.int64) if able else rows_all)
     kept = np.array(sorted(validation), dtype=np.int64)
     return Fold(train=np.setdiff1d(rows_all, kept), validation=kept)
 
