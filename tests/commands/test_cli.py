@@ -557,22 +557,20 @@ def test_a_refused_run_ends_with_code_2_and_nothing_on_stdout(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+@pytest.mark.parametrize(
+    ("name", "ours", "users"),
+    [("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"), ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", "1024")],
+    ids=["threads sleep while they wait", "code of few shapes is kept"],
+)
+def test_libraries_are_prepared_unless_the_user_says_otherwise(
+    name: str, ours: str, users: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(name, raising=False)
     machine.prepare_libraries()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert os.environ[name] == ours
+    monkeypatch.setenv(name, users)
     machine.prepare_libraries()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-
-
-def test_code_of_few_shapes_is_kept_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    machine.prepare_libraries()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "64"
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
-    machine.prepare_libraries()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
+    assert os.environ[name] == users
 
 
 def test_threads_follow_the_load_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

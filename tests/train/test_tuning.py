@@ -85,6 +85,19 @@ def tunings(monkeypatch):
 
 
 @pytest.fixture
+def looked_at(monkeypatch):
+    """The judged sets that the choice measures, in order."""
+    noted, measure = [], tuning.measure
+
+    def note(encoder, judged, name):
+        noted.append(judged)
+        return measure(encoder, judged, name)
+
+    monkeypatch.setattr(tuning, "measure", note)
+    return noted
+
+
+@pytest.fixture
 def all_of_the_way(monkeypatch):
     monkeypatch.setattr(select, "choose", lambda trials, **options: Selection(1.0, (), "all of the way"))
 
@@ -116,23 +129,15 @@ def test_both_tunings_take_the_steps_that_all_questions_ask_for(job, tmp_path, t
 
 
 def test_nothing_that_the_choice_looks_at_holds_a_validation_question(
-    job, tmp_path, tunings, all_of_the_way, monkeypatch
+    job, tmp_path, tunings, looked_at, all_of_the_way
 ):
     """Neither the documents tuned towards, nor those that are found; the model that is kept is tuned on all."""
-    found = []
-
-    def look(encoder, judged, name):
-        found.append(judged)
-        return measure(encoder, judged, name)
-
-    measure = tuning.measure
-    monkeypatch.setattr(tuning, "measure", look)
     whole = Expansion.of(job.labeller.questions.items, 1)
     replace(job, labeller=replace(job.labeller, read=whole, indexed=whole)).run(tmp_path)
     choosing, final = (data for data, *_ in tunings)
-    validation = [query.text for judged in found if judged.dataset == "hand" for query in judged.queries]
+    validation = [query.text for judged in looked_at if judged.dataset == "hand" for query in judged.queries]
     assert set(validation) == {text for text, _ in ASKED} - set(choosing.questions)
-    judged = [document.text for sets in found if sets.dataset == "hand" for document in sets.documents]
+    judged = [document.text for sets in looked_at if sets.dataset == "hand" for document in sets.documents]
     for text in (*choosing.documents, *judged):
         assert not any(question in text for question in validation), text
     assert any(text not in DOCUMENTS for text in choosing.documents)
@@ -142,16 +147,8 @@ def test_nothing_that_the_choice_looks_at_holds_a_validation_question(
 
 
 def test_a_set_too_small_to_split_is_tuned_once_and_looked_at_on_answers_as_they_are(
-    job, tmp_path, tunings, monkeypatch
+    job, tmp_path, tunings, looked_at, monkeypatch
 ):
-    looked = []
-
-    def look(encoder, judged, name):
-        looked.append(judged)
-        return measure(encoder, judged, name)
-
-    measure = tuning.measure
-    monkeypatch.setattr(tuning, "measure", look)
     monkeypatch.setattr(select, "FEWEST", 3)
     whole = Expansion.of(job.labeller.questions.items, 1)
     expanded = replace(job, labeller=replace(job.labeller, read=whole, indexed=whole))
@@ -160,7 +157,7 @@ def test_a_set_too_small_to_split_is_tuned_once_and_looked_at_on_answers_as_they
     rows = np.arange(len(ASKED))
     np.testing.assert_array_equal(data.targets, expanded.labeller.targets(rows).targets)
     assert tuple(data.documents) == tuple(item.text for item in whole.documents(job.labeller.dataset.documents))
-    own = {document.text for judged in looked if judged.dataset == "hand" for document in judged.documents}
+    own = {document.text for judged in looked_at if judged.dataset == "hand" for document in judged.documents}
     assert own == set(DOCUMENTS)
 
 

@@ -78,8 +78,7 @@ def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> t
     experts = config.score.experts
     scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, characters)) for spec in experts)
     count = (len(texts) + made) * len(experts)
-    validating = select.left_out(len(dataset.questions), written)
-    training = _training(config, questions, validating)
+    training = _training(config, questions, (len(dataset.questions), written))
     held_out = any(item.role is Role.DOMAIN for item in judged)
     return (
         Cost("augment", written, "questions to write", writing),
@@ -113,15 +112,22 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, tuple
     return wanted, cut, tuple(parts)
 
 
-def _training(config: Config, questions: int, validating: int) -> Cost:
-    """Return the price of tuning, choosing and, where enough questions can validate, tuning again on all."""
+def _training(config: Config, questions: int, able: tuple[int, int]) -> Cost:
+    """Return the price of tuning, choosing and, where enough questions can be left out, tuning again on all.
+
+    Args:
+        config: Says how to tune.
+        questions: All that are tuned on.
+        able: How many of them are labelled and how many written: these can validate, spans cannot.
+    """
     section = trainer.planned(config.train, questions)
     base, general = PluginSpec(model=section.base), data.load_general_dev_set()
-    tunings = 2 if validating >= select.FEWEST else 1
+    left_out = select.left_out(*able)
+    tunings = 2 if left_out >= select.FEWEST else 1
     steps = tunings * section.steps
     paid = section.steps * (FULL_MODE if section.mode == "full" else 1.0)
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
-    asked = (validating if tunings > 1 else questions) * QUESTION_CHARACTERS
+    asked = (left_out if tunings > 1 else sum(able)) * QUESTION_CHARACTERS
     asked += _characters(item.text for item in general.queries)
     documents = _characters(item.text for item in general.documents)
     choosing = _embedding(base, len(select.INTERPOLATION_WEIGHTS) * asked + documents)
