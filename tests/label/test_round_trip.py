@@ -32,3 +32,18 @@ def test_round_trip_drops_a_question_whose_answer_nobody_scored() -> None:
     questions = Questions((Question("unknown", ("a",), Provenance.SYNTHETIC, "echo", "question"),))
     values = np.array([[[np.nan], [1.0], [2.0], [3.0]]], dtype=np.float32)
     assert round_trip(questions, DATASET, Scores(("one",), values), most_rank=4).tolist() == [False]
+
+
+def test_only_synthetic_questions_are_dropped() -> None:
+    questions = Questions(
+        (
+            Question("own", ("a",)),
+            Question("asked by a user", (), Provenance.LOG),
+            Question("cut out", ("a",), Provenance.SPAN),
+            Question("written", ("a",), Provenance.SYNTHETIC, "echo", "question"),
+        )
+    )
+    # The expert ranks a last for every question.
+    values = np.tile(np.array([0.0, 1.0, 2.0, 3.0], dtype=np.float32)[None, :, None], (4, 1, 1))
+    kept = round_trip(questions, DATASET, Scores(("one",), values), most_rank=1)
+    assert kept.tolist() == [True, True, True, False]

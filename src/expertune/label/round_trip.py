@@ -12,7 +12,8 @@ from expertune.score.standard import standardised
 def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_rank: int) -> NDArray[np.bool_]:
     """Return which questions `[Q]` to keep: those whose answer the panel finds again.
 
-    Labelled questions stay. Any other one stays if the panel ranks one of its answers `most_rank` or better.
+    Only a synthetic question may go: one whose answers the panel all ranks lower than `most_rank`. Labelled ones, spans
+    and those of a search log, which have no known answer, stay.
     Each expert's scores are standardised over the documents of a question before they are averaged; a pair that no
     expert scored ranks last.
     """
@@ -23,5 +24,6 @@ def round_trip(questions: Questions, dataset: Dataset, scores: Scores, *, most_r
     labels = questions.hard_labels(dataset.documents, scores.columns) > 0
     best = np.where(labels, panel, -np.inf).max(axis=1, initial=-np.inf)
     ranks = 1 + (panel > best[:, None]).sum(axis=1)
-    kept: NDArray[np.bool_] = questions.labelled | ((ranks <= most_rank) & np.isfinite(best))
+    synthetic = np.array([question.synthetic for question in questions.items], dtype=np.bool_)
+    kept: NDArray[np.bool_] = ~synthetic | ((ranks <= most_rank) & np.isfinite(best))
     return kept

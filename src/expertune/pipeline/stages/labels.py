@@ -60,7 +60,7 @@ def found_again(
     kept = np.asarray(round_trip(questions.value, dataset, scores.value, most_rank=most_rank))
     items = tuple(item for item, keep in zip(questions.value.items, kept, strict=True) if keep)
     removed = {**questions.value.removed, "round trip": int((~kept).sum())}
-    key = context.keeper.key("round trip", scores.key, most_rank)
+    key = context.keeper.key("round trip of synthetic ones", scores.key, most_rank)
     return Kept(replace(questions.value, items=items, removed=removed), key), Kept(scores.value.of(kept), key)
 
 
