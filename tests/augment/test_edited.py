@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from expertune.augment.edited import read_edited
@@ -35,6 +36,16 @@ def test_synthetic_questions_and_spans_are_taken_in_order(tmp_path: Path):
         Question("by post", ("b",), Provenance.SPAN),
         Question("mine", ("a",), Provenance.SYNTHETIC),
     )
+
+
+def test_a_parquet_file_says_the_same_as_the_file_a_run_wrote(tmp_path: Path):
+    rows = [
+        {"question": "how to pay", "answers": ["a", "b"], "provenance": "synthetic", "generator": "g", "kind": "short"},
+        {"question": "by post", "answers": ["b"], "provenance": "span"},
+    ]
+    path = tmp_path / "questions.parquet"
+    pandas.DataFrame(rows).to_parquet(path)
+    assert read_edited(path, DATASET) == read_edited(table(tmp_path, *rows), DATASET)
 
 
 @pytest.mark.parametrize(

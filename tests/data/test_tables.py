@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy
 import pandas
 import pytest
 
@@ -156,6 +157,28 @@ def test_float_ids_are_whole_numbers(tmp_path):
     frame.to_parquet(tmp_path / "set" / "qa.parquet")
     jsonl(tmp_path / "set" / "corpus.jsonl", [{"_id": str(i + 1), "text": text} for i, text in enumerate(ANSWERS)])
     assert files(tmp_path / "set").train.questions[2].document_ids == ("3",)
+
+
+@pytest.mark.parametrize("tags", [["delivery", "fast"], ["one"], []])
+def test_a_column_of_lists_is_one_that_is_not_used(tmp_path, tags):
+    pandas.DataFrame(rows()).assign(tags=[tags] * 6).to_parquet(tmp_path / "faq.parquet")
+    assert same(tmp_path, tmp_path / "faq.parquet")
+    assert "columns not used: tags" in files(tmp_path / "faq.parquet").notes
+
+
+def test_a_split_that_is_a_list_is_refused(tmp_path):
+    pandas.DataFrame(rows()).assign(split=[["train", "dev"]] * 6).to_parquet(tmp_path / "faq.parquet")
+    with pytest.raises(DataError, match=r"faq\.parquet:row 1: 'split' is a ndarray, expected text"):
+        _ = files(tmp_path / "faq.parquet").train
+
+
+@pytest.mark.parametrize("nothing", [pandas.NA, pandas.NaT, float("nan"), numpy.float32("nan"), None])
+def test_what_stands_for_nothing_is_no_value_of_any_column(nothing):
+    frame = pandas.DataFrame(rows()).astype(object)
+    frame = frame.assign(fold=pandas.Series([nothing, *"abcde"], dtype=object))
+    frame["split"] = frame["split"].where(frame["split"] != "", nothing)
+    train = data.load_frame(frame, DataSection())
+    assert [question.text for question in train.questions] == list(QUESTIONS)
 
 
 @pytest.mark.parametrize("name", ["faq.csv", "Export 2024.CSV"])

@@ -191,6 +191,17 @@ def test_a_cell_that_is_a_list_is_read_as_one(tmp_path: Path) -> None:
         assert read.texts.lists == 6
 
 
+def test_an_answer_of_several_parts_is_one_answer_in_every_file(tmp_path: Path) -> None:
+    rows = [{"question": f"How far {n}?", "answer": [f"{n} kilometres.", "Downhill more."]} for n in range(3)]
+    jsonl = tmp_path / "faq.jsonl"
+    jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pandas.DataFrame(rows).to_parquet(tmp_path / "faq.parquet")
+    for path in (jsonl, tmp_path / "faq.parquet"):
+        read = data.Files(DataSection(path=str(path)))
+        assert [item.text for item in read.train.documents] == [f"{n} kilometres.\nDownhill more." for n in range(3)]
+        assert read.texts.lists == 3
+
+
 @pytest.mark.parametrize("text", ["[Urgent] where?", "(really?)", "[1, 2]", "[see map]", "['a', f()]", "{}", "['a"])
 def test_what_spells_no_list_of_texts_stays(text: str) -> None:
     assert listed(text) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from expertune.data.readers import READERS, read_table
 from expertune.data.rows import Problems, Row, is_missing, require, text_field
 from expertune.errors import DataError
@@ -41,12 +43,14 @@ def _question(row: Row, known: set[str], problems: Problems) -> Question | None:
         unknown = ", ".join(item for item in ids if item not in known) or "nothing"
         problems.add(row.place, f"'answers' names {unknown}, expected ids of answers", "Name ids of your answers.")
         return None
-    generator, kind = (str(row.values.get(key) or "") for key in ("generator", "kind"))
+    given = (row.values.get(key) for key in ("generator", "kind"))
+    generator, kind = ("" if is_missing(value) else str(value) for value in given)
     return Question(text, ids, _provenance(row, problems), generator, kind) if text else None
 
 
 def _ids(value: Any) -> tuple[str, ...]:
     """Return the ids of a list, or of one id alone."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value  # as parquet has them
     listed = value if isinstance(value, list) else [] if is_missing(value) else [value]
     return tuple(str(item) for item in listed)
 

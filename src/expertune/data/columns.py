@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from expertune.config import DataSection
-from expertune.data.rows import Row, Table, require
+from expertune.data.rows import Row, Table, is_missing, require
 from expertune.errors import DataError
 
 _SPLITS: Mapping[str, str] = {
@@ -168,7 +168,7 @@ def _refuse_hidden_split(table: Table, section: DataSection) -> None:
 
 
 def _text(value: object) -> str:
-    return "" if value is None or value != value else str(value).strip()  # NaN differs from itself
+    return "" if is_missing(value) else str(value).strip()
 
 
 def guess(columns: Sequence[str], names: Sequence[str]) -> str:

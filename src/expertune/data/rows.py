@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from expertune.data.wording import visible
@@ -89,8 +88,9 @@ def kind_of(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None, NaN or pandas.NA (known by name, so as not to load pandas)."""
-    return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
+    """Tell whether a cell holds nothing: None, NaN, pandas.NA or NaT (known by name, so as not to load pandas)."""
+    nothing = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return nothing or (isinstance(value, Real) and bool(value != value))  # NaN differs from itself
 
 
 def is_blank(row: Row, column: str) -> bool:

@@ -134,10 +134,7 @@ def _unlisted(row: Row, question: str, answer: str, counts: Counter[str]) -> Ite
     questions = listed(values.get(question)) if question else None
     if questions:
         counts["lists"] += 1
-    elif values == row.values:
-        yield row
-        return
-    if questions is None:
+    else:
         yield replace(row, values=values)
     for text in questions or ():
         yield replace(row, values={**values, question: text})
