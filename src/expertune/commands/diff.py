@@ -13,7 +13,8 @@ from expertune.commands import terminal
 
 if TYPE_CHECKING:
     from expertune.config import Config
-    from expertune.records import Comparison, Dataset, JudgedSet
+    from expertune.data import HeldOut
+    from expertune.records import Comparison, Dataset, JudgedSet, Query
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder, such as runs/shop.")]
 ELSEWHERE = ("run.out", "run.store", "run.threads", "run.offline")
@@ -34,7 +35,11 @@ def diff(first: RunFolder, second: RunFolder) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished run: its settings, its data and where its model lies."""
+    """A finished run: its settings, its data and where its model lies.
+
+    Answers and held-out questions are those of the data as it is now; the questions of `dataset` are all that the run
+    trained on.
+    """
 
     folder: Path
     config: Config
@@ -52,10 +57,11 @@ class Finished:
 
 
 def _read(folder: Path) -> Finished:
-    """Read a run's settings and data again; questions near held-out ones are left out as the run did."""
+    """Read a run's settings and data again; what it trained on is taken from what it wrote, as data changes."""
     from expertune import config, data
     from expertune.errors import DataError
     from expertune.models.folders import config_beside, inside_run
+    from expertune.report.questions import read_questions
 
     model = inside_run(folder)
     made_by = config_beside(model) if model else None
@@ -64,7 +70,7 @@ def _read(folder: Path) -> Finished:
         raise DataError("holds no finished run", place=str(folder), hint=hint)
     settings = config.read(made_by)
     loaded = data.load(settings.data, offline=settings.run.offline)
-    return Finished(folder, settings, loaded.held_out.apart(loaded.train), loaded.judged)
+    return Finished(folder, settings, replace(loaded.train, questions=read_questions(folder)), loaded.judged)
 
 
 def settings(first: Config, second: Config) -> Iterator[str]:
@@ -81,24 +87,31 @@ def _flat(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def data_changes(first: Dataset, second: Dataset) -> Iterator[str]:
-    """Yield how many answers and labelled questions came, went and changed."""
+    """Yield how many answers, labelled questions and questions of a log came, went and changed."""
     texts = [{document.id: document.text for document in item.documents} for item in (first, second)]
     came, went = texts[1].keys() - texts[0].keys(), texts[0].keys() - texts[1].keys()
     changed = sum(texts[0][key] != texts[1][key] for key in texts[0].keys() & texts[1].keys())
     if came or went or changed:
         yield f"answers: {len(came)} came, {len(went)} went, {changed} changed"
-    asked = [{(question.text, question.document_ids) for question in item.questions} for item in (first, second)]
-    if asked[0] != asked[1]:
-        yield f"labelled questions: {len(asked[1] - asked[0])} came, {len(asked[0] - asked[1])} went"
+    for kind, of_kind in (("labelled questions", "labelled"), ("questions of the log", "logged")):
+        asked = [
+            {(question.text, question.document_ids) for question in item.questions if getattr(question, of_kind)}
+            for item in (first, second)
+        ]
+        if asked[0] != asked[1]:
+            yield f"{kind}: {len(asked[1] - asked[0])} came, {len(asked[0] - asked[1])} went"
 
 
 def compared(first: Finished, second: Finished) -> tuple[list[Comparison], list[str]]:
     """Measure both tuned models on the questions that both runs held out, and say what could not be compared.
 
-    Each model searches the index that its own run made. Every comparison has the first as `base`.
+    A question that is held out now may have been trained on before: what either run was taught is left out. Each model
+    searches the index that its own run made. Every comparison has the first as `base`.
     """
+    from expertune.data import HeldOut
     from expertune.evaluate.stage import compare, measure
     from expertune.models.encoder import CachedEncoder, sentence_encoder
+    from expertune.records import Role
 
     encoders = [
         CachedEncoder(name, sentence_encoder(str(run.folder / "model")))
@@ -107,10 +120,15 @@ def compared(first: Finished, second: Finished) -> tuple[list[Comparison], list[
     rows: list[Comparison] = []
     notes: list[str] = []
     earlier = {item.name: item for item in first.judged}
+    taught = HeldOut.of(question.text for run in (first, second) for question in run.dataset.questions)
     for judged in second.judged:
         shared, left_out = _held_out_by_both(earlier.get(judged.name), judged)
         if left_out:
             notes.append(f"{judged.name}: {left_out} questions are held out in one of the runs alone: left out here")
+        if shared is not None and shared.role is Role.DOMAIN:
+            shared, known = _apart(shared, taught)
+            if known:
+                notes.append(f"{judged.name}: one of the runs trained on {known} of the questions: left out here")
         if shared is None:
             continue
         measured = [
@@ -125,10 +143,21 @@ def _held_out_by_both(first: JudgedSet | None, second: JudgedSet) -> tuple[Judge
     """Return the second set with the questions that the first has too, and how many others there are."""
     before = {query.text for query in first.queries} if first else set()
     queries = tuple(query for query in second.queries if query.text in before)
-    left_out = len(second.queries) + len(before) - 2 * len(queries)
+    return _asking(second, queries), len(second.queries) + len(before) - 2 * len(queries)
+
+
+def _apart(judged: JudgedSet, taught: HeldOut) -> tuple[JudgedSet | None, int]:
+    """Return a set without the questions that nearly repeat what was taught, as runs keep both apart; and how many."""
+    repeated = taught.repeated_by([query.text for query in judged.queries])
+    queries = tuple(query for query, known in zip(judged.queries, repeated, strict=True) if not known)
+    return _asking(judged, queries), sum(repeated)
+
+
+def _asking(judged: JudgedSet, queries: tuple[Query, ...]) -> JudgedSet | None:
+    """Return a set with some of its questions; None without any."""
     if not queries:
-        return None, left_out
-    return replace(second, queries=queries, qrels={query.id: second.qrels[query.id] for query in queries}), left_out
+        return None
+    return replace(judged, queries=queries, qrels={query.id: judged.qrels[query.id] for query in queries})
 
 
 def _show(rows: Sequence[Comparison]) -> None:
