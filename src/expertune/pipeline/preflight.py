@@ -23,6 +23,7 @@ from expertune.evaluate import benchmarks
 from expertune.models import registry, trust, tunable
 from expertune.pipeline import prospect
 from expertune.pipeline.costs import Cost, estimate
+from expertune.pipeline.publish import require_own
 from expertune.records import Dataset, JudgedSet
 from expertune.score.stage import load_experts
 
@@ -83,6 +84,10 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     dataset, judged, notes, cleaned = _data(files, problems)
     notes = (*notes, *_log(readable.data, dataset, problems))
     parts = tuple(_parts(readable, problems))
+    try:
+        require_own(readable.run.out)
+    except ConfigError as error:
+        problems.append(error)
     texts = look_at(readable, dataset, cleaned) if dataset else DataFindings()
     costs = estimate(config, dataset, judged) if config and dataset else ()
     return Findings(tuple(problems), config, dataset, judged, notes, parts, costs, texts, prospect.of_files(files))

@@ -6,9 +6,8 @@ Dataset -> Questions -> Scores -> SoftLabels -> TunedModel -> Evaluation -> repo
 from __future__ import annotations
 
 import logging
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +19,13 @@ from expertune.data import leakage
 from expertune.data.columns import is_used
 from expertune.errors import DataError, StoreError
 from expertune.models import hardware, ray
-from expertune.models.folders import RUN_CONFIG
 from expertune.pipeline import costs, preflight, prospect
 from expertune.pipeline.context import CROSS_VALIDATION, Context
 from expertune.pipeline.keeper import Kept
+from expertune.pipeline.publish import publish, require_own
 from expertune.pipeline.stages import Stage
 from expertune.pipeline.stages.asides import agreement_of, diagnosed, geometry_of, threshold_of
-from expertune.pipeline.stages.evaluation import alternatives_to, evaluated, set_beside
+from expertune.pipeline.stages.evaluation import alternatives_to, benchmarked, evaluated, set_beside
 from expertune.pipeline.stages.labels import find_unanswered, found_again, labelled, scored
 from expertune.pipeline.stages.questions import (
     apart_by_meaning,
@@ -139,8 +138,11 @@ class Run:
         """Run every stage up to `until`, reusing what the store has.
 
         Raises:
+            ConfigError: the report would replace what no run wrote.
             ExpertuneError: bad input, a missing model, a broken plug-in; everything finished before is kept.
         """
+        if until == Stage.REPORT:
+            require_own(self.config.run.out)
         hardware.use_threads(self.config.run.threads)
         self.context.keeper.timings.clear()
         for stage, result in self._stages():
@@ -226,8 +228,9 @@ class Run:
             own = cross_validated(context, dataset.value, questions.value, scores.value, model.key)
         context.forecast.end(CROSS_VALIDATION)
         evaluation = evaluated(context, dataset.value, loaded, model, encoders, diagnostics, own)
+        benchmarks, folders = benchmarked(context, encoders, model.key)
         rivals = alternatives_to(context, dataset.value, questions.value, loaded, model, encoders)
-        evaluation = replace(evaluation, value=replace(evaluation.value, alternatives=rivals))
+        evaluation = replace(evaluation, value=replace(evaluation.value, benchmarks=benchmarks, alternatives=rivals))
         result = replace(result, evaluation=evaluation.value)
         yield Stage.EVALUATE, result
 
@@ -256,7 +259,7 @@ class Run:
             threshold=threshold_of(context, dataset.value, loaded, encoders, unanswered, evaluation.key),
             notes=tuple(loaded.notes),
         )
-        self._publish(finished)
+        self._publish(finished, folders)
         context.keeper.done(Stage.REPORT, started)
         yield Stage.REPORT, result
 
@@ -273,25 +276,16 @@ class Run:
         self.context.keeper.done(Stage.LOAD, started, dataset)
         return loaded, Kept(dataset, key)
 
-    def _publish(self, finished: FinishedRun) -> None:
+    def _publish(self, finished: FinishedRun, benchmarks: Sequence[Path]) -> None:
         """Write the folder a user looks at: model, report, results and resolved config.
 
         Raises:
             StoreError: it cannot be written.
         """
-        from expertune.report import write_card, write_report
-        from expertune.report.questions import write_questions
-
         folder = self.config.run.out
         try:
             with self.store.alone(Stage.REPORT, fingerprint(str(folder.resolve()))):
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / RUN_CONFIG).write_text(finished.config_toml, encoding="utf-8")
-                shutil.rmtree(folder / "model", ignore_errors=True)
-                shutil.copytree(finished.model.folder, folder / "model")
-                write_report(finished, folder)
-                write_questions(finished.dataset, finished.questions, finished.labels, folder)
-                write_card(finished, folder / "model")
+                publish(finished, benchmarks, folder)
         except OSError as error:
             raise StoreError(
                 f"the results cannot be written ({error})",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -76,8 +75,7 @@ def evaluated(
 
     evaluation = context.keeper.stage(Stage.EVALUATE, key, Evaluation, make)
     similarities = tuple(similarity(context, path, encoders, model.key) for path in context.config.evaluate.sts)
-    benchmarks = benchmark_scores(context, encoders, model.key)
-    return replace(evaluation, value=replace(evaluation.value, similarities=similarities, benchmarks=benchmarks))
+    return replace(evaluation, value=replace(evaluation.value, similarities=similarities))
 
 
 def similarity(context: Context, path: str, encoders: Mapping[str, CachedEncoder], model_key: str) -> SimilarityChange:
@@ -94,27 +92,22 @@ def similarity(context: Context, path: str, encoders: Mapping[str, CachedEncoder
     return context.keeper.aside("sts", key, SimilarityChange, make)
 
 
-def benchmark_scores(
+def benchmarked(
     context: Context, encoders: Mapping[str, CachedEncoder], model_key: str
-) -> tuple[BenchmarkScore, ...]:
-    """Run base and tuned through mteb, and publish what it writes in its own format."""
+) -> tuple[tuple[BenchmarkScore, ...], list[Path]]:
+    """Run base and tuned through mteb; return the scores, and the folders with what it writes in its own format."""
     from expertune.evaluate import benchmarks
 
-    tasks = benchmarks.find(context.config.evaluate.mteb, offline=context.config.run.offline)
-    if not tasks:
-        return ()
-    published = context.config.run.out / "mteb"
-    shutil.rmtree(published, ignore_errors=True)
     revisions = {"base": context.base_expert.fingerprint, "tuned": model_key}
     scores: list[BenchmarkScore] = []
-    for task in tasks:
+    folders: list[Path] = []
+    for task in benchmarks.find(context.config.evaluate.mteb, offline=context.config.run.offline):
         for name, encoder in encoders.items():
             run = partial(benchmarks.run, task, encoder, name=name, fingerprint=revisions[name])
             key = context.keeper.key("mteb", task.fingerprint, task.task.metadata.name, name, revisions[name])
-            artefact = context.store.obtain("mteb", key, run)
-            shutil.copytree(artefact.folder / "results", published / "results", dirs_exist_ok=True)
-            scores += benchmarks.scores(artefact.folder, name)
-    return tuple(scores)
+            folders.append(context.store.obtain("mteb", key, run).folder)
+            scores += benchmarks.scores(folders[-1], name)
+    return tuple(scores), folders
 
 
 def alternatives_to(
