@@ -117,6 +117,21 @@ def test_a_longer_run_takes_longer(tmp_path):
     assert 1 < panel._growth(config, dataset) < panel._growth(longer, dataset)
 
 
+def test_a_run_without_anything_more_to_read_takes_as_long_as_the_trial(tmp_path):
+    """Spans, the log and the second reading of answers are what a run has more."""
+    (tmp_path / "log.txt").write_text("where is my parcel\n", encoding="utf-8")
+    path = str(write_shop(tmp_path / "shop"))
+    bare = {"data": {"path": path}, "augment": {"spans": 0}, "score": {"privileged": False}}
+    dataset = data.Files(from_mapping(bare).data).train
+    assert panel._growth(from_mapping(bare), dataset) == 1
+    for section, value in (
+        ("augment", {"spans": 1}),
+        ("score", {"privileged": True}),
+        ("data", {"path": path, "log": [str(tmp_path / "log.txt")]}),
+    ):
+        assert panel._growth(from_mapping({**bare, section: value}), dataset) > 1
+
+
 def test_too_few_labelled_questions_are_refused():
     documents = tuple(Document(str(number), f"answer {number}") for number in range(4))
     dataset = Dataset("tiny", documents, tuple(Question(f"q {item.id}", (item.id,)) for item in documents))

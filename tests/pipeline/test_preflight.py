@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from expertune import config, models
+from expertune.data import Files
 from expertune.errors import ConfigError, DataError, ModelUnavailableError, UntrustedModelError
 from expertune.pipeline import costs, preflight
 from expertune.train import select
@@ -187,18 +188,48 @@ def test_the_cost_follows_from_the_counts(faq, tiny_model, monkeypatch, fewest, 
     questions = 3 * PAIRS + 2 * PAIRS + PAIRS
     (general,) = findings.judged
     assert by_stage["augment"].items == 3 * PAIRS
-    assert by_stage["score"].items == 2 * (questions + PAIRS)
+    assert by_stage["score"].items == 2 * (questions + 2 * PAIRS)  # every answer once more behind its question
     assert by_stage["train"].items == tunings * 10 * 8
     assert by_stage["evaluate"].items == 2 * len(general.queries) + len(general.documents)
     assert findings.seconds == pytest.approx(sum(cost.seconds for cost in findings.costs))
 
 
-def test_expanded_answers_are_embedded_beside_plain_ones(faq, tiny_model):
-    def scored(expand: int) -> int:
-        data = {"path": str(faq), "expand": expand}
-        return preflight.check(_values(faq, str(tiny_model), data=data)).costs[1].items
+@pytest.mark.parametrize(("privileged", "expand", "times"), [(False, 0, 1), (True, 0, 2), (False, 1, 2), (True, 1, 2)])
+def test_answers_that_the_panel_reads_with_questions_are_read_plain_as_well(faq, privileged, expand, times):
+    values = _values(faq, data={"path": str(faq), "expand": expand}, augment={"spans": 0, "per_answer": 0})
+    settings = config.from_mapping({**values, "score": {"experts": ["bm25"], "privileged": privileged}})
+    texts = ["Question 0?", "Answer 0.", "Question 0? Answer 0."][: 1 + times]
+    each = sum(len(text) + costs.TEXT_CHARACTERS for text in texts)
+    assert costs.reading(settings, Files(settings.data).train) == costs.Reading(len(texts) * PAIRS, each * PAIRS)
 
-    assert scored(1) == scored(0) + 2 * PAIRS  # by both experts
+
+def test_what_is_made_and_what_users_asked_is_read_too(faq):
+    augment = {"generators": ["template"], "per_answer": 3, "spans": 2}
+    settings = config.from_mapping({**_values(faq), "augment": augment})
+    dataset = Files(settings.data).train
+    before, log = costs.reading(settings, dataset), ["short", "a longer one"]
+    made = 3 * costs.QUESTION_CHARACTERS + 2 * costs.SPAN_CHARACTERS + 5 * costs.TEXT_CHARACTERS
+    bare = config.from_mapping({**_values(faq), "augment": {"per_answer": 0, "spans": 0}})
+    plain = costs.reading(bare, dataset)
+    assert before == costs.Reading(plain.texts + 5 * PAIRS, plain.characters + PAIRS * made)
+    assert costs.reading(settings, dataset, log) == costs.Reading(
+        before.texts + 2, before.characters + 17 + 2 * costs.TEXT_CHARACTERS
+    )
+    # Of a long log some are taken, which are as long as the others.
+    many = costs.reading(settings, dataset, log * 1000)
+    assert many == costs.Reading(before.texts + 600, before.characters + 300 * (17 + 2 * costs.TEXT_CHARACTERS))
+    hard = settings.model_copy(update={"label": settings.label.model_copy(update={"strategy": "hard"})})
+    assert costs.reading(hard, dataset, log) == before
+
+
+def test_a_search_log_costs_what_its_questions_cost(faq, tiny_model, tmp_path):
+    (tmp_path / "log.txt").write_text("how do i pay\nwhere is my parcel\nhow do i pay\nhello\n")
+    data = {"path": str(faq), "log": [str(tmp_path / "log.txt")]}
+    without, found = (preflight.check(_values(faq, str(tiny_model), **more)) for more in ({}, {"data": data}))
+    assert found.problems == ()
+    scoring = [next(cost for cost in findings.costs if cost.stage == "score") for findings in (without, found)]
+    assert scoring[1].items - scoring[0].items == 2 * 2  # two questions are left, and there are two experts
+    assert any("4 lines: 2 questions" in note for note in found.notes)
 
 
 def test_a_large_corpus_shrinks_what_is_written_per_answer(faq, tiny_model, monkeypatch):

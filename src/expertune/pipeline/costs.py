@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from expertune import data, models
 from expertune.augment.plan import questions_each, spans_each
 from expertune.config import AugmentSection, Config, PluginSpec, keeps_documents
-from expertune.data.expansion import Expansion
+from expertune.data import log_choice
+from expertune.pipeline.context import CROSS_VALIDATION, read_by_panel
 from expertune.records import Dataset, JudgedSet, Role
 from expertune.train import crossval, select, trainer
 
@@ -46,8 +47,14 @@ LOADING = 5.0
 MOST_CHARACTERS = 1200
 """About what the usual encoders read of a text."""
 
+TEXT_CHARACTERS = 20
+"""What a text costs besides its own characters, in characters: two models of the catalogue had 15 to 30 of them."""
+
 QUESTION_CHARACTERS = 60
 """The length of a question that is still to be written."""
+
+SPAN_CHARACTERS = 25
+"""The length of a span that is still to be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +72,46 @@ class Cost:
         return sum(seconds for _, seconds in self.parts)
 
 
-def estimate(config: Config, dataset: Dataset, judged: Sequence[JudgedSet]) -> tuple[Cost, ...]:
-    """Return what each stage that takes time has to do, as if nothing could be reused."""
-    written, cut, writing = _writing(config.augment, dataset)
-    made = written + cut
-    questions = made + len(dataset.questions)
-    texts = [*(item.text for item in dataset.documents), *(item.text for item in dataset.questions)]
-    if config.data.expand:  # answers are scored as they are as well
-        own = Expansion.of(dataset.questions, config.data.expand)
-        texts += [item.text for item in own.documents(dataset.documents) if item.id in own.questions]
-    characters = _characters(texts) + made * QUESTION_CHARACTERS
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What each expert of a run reads: so many texts, and what that costs, in characters as `characters` has them."""
+
+    texts: int
+    characters: int
+
+
+def reading(config: Config, dataset: Dataset, searches: Sequence[str] = ()) -> Reading:
+    """Return what each expert reads: answers, those with questions before them once more, and all questions.
+
+    Args:
+        config: Says how many questions are made, and which answers are read twice.
+        dataset: Answers and labelled questions.
+        searches: What is left of the search log.
+    """
+    written, cut, _ = _writing(config.augment, dataset)
+    read = read_by_panel(config, dataset)
+    twice = [item.text for item in read.documents(dataset.documents) if item.id in read.questions]
+    texts = [*(item.text for item in dataset.documents), *twice, *(item.text for item in dataset.questions)]
+    log = _taken(config, searches)
+    made = written * (QUESTION_CHARACTERS + TEXT_CHARACTERS) + cut * (SPAN_CHARACTERS + TEXT_CHARACTERS)
+    asked = round(characters(searches) * log / max(1, len(searches)))
+    return Reading(len(texts) + written + cut + log, characters(texts) + made + asked)
+
+
+def estimate(
+    config: Config, dataset: Dataset, judged: Sequence[JudgedSet], searches: Sequence[str] = ()
+) -> tuple[Cost, ...]:
+    """Return what each stage that takes time has to do, as if nothing could be reused; arguments as of `reading`."""
+    written, cut, parts = _writing(config.augment, dataset)
+    questions = written + cut + len(dataset.questions) + _taken(config, searches)
+    every = reading(config, dataset, searches)
     experts = config.score.experts
-    scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, characters)) for spec in experts)
-    count = (len(texts) + made) * len(experts)
+    scoring = tuple((spec.label, LOADING / len(experts) + _embedding(spec, every.characters)) for spec in experts)
     training = _training(config, questions, (len(dataset.questions), written))
     held_out = any(item.role is Role.DOMAIN for item in judged)
     return (
-        Cost("augment", written, "questions to write", writing),
-        Cost("score", count, "texts to embed or index", scoring),
+        Cost("augment", written, "questions to write", parts),
+        Cost("score", every.texts * len(experts), "texts to embed or index", scoring),
         training,
         *(() if held_out or not crossval.possible(dataset.questions) else (_cross_validating(training),)),
         _evaluating(config, judged),
@@ -112,6 +141,11 @@ def _writing(section: AugmentSection, dataset: Dataset) -> tuple[int, int, tuple
     return wanted, cut, tuple(parts)
 
 
+def _taken(config: Config, searches: Sequence[str]) -> int:
+    """Return how many questions of a log are labelled and trained on."""
+    return 0 if config.label.strategy == "hard" else min(len(searches), log_choice.MOST_QUESTIONS)
+
+
 def _training(config: Config, questions: int, able: tuple[int, int]) -> Cost:
     """Return the price of tuning, choosing and, where enough questions can be left out, tuning again on all.
 
@@ -127,9 +161,9 @@ def _training(config: Config, questions: int, able: tuple[int, int]) -> Cost:
     steps = tunings * section.steps
     paid = section.steps * (FULL_MODE if section.mode == "full" else 1.0)
     scale = _rate(base) / SECONDS_PER_MILLION["all-minilm-l6-v2"]
-    asked = (left_out if tunings > 1 else sum(able)) * QUESTION_CHARACTERS
-    asked += _characters(item.text for item in general.queries)
-    documents = _characters(item.text for item in general.documents)
+    asked = (left_out if tunings > 1 else sum(able)) * (QUESTION_CHARACTERS + TEXT_CHARACTERS)
+    asked += characters(item.text for item in general.queries)
+    documents = characters(item.text for item in general.documents)
     choosing = _embedding(base, len(select.INTERPOLATION_WEIGHTS) * asked + documents)
     example = SECONDS_PER_EXAMPLE * (1.0 - FROZEN_SAVES * section.frozen_layers)
     tuning = LOADING / tunings + paid * section.batch_size * example * scale
@@ -140,7 +174,7 @@ def _training(config: Config, questions: int, able: tuple[int, int]) -> Cost:
 def _cross_validating(training: Cost) -> Cost:
     """Return the price of tuning and choosing again in every fold."""
     parts = tuple((f"fold {number}", training.seconds) for number in range(1, crossval.FOLDS + 1))
-    return Cost("cross-validation", crossval.FOLDS * training.items, "questions in the folds", parts)
+    return Cost(CROSS_VALIDATION, crossval.FOLDS * training.items, "questions in the folds", parts)
 
 
 def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> Cost:
@@ -148,13 +182,14 @@ def _evaluating(config: Config, judged: Sequence[JudgedSet]) -> Cost:
     times = 1 if keeps_documents(config.train.mode) else 2
     documents = [document.text for item in judged for document in item.documents]
     queries = [query.text for item in judged for query in item.queries]
-    characters = times * _characters(documents) + 2 * _characters(queries)
-    seconds = _embedding(PluginSpec(model=config.train.base), characters)
+    priced = times * characters(documents) + 2 * characters(queries)
+    seconds = _embedding(PluginSpec(model=config.train.base), priced)
     return Cost("evaluate", times * len(documents) + 2 * len(queries), "texts to embed", (("", seconds),))
 
 
-def _characters(texts: Iterable[str]) -> int:
-    return sum(min(len(text), MOST_CHARACTERS) for text in texts)
+def characters(texts: Iterable[str]) -> int:
+    """Return what it costs to embed these texts, in characters: as far as encoders read them, and for each text."""
+    return sum(TEXT_CHARACTERS + min(len(text), MOST_CHARACTERS) for text in texts)
 
 
 def _known_name(spec: PluginSpec) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from expertune.pipeline.costs import Cost
 from expertune.records import Progress, Report
+
+if TYPE_CHECKING:
+    from expertune.pipeline.costs import Cost
 
 SURE_SECONDS = 5.0
 """Expected work that has to be done before its pace corrects what is left; less may be loading."""

@@ -16,7 +16,7 @@ from expertune import data, models
 from expertune.augment.stage import load_generators
 from expertune.config import Config, DataSection, PluginSpec, TrainSection, from_mapping
 from expertune.data.inspection import DataFindings, inspect
-from expertune.data.search_log import read_log
+from expertune.data.search_log import SearchLog, read_log
 from expertune.data.texts import TextFindings
 from expertune.errors import ConfigError, ExpertuneError, ModelUnavailableError
 from expertune.evaluate import benchmarks
@@ -82,14 +82,15 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     readable = config or _readable(values)
     files = data.Files(readable.data, readable.run.offline)
     dataset, judged, notes, cleaned = _data(files, problems)
-    notes = (*notes, *_log(readable.data, dataset, problems))
+    log = _log(readable.data, dataset, problems)
+    notes = (*notes, *(f"search log: {note}" for note in (log.notes if log else ())))
     parts = tuple(_parts(readable, problems))
     try:
         require_own(readable.run.out)
     except ConfigError as error:
         problems.append(error)
     texts = look_at(readable, dataset, cleaned) if dataset else DataFindings()
-    costs = estimate(config, dataset, judged) if config and dataset else ()
+    costs = estimate(config, dataset, judged, log.texts if log else ()) if config and dataset else ()
     return Findings(tuple(problems), config, dataset, judged, notes, parts, costs, texts, prospect.of_files(files))
 
 
@@ -161,17 +162,16 @@ def _data(
     return dataset, judged, notes, files.texts
 
 
-def _log(section: DataSection, dataset: Dataset | None, problems: list[ExpertuneError]) -> Iterator[str]:
-    """Yield what is left of the search log, and what went, where there is one; faults go to `problems`."""
+def _log(section: DataSection, dataset: Dataset | None, problems: list[ExpertuneError]) -> SearchLog | None:
+    """Return what is left of the search log, and what went, where there is one; faults go to `problems`."""
     if not section.log:
-        return
+        return None
     answers = {document.id: document.text for document in dataset.documents} if dataset else {}
     try:
-        log = read_log([Path(path) for path in section.log], answers=answers)
+        return read_log([Path(path) for path in section.log], answers=answers)
     except ExpertuneError as error:
         problems.append(error)
-        return
-    yield from (f"search log: {note}" for note in log.notes)
+        return None
 
 
 # --- models --------------------------------------------------------------------------------------------------------

@@ -145,19 +145,12 @@ class Run:
             require_own(self.config.run.out)
         hardware.use_threads(self.config.run.threads)
         self.context.keeper.timings.clear()
-        for stage, result in self._stages():
+        for stage, made in self._stages(until):
             self.context.forecast.end(stage)
-            if stage == Stage.LOAD:
-                self.context.forecast.expect(self._expected(result, until))
+            result = replace(made, timings=tuple(self.context.keeper.timings))
             if stage == until:
                 break
-        return replace(result, timings=tuple(self.context.keeper.timings))
-
-    def _expected(self, loaded: RunResult, until: Stage) -> list[costs.Cost]:
-        """Return what the stages up to `until` are expected to cost."""
-        stages = list(Stage)[: list(Stage).index(until) + 1]
-        names = [*stages, CROSS_VALIDATION] if Stage.EVALUATE in stages else stages
-        return [cost for cost in costs.estimate(self.config, loaded.dataset, loaded.judged) if cost.stage in names]
+        return result
 
     def compare(self, tuned: str = "") -> Alternatives:
         """Measure ways to search that tune nothing, beside a tuned model where there is one already.
@@ -184,7 +177,7 @@ class Run:
             raise DataError(message, place=dataset.name, hint="Hold some out: mark rows with split = heldout.")
         return set_beside(self.context, dataset, dataset.questions, judged, model)
 
-    def _stages(self) -> Iterator[tuple[Stage, RunResult]]:
+    def _stages(self, until: Stage) -> Iterator[tuple[Stage, RunResult]]:
         """Yield after each stage what has been made so far; the next stage begins when the next item is asked for."""
         context = self.context
         loaded, dataset = self._load()
@@ -193,6 +186,8 @@ class Run:
         result = RunResult(self.config.run.out, dataset.value, judged, ())
         yield Stage.LOAD, result
 
+        priced = costs.estimate(self.config, dataset.value, judged, log.texts)
+        context.forecast.expect([cost for cost in priced if cost.stage in _up_to(until)])
         # All that is missing is told now, not after the minutes that the stages before it take.
         preflight.require_models(self.config)
         ray.require(self.config.cluster)
@@ -292,3 +287,9 @@ class Run:
                 place=str(folder),
                 hint="Free some space or name another folder with run.out; everything finished before is kept.",
             ) from error
+
+
+def _up_to(stage: Stage) -> list[str]:
+    """Return the names under which costs are told up to a stage."""
+    stages = list(Stage)[: list(Stage).index(stage) + 1]
+    return [*stages, CROSS_VALIDATION] if Stage.EVALUATE in stages else [*stages]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from expertune import models
 from expertune.config import MODEL_FREE, Config, PluginSpec
 from expertune.data.repeats import Repeats
+from expertune.data.search_log import read_log
 from expertune.errors import DataError, ExpertuneError
 from expertune.label.calibrate import calibrate
 from expertune.label.hard_labels import share_equal_texts
@@ -23,7 +25,7 @@ from expertune.label.weights import FEWEST_QUESTIONS, cross_entropy, folds_by_an
 from expertune.models import registry
 from expertune.models.cache import MemoryCache
 from expertune.models.plugins import Expert
-from expertune.pipeline.costs import MOST_CHARACTERS, QUESTION_CHARACTERS, estimate
+from expertune.pipeline.costs import characters, reading
 from expertune.records import Dataset, FloatArray, Questions, Report, Scores, ignore_progress
 from expertune.score.agreement import agreement
 from expertune.score.stage import load_experts, score
@@ -184,10 +186,11 @@ def _starting_seconds(expert: Expert) -> float:
 
 def _growth(config: Config, dataset: Dataset) -> float:
     """Return how many times the text of the labelled questions and the answers the configured run has to read."""
-    answers = sum(min(len(document.text), MOST_CHARACTERS) for document in dataset.documents)
-    labelled = sum(len(question.text) for question in dataset.questions)
-    synthetic = next(cost.items for cost in estimate(config, dataset, ()) if cost.stage == "augment")
-    return (answers + labelled + synthetic * QUESTION_CHARACTERS) / max(1, answers + labelled)
+    texts = {document.id: document.text for document in dataset.documents}
+    paths = [Path(path) for path in config.data.log]
+    searches = read_log(paths, answers=texts).texts if paths else ()
+    tried = characters([*texts.values(), *(question.text for question in dataset.questions)])
+    return reading(config, dataset, searches).characters / tried
 
 
 def _rated(index: int, spec: PluginSpec, scores: Scores, seconds: Sequence[float], choice: Choice) -> RatedExpert:
