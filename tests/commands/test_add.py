@@ -19,6 +19,7 @@ from expertune.commands.export.index_notes import DATABASES
 from expertune.data import load
 from expertune.errors import ConfigError, DataError, ExportError
 from expertune.index import Layout, files
+from expertune.models.encoder import SentenceEncoder
 from expertune.train.trainer import assemble
 from moved_model import moved
 from small_shop import FILES, PAIRS, lines, write_files
@@ -75,6 +76,20 @@ def test_the_code_beside_an_index_finds_what_the_index_scores(published: Path, t
     assert dict(found) == pytest.approx(dict(zip(index.documents, scores.tolist(), strict=True)), abs=1e-5)
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
     assert {kind: item.questions for kind, item in about.expected.items()} == {files.WITH: 3}
+
+
+def test_documents_that_kept_the_bases_vectors_are_encoded_once(published: Path, tmp_path: Path, monkeypatch) -> None:
+    encoded: list[str] = []
+    embed = SentenceEncoder.embed
+
+    def counted(self: SentenceEncoder, texts: list[str], *, is_query: bool) -> np.ndarray:
+        encoded.extend(() if is_query else texts)
+        return embed(self, texts, is_query=is_query)
+
+    monkeypatch.setattr(SentenceEncoder, "embed", counted)
+    write_index(published, tmp_path / "index", Layout.MIXED)
+    assert encoded
+    assert len(encoded) == len(set(encoded))
 
 
 @pytest.mark.parametrize("layout", [Layout.ANSWERS, Layout.MIXED, Layout.SEPARATE])

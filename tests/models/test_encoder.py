@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from expertune.errors import PluginError
 from expertune.models import ModelSource, packing
 from expertune.models.cache import MemoryCache
 from expertune.models.embed import unit_rows
-from expertune.models.encoder import CachedEncoder, SentenceEncoder, sentence_encoder, trial_encoder
+from expertune.models.encoder import CachedEncoder, SentenceEncoder, keeps_vectors, sentence_encoder, trial_encoder
 from expertune.models.load import load_model
 from expertune.models.plugins import EmbeddingExpert
+from expertune.train.trainer import assemble
+from moved_model import moved
 
 TEXTS = ["can I return the item", "how long is shipping", "can I return the item", "we accept payment by card"]
 
@@ -123,3 +126,33 @@ def test_a_model_that_was_let_go_is_loaded_again_for_the_same_vectors(tiny_model
     encoder.release()
     assert not {"model", "rounded"} & vars(expert._loaded).keys()
     np.testing.assert_array_equal(encoder.encode_anew(TEXTS), before)
+
+
+@pytest.mark.parametrize(
+    ("mode", "documents", "base", "expected"),
+    [
+        ("query", "base", "base", True),
+        ("query", None, "base", False),  # one encoder serves both sides
+        ("full", "base", "base", False),  # a base of two encoders, both tuned
+        ("query", "base", "other", False),
+        ("query", "base", "gone", False),
+        ("", "base", "base", False),  # nothing says what it was tuned from
+    ],
+)
+def test_a_tuned_model_keeps_the_vectors_of_the_base_that_only_questions_were_tuned_from(
+    tiny_model: Path, tmp_path: Path, mode: str, documents: str | None, base: str, expected: bool
+) -> None:
+    """Where it does they are the same, so that nobody notices who encoded them."""
+    untouched = SentenceTransformer(str(tiny_model), device="cpu")
+    assemble(moved(tiny_model, "everything"), untouched if documents else None, tmp_path / "run" / "model")
+    moved(tiny_model, "linear").save_pretrained(str(tmp_path / "other"))
+    # The bytes decide, and not the name.
+    (tmp_path / "base").symlink_to(tiny_model)
+    if mode:
+        config = f'[train]\nbase = "{tmp_path / base}"\nmode = "{mode}"\n'
+        (tmp_path / "run" / "config.toml").write_text(config, encoding="utf-8")
+    tuned, own = sentence_encoder(str(tmp_path / "run" / "model")), sentence_encoder(str(tiny_model))
+    assert keeps_vectors(tuned, own) is expected
+    if expected:
+        np.testing.assert_array_equal(own.embed(TEXTS, is_query=False), tuned.embed(TEXTS, is_query=False))
+        assert not np.allclose(own.embed(TEXTS, is_query=True), tuned.embed(TEXTS, is_query=True))

@@ -55,7 +55,7 @@ def choose(vectors: Vectors, asked: FloatArray, untouched: FloatArray | None = N
     weighed = _ask(vectors, asked if untouched is None else untouched)
     choices = dict(_validated(weighed, _surplus(weighed)))
     best = max(choices.values(), key=lambda values: float(values.mean()))
-    as_good = [pair for pair, values in choices.items() if _behind(best, values)]
+    as_good = [pair for pair, values in choices.items() if _as_good(best, values)]
     weight, bonus = min(as_good, key=lambda pair: (_distance(pair), pair))
     return Mixing(weight, surplus, bonus)
 
@@ -109,7 +109,7 @@ def _ndcg(scores: FloatArray, relevant: NDArray[np.bool_]) -> NDArray[np.float64
     return np.asarray(gain / ideal, dtype=np.float64)
 
 
-def _behind(best: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+def _as_good(best: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
     """Tell whether values are within the standard errors of the best, paired by question."""
     difference = best - values
     error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf

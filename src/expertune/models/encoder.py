@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expertune import models
+from expertune.config import keeps_documents, read
+from expertune.errors import ModelUnavailableError
 from expertune.models import ModelSource, packing
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import embed_texts, unit_rows
+from expertune.models.folders import config_beside
 from expertune.models.hardware import trim_memory
 from expertune.models.load import load_model
 from expertune.models.plugins import EmbeddingExpert, fingerprint
@@ -72,9 +75,14 @@ class SentenceEncoder(EmbeddingExpert):
         self.fingerprint = fingerprint("sentence_transformer", _VERSION, self._source, decisive)
 
     @property
+    def folder(self) -> Path:
+        """Where the model lies."""
+        return Path(self._source.location)
+
+    @property
     def separate(self) -> bool:
         """Whether questions and documents have an encoder each, as the folder's files say."""
-        modules = _json(Path(self._source.location) / "modules.json")
+        modules = _json(self.folder / "modules.json")
         return any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or [])
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
@@ -96,10 +104,9 @@ class SentenceEncoder(EmbeddingExpert):
 
     def _is_symmetric(self) -> bool:
         """Whether a text has one vector in both roles, as the folder's files say."""
-        folder = Path(self._source.location)
-        if not folder.is_dir() or self.separate:
+        if not self.folder.is_dir() or self.separate:
             return False
-        prompts = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+        prompts = (_json(self.folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
         if any(prompts.values()) and None in self._prompts.values():
             return False
         return (self._query_prompt or "") == (self._document_prompt or "")
@@ -115,6 +122,25 @@ def sentence_encoder(model: str, *, offline: bool = True) -> SentenceEncoder:
     encoder = SentenceEncoder(models.resolve(model, offline=offline))
     encoder.name = Path(model).name
     return encoder
+
+
+def keeps_vectors(tuned: SentenceEncoder, base: EmbeddingExpert, *, offline: bool = True) -> bool:
+    """Tell whether a tuned model's documents have the vectors of this base, so that they need not be encoded again.
+
+    They do where its files hold an encoder of their own for documents, and the config beside says that questions alone
+    were tuned, from a model with the base's bytes.
+
+    Raises:
+        ConfigError: the config beside the model cannot be read.
+    """
+    made_with = config_beside(tuned.folder)
+    section = read(made_with).train if made_with and tuned.separate else None
+    if section is None or not keeps_documents(section.mode):
+        return False
+    try:
+        return sentence_encoder(section.base, offline=offline).fingerprint == base.fingerprint
+    except ModelUnavailableError:  # a base that is gone is not this one
+        return False
 
 
 class ModelInMemory(EmbeddingExpert):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expertune import models
-from expertune.config import Config, PluginSpec, keeps_documents, read
+from expertune.config import Config, PluginSpec
 from expertune.errors import ConfigError
 from expertune.evaluate.alternatives import Search
 from expertune.models import tunable
 from expertune.models.cache import ItemCache
-from expertune.models.encoder import CachedEncoder, sentence_encoder
-from expertune.models.folders import config_beside, named_model
+from expertune.models.encoder import CachedEncoder, keeps_vectors, sentence_encoder
+from expertune.models.folders import named_model
 from expertune.models.plugins import EmbeddingExpert, IndexingExpert
 from expertune.records import Document, Report, ignore_progress
 from expertune.score.experts.bm25 import Bm25Expert
@@ -44,21 +44,12 @@ class Model:
 def tuned_model(place: str, base: EmbeddingExpert, *, cache: ItemCache, report: Report = ignore_progress) -> Model:
     """Find a tuned model by the folder of its run, its own folder, or its name.
 
-    Documents keep the base's vectors where the config beside the model says that it was tuned so from this base.
-
     Raises:
         ExpertuneError: it cannot be found, its files are refused, or the config beside it cannot be read.
     """
     folder = named_model(place)
     tuned = sentence_encoder(folder)
-    made_with = config_beside(folder)
-    section = read(made_with).train if made_with else None
-    kept = (
-        section is not None
-        and keeps_documents(section.mode)
-        and tuned.separate
-        and sentence_encoder(section.base).fingerprint == base.fingerprint
-    )
+    kept = keeps_vectors(tuned, base)
     encoder = CachedEncoder("tuned", tuned, base if kept else tuned, cache=cache, report=report)
     return Model("tuned", encoder, models.megabytes(folder), kept)
 
@@ -95,7 +86,7 @@ class Panel:
         experts = load_experts(config.score.experts, offline=config.run.offline)
         found: list[Model] = []
         for spec, expert in zip(config.score.experts, experts, strict=True):
-            if isinstance(expert, EmbeddingExpert) and not _is_base(spec, config):
+            if isinstance(expert, EmbeddingExpert) and not is_base(spec, config):
                 decided = expert.decided(expert.decide(questions, answers, cache))
                 encoder = CachedEncoder(expert.name, decided, cache=cache, report=report)
                 base = spec.model if _can_be_tuned(spec, config) else ""
@@ -104,8 +95,8 @@ class Panel:
         return cls(tuple(found), words or Bm25Expert())
 
 
-def _is_base(spec: PluginSpec, config: Config) -> bool:
-    """Tell whether an expert is the base, however it is called."""
+def is_base(spec: PluginSpec, config: Config) -> bool:
+    """Tell whether an expert is the base, however it is called, as it is: with options it is another one."""
     if not spec.model or spec.options:
         return False
     expert, base = (models.resolve(name, offline=config.run.offline) for name in (spec.model, config.train.base))

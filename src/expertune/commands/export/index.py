@@ -20,7 +20,7 @@ from expertune.index import Index, Layout, Mixing, Vectors, build, choose, files
 from expertune.index.files import WITH, WITHOUT
 from expertune.models import trust
 from expertune.models.cache import MemoryCache
-from expertune.models.encoder import CachedEncoder, SentenceEncoder, sentence_encoder
+from expertune.models.encoder import CachedEncoder, SentenceEncoder, keeps_vectors, sentence_encoder
 from expertune.models.folders import RUN_CONFIG, config_beside, model_folder, new_folder
 from expertune.records import METRIC, Dataset, JudgedSet, Report, Role, ignore_progress
 
@@ -52,8 +52,9 @@ class TunedRun:
         trust.check(folder)
         section = config.read(made_by)
         model, cache = sentence_encoder(str(folder)), MemoryCache()
-        tuned = CachedEncoder("tuned", model, cache=cache, report=report)
         untouched = sentence_encoder(section.train.base, offline=section.run.offline)
+        documents = untouched if keeps_vectors(model, untouched, offline=section.run.offline) else model
+        tuned = CachedEncoder("tuned", model, documents, cache=cache, report=report)
         return cls(folder.parent, section, model, tuned, CachedEncoder("base", untouched, cache=cache, report=report))
 
     def training_set(self, loaded: data.Loaded) -> Dataset:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.config import Config, PluginSpec, keeps_documents
+from expertune.config import Config
 from expertune.data.expansion import Expansion
 from expertune.evaluate.ranking import DECIMALS, neutral_order
 from expertune.evaluate.sampling import DEPTH
 from expertune.models.cache import ItemCache
-from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.encoder import CachedEncoder, keeps_vectors, sentence_encoder
+from expertune.pipeline.alternatives import is_base
 from expertune.pipeline.context import read_by_panel
 from expertune.records import (
     Dataset,
@@ -87,13 +88,12 @@ def first_answers(
     encoders = {"base": base}
     if tuned is not None:
         model = sentence_encoder(str(tuned))
-        documents = base_expert if model.separate and keeps_documents(config.train.mode) else model
+        documents = base_expert if keeps_vectors(model, base_expert, offline=offline) else model
         encoders["tuned"] = CachedEncoder("tuned", model, documents, cache=cache, report=report)
     expanded = Expansion.of(dataset.questions, config.data.expand).documents(dataset.documents)
     answers = tuple(document.text for document in expanded)
     tops = {name: _of_encoder(encoder, texts, answers, turn) for name, encoder in encoders.items()}
-    base_name = PluginSpec(model=config.train.base).label
-    others = [spec for spec in config.score.experts if spec.label != base_name]
+    others = [spec for spec in config.score.experts if not is_base(spec, config)]
     if others:
         read = read_by_panel(config, dataset)
         asked = Questions(tuple(Question(text, (), Provenance.LOG) for text in texts))

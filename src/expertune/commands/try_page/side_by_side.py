@@ -15,7 +15,7 @@ from expertune.config import DataSection
 from expertune.errors import DataError, ModelUnavailableError
 from expertune.evaluate.ranking import DECIMALS, Encoder
 from expertune.models.cache import MemoryCache
-from expertune.models.encoder import CachedEncoder, sentence_encoder
+from expertune.models.encoder import CachedEncoder, keeps_vectors, sentence_encoder
 from expertune.models.folders import RUN_CONFIG, config_beside, named_model
 from expertune.records import Document, FloatArray
 
@@ -123,10 +123,7 @@ def side_by_side(subject: str, corpus: Path | None = None, *, base: str | None =
         message = f"no answers are named, and there is no {RUN_CONFIG} beside the model that would name them"
         raise DataError(message, place=model, hint="Name them with --corpus, or name the folder of a run.")
     untouched = sentence_encoder(name)
-    # A model tuned on the query side keeps its base's documents: they need not be encoded twice. That it was, its files
-    # say: selection may have chosen another mode than the config names.
-    shared = run is not None and run.train.base == name and tuned.separate
-    cache = MemoryCache()
+    shared, cache = keeps_vectors(tuned, untouched), MemoryCache()
     return SideBySide(
         documents,
         CachedEncoder(f"base: {untouched.name}", untouched, cache=cache),
