@@ -62,7 +62,7 @@ def test_what_no_answer_fits_is_kept_apart_and_held_out(tmp_path: Path):
     assert not (tmp_path / "queries.jsonl").exists()
     files = data.Files(DataSection(path=str(tmp_path)))
     assert files.held_out.repeated_by(["Is there a shop in Leeds?", "parcel lost"]) == (True, False)
-    assert files.unanswered == ("is there a shop in leeds",)
+    assert [query.text for query in files.unanswered] == ["is there a shop in leeds"]
 
 
 def test_judged_questions_leave_the_log_of_a_run(tmp_path: Path):

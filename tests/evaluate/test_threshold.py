@@ -52,7 +52,8 @@ def test_questions_of_a_log_are_refused_where_even_their_best_answer_stays_below
 
 
 def test_questions_that_a_person_found_no_answer_for_count_one_by_one() -> None:
-    found = threshold(Circle(), [judged(range(1, 40))], [], ["180", "45", "1"])
+    asked = [Query("u1", "180"), Query("u2", "45"), Query("u3", "1")]
+    found = threshold(Circle(), [judged(range(1, 40))], [], asked)
     refusals = {item.source: item for item in found.cuts[1].refused}
     assert IN_LOG not in refusals
     assert (refusals[JUDGED].questions, refusals[JUDGED].share) == (3, pytest.approx(2 / 3))
@@ -97,6 +98,70 @@ def test_questions_that_stand_or_fall_together_count_as_one() -> None:
     assert design_effect(np.ones(40, dtype=bool), clusters) == 10
     wide, narrow = proportion_interval(happened, clusters), proportion_interval(happened, np.arange(40).astype(str))
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def drawn(angles: Sequence[float], weights: Sequence[float]) -> JudgedSet:
+    """One question an answer, all at 0 degrees, each with a weight."""
+    documents = tuple(Document(f"d{index}", "0") for index in range(len(angles)))
+    queries = tuple(
+        Query(f"q{index}", str(angle), weight)
+        for index, (angle, weight) in enumerate(zip(angles, weights, strict=True))
+    )
+    own = {query.id: {document.id: 1} for query, document in zip(queries, documents, strict=True)}
+    return JudgedSet("s", "t", Role.DOMAIN, documents, queries, own)
+
+
+def test_weighted_questions_move_the_cut_the_shares_and_the_intervals() -> None:
+    # Weights 1 and 3 in turn at 1 to 20 degrees: 40 in all, as many as 40 x 40 / 100 = 16 questions that count alike,
+    # of which each has 0.4 a weight. From below: 1.2, 1.6, 2.8. Cuts may refuse 17 x 0.1 = 1.7 and 17 x 0.2 = 3.4.
+    asked = [Query("u1", "180", 3.0), Query("u2", "90", 0.5), Query("u3", "1", 0.5)]
+    found = threshold(Circle(), [drawn(range(1, 21), [1.0, 3.0] * 10)], [], asked)
+    assert [cut.wanted for cut in found.cuts] == [0.9, 0.8]
+    np.testing.assert_allclose([cut.score for cut in found.cuts], np.cos(np.radians([20, 18])), atol=1e-5)
+    np.testing.assert_allclose([cut.passed for cut in found.cuts], [1.0, 36 / 40])
+    # At 18 degrees 1.6 are refused and the next one decides; twenty clusters of one have a design effect of 20 / 19.
+    expected = stats.beta.ppf([0.025, 0.975], 0.95 * (17 - 2.6), 0.95 * 2.6)
+    np.testing.assert_allclose([found.cuts[1].low, found.cuts[1].high], expected)
+    refusals = {item.source: item for item in found.cuts[1].refused}
+    assert (refusals[JUDGED].questions, refusals[JUDGED].share) == (3, 3.5 / 4)
+    assert found.note.startswith("20 held-out questions, which count as 16 by their weights, are too few")
+
+
+def test_weights_that_are_all_the_same_change_nothing() -> None:
+    angles = range(1, 40)
+    assert threshold(Circle(), [drawn(angles, [0.5] * 39)]) == threshold(Circle(), [drawn(angles, [1.0] * 39)])
+
+
+def test_weighted_shares_have_the_variance_of_survey_sampling() -> None:
+    # Share 4 / 6; sums of weight x deviation: a 3 / 3, b -2 x 2 / 3, c 1 / 3, so 3 / 2 x (9 + 16 + 1) / 9 = 13 / 3
+    # beside (1 + 4 + 4 + 1) x 2 / 9 of independent questions with the same weights.
+    happened, clusters = np.array([True, True, False, True]), np.array(["a", "a", "b", "c"])
+    weights = np.array([1.0, 2.0, 2.0, 1.0])
+    assert design_effect(happened, clusters, weights) == pytest.approx((13 / 3) / (10 * 2 / 9))
+    # All of them: three answers with mean weights 1.5, 2, 1, instead of four questions.
+    alone = design_effect(np.ones(4, dtype=bool), clusters, weights)
+    assert alone == pytest.approx((36 / 10) / (4.5**2 / 7.25))
+
+
+def test_right_answers_of_a_log_pass_as_often_as_wanted_where_easy_questions_are_drawn_more_often() -> None:
+    generator = np.random.default_rng(0)
+    shares: dict[str, list[float]] = {"weighted": [], "not": []}
+    covered = []
+    log = generator.uniform(0, 90, 4000)
+    chance = np.where(log < 60, 3.0, 1.0)
+    chance /= chance.sum()
+    for _ in range(60):
+        places = generator.choice(len(log), 60, p=chance)
+        weights = 1 / chance[places]
+        for name, used in (("weighted", weights * 60 / weights.sum()), ("not", np.ones(60))):
+            cut = threshold(Circle(), [drawn(log[places].tolist(), used.tolist())]).usual
+            assert cut is not None
+            shares[name].append(float(np.mean(np.cos(np.radians(log)) >= cut.score)))
+            if name == "weighted":
+                covered.append(cut.low <= shares[name][-1] <= cut.high)
+    assert np.mean(shares["weighted"]) >= 0.9
+    assert np.mean(shares["not"]) < 0.85
+    assert np.mean(covered) > 0.9
 
 
 def test_new_right_answers_pass_as_often_as_wanted() -> None:

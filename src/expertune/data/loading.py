@@ -62,7 +62,7 @@ class Loaded:
     judged_fingerprint: str
     texts: TextFindings = field(default_factory=TextFindings)
     notes: tuple[str, ...] = ()
-    unanswered: tuple[str, ...] = ()
+    unanswered: tuple[Query, ...] = ()
 
 
 def load(section: DataSection, *, offline: bool = True) -> Loaded:
@@ -213,9 +213,9 @@ class Files:
         return tuple(read_queries(path, self._clean).values()) if path else ()
 
     @property
-    def unanswered(self) -> tuple[str, ...]:
+    def unanswered(self) -> tuple[Query, ...]:
         """Questions of users that people found no answer for."""
-        return tuple(item.query.text for item in self._unanswered) if self.section.path else ()
+        return tuple(item.query for item in self._unanswered) if self.section.path else ()
 
     def _qrels(self, split: str) -> tuple[Judgement, ...]:
         if split not in self._judgements:

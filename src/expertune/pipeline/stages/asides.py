@@ -92,7 +92,10 @@ def threshold_of(
     sets = [context.indexed(dataset).judged(item) for item in loaded.judged if item.role is Role.DOMAIN]
     if not sets:
         return None
-    key = context.keeper.key("threshold", key, groups, loaded.unanswered)
+    everyone = [*(query for item in sets for query in item.queries), *loaded.unanswered]
+    weights = [query.weight for query in everyone]
+    weighted = [weights] if any(weights) else []
+    key = context.keeper.key("threshold", key, groups, tuple(query.text for query in loaded.unanswered), *weighted)
     return context.keeper.aside(
         "threshold", key, Threshold, lambda: threshold(encoders["tuned"], sets, groups, loaded.unanswered)
     )
