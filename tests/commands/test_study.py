@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +13,13 @@ from typer.testing import CliRunner
 
 from expertune.commands import cli, study
 from expertune.commands.study.experts import HeldOut
-from expertune.commands.study.lab import Lab, _weighted_values
+from expertune.commands.study.lab import Lab, Point, _weighted_values
 from expertune.commands.study.result import plain, spelled
 from expertune.commands.study.sizes import subset
 from expertune.config import from_mapping
 from expertune.errors import ConfigError
 from expertune.evaluate.statistics import Interval
-from expertune.records import Role, ignore_progress
+from expertune.records import Measurement, Role, ignore_progress
 from small_shop import FILES, write_files
 
 ASKED = {
@@ -85,6 +87,39 @@ def test_what_is_not_finite_becomes_null():
         "better",
         "no difference shown",
     )
+
+
+def point(values: list[float], *, weights: tuple[float, ...] = (), split: str = "test") -> Point:
+    """Return a model with these values of nDCG@10 on one set, each question about an answer of its own."""
+    names = tuple(f"q{place}" for place in range(len(values)))
+    ranks, top = (1,) * len(values), ((),) * len(values)
+    measured = {"ndcg@10": np.array(values)}
+    return Point(1.0, (Measurement("s", split, Role.DOMAIN, "m", names, names, measured, ranks, top, 0, weights),), ())
+
+
+def gain(points: list[Point], **options: object) -> Interval:
+    """Return what a lab says that has nothing but a base which finds nothing."""
+    base = point([0.0] * len(points[0].measurements[0].query_ids))
+    nothing = SimpleNamespace(base=base, config=SimpleNamespace(run=SimpleNamespace(seed=0)))
+    return Lab.gain(nothing, points, Role.DOMAIN, **options)  # type: ignore[arg-type]
+
+
+def test_repeated_points_are_paired_with_those_of_their_seed():
+    # The reference moves by 0.4 from seed to seed: differences +0.2 and -0.2, whose mean has a standard error of 0.2.
+    found = gain([point([0.5] * 10)] * 2, over=[point([0.3] * 10), point([0.7] * 10)])
+    assert (found.mean, found.standard_error) == (pytest.approx(0.0), pytest.approx(0.2))
+    # What both sides share is no noise of the difference.
+    together = gain([point([0.4] * 10), point([0.8] * 10)], over=[point([0.3] * 10), point([0.7] * 10)])
+    assert (together.mean, together.standard_error) == (pytest.approx(0.1), pytest.approx(0.0))
+    with pytest.raises(ValueError, match="shorter"):
+        gain([point([0.5] * 10)] * 2, over=[point([0.3] * 10)])
+
+
+def test_drawn_questions_count_as_much_as_their_weight():
+    drawn = point([1.0, 0.0, 0.0, 0.0], weights=(3.0, 0.5, 0.25, 0.25))
+    assert _weighted_values(drawn, Role.DOMAIN, "ndcg@10").mean() == pytest.approx(0.75)
+    both = replace(drawn, measurements=(*drawn.measurements, *point([0.5] * 12, split="other").measurements))
+    assert _weighted_values(both, Role.DOMAIN, "ndcg@10").mean() == pytest.approx((0.75 + 0.5) / 2)
 
 
 # --- on a tiny model -------------------------------------------------------------------------------------------------

@@ -256,17 +256,18 @@ class Lab:
     ) -> Interval:
         """Return the mean difference of repeated points to the base (or to `over`), over new seeds and questions.
 
-        Every judged set of the role counts the same.
+        `over` has the same seeds, and each point is compared with that of its seed. Every judged set of the role counts
+        the same.
         """
-        values = np.stack([_weighted_values(point, role, metric) for point in points])
-        against = np.mean([_weighted_values(point, role, metric) for point in over or [self.base]], axis=0)
+        pairs = list(zip(points, over or [self.base] * len(points), strict=True))
+        values = np.stack([np.subtract(*(_weighted_values(point, role, metric) for point in pair)) for pair in pairs])
         clusters = [
             f"{item.dataset} {cluster}"
             for item in self.base.measurements
             if item.role is role
             for cluster in item.clusters
         ]
-        return seeds_interval(values - against, clusters, seed=self.config.run.seed)
+        return seeds_interval(values, clusters, seed=self.config.run.seed)
 
     def gains(self, points: Sequence[Point], *, over: Sequence[Point] = ()) -> dict[str, Interval]:
         """Return `gain` in the domain and in general."""
@@ -279,7 +280,11 @@ def at(tunings: Sequence[Tuning], factor: float = 1.0) -> list[Point]:
 
 
 def _weighted_values(point: Point, role: Role, metric: str) -> NDArray[np.float64]:
-    """Return values of all questions of a role, weighted so that their mean is the mean of the sets."""
+    """Return values of all questions of a role, weighted so that their mean is the mean of the sets' weighted means."""
     sets = [item for item in point.measurements if item.role is role]
     total = sum(len(item.query_ids) for item in sets)
-    return np.concatenate([item.values[metric] * (total / (len(sets) * len(item.query_ids))) for item in sets])
+    weights = [np.array(item.weights) / np.mean(item.weights) if item.weights else 1.0 for item in sets]
+    return np.concatenate([
+        item.values[metric] * weight * (total / (len(sets) * len(item.query_ids)))
+        for item, weight in zip(sets, weights, strict=True)
+    ])  # fmt: skip
