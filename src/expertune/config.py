@@ -385,7 +385,7 @@ def from_mapping(values: dict[str, Any], *, place: str = "config") -> Config:
 def _problems(item: Any) -> list[str]:
     """Return what to tell of one of pydantic's errors."""
     path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "too_short" and item["input"]:
+    if item["type"] == "too_short" and len(item["input"]):
         return []  # its items are wrong, each of which is told by itself
     if item["type"] == "extra_forbidden":
         whole = isinstance(item["input"], dict) and any(key.startswith(f"{path}.") for key in GONE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from expertune import config
 from expertune.config import Config
+from expertune.data.rows import is_missing, kind_of
 from expertune.errors import DataError
 from expertune.pipeline.run import Run, RunResult
 from expertune.records import Alternatives, Report, ignore_progress
@@ -22,7 +23,7 @@ def tune(
     pairs: Pairs,
     *,
     log: str | Path | Iterable[str] = (),
-    base: str = "",
+    base: str | Path = "",
     out: str | Path = "runs/tuned",
     settings: Mapping[str, Any] | None = None,
     report: Report = ignore_progress,
@@ -31,7 +32,7 @@ def tune(
 
     Args:
         pairs: Pairs of a question and its answer, a data frame with such columns, or a file or folder.
-        log: What users asked, without labels: a file, or the questions.
+        log: What users asked, without labels: a file, or the questions, such as a column of a data frame.
         base: The model to tune: a name, a folder or a hub id; empty: the default.
         out: Where report, results and model go.
         settings: Any other key of the config by its dotted name, such as `{"train.steps": 50}`.
@@ -72,14 +73,14 @@ def compare(
 def _run(
     pairs: Pairs,
     log: str | Path | Iterable[str],
-    base: str,
+    base: str | Path,
     out: Path,
     settings: Mapping[str, Any],
     report: Report,
 ) -> Run:
-    values: dict[str, Any] = {"run.out": str(out), **({"train.base": base} if base else {}), **settings}
-    if log:
-        values["data.log"] = [str(_log_file(log, out))]
+    values: dict[str, Any] = {"run.out": str(out), **({"train.base": str(base)} if base else {}), **settings}
+    if file := _log_file(log, out):
+        values["data.log"] = [str(file)]
     if isinstance(pairs, str | Path):
         return Run(_config({**values, "data.path": str(pairs)}), report)
     return Run.from_frame(_frame(pairs), _config(values), report=report)
@@ -94,17 +95,38 @@ def _frame(pairs: DataFrame | Sequence[tuple[str, str]]) -> DataFrame:
 
     if isinstance(pairs, pandas.DataFrame):
         return pairs
-    rows = [tuple(pair) for pair in pairs]
+    rows = [_pair(item) for item in _items(pairs, "pairs", "(question, answer) tuples")]
     if any(len(row) != 2 for row in rows):
         raise DataError("holds something else than pairs", place="pairs", hint="Give (question, answer) tuples.")
     return pandas.DataFrame(rows, columns=["question", "answer"])
 
 
-def _log_file(log: str | Path | Iterable[str], out: Path) -> Path:
-    """Return the file of a log; questions are written to one, so that the resolved config can run again."""
+def _pair(item: object) -> tuple[Any, ...]:
+    """Return what an item holds; nothing of a text, whose letters are none, or of a mapping, whose names are none."""
+    return tuple(item) if isinstance(item, Iterable) and not isinstance(item, str | bytes | Mapping) else ()
+
+
+def _items(values: object, place: str, expected: str) -> list[Any]:
+    """Return what was given as any iterable but a table or a mapping, of which the names alone would be read.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not isinstance(values, Iterable) or isinstance(values, Mapping) or hasattr(values, "columns"):
+        raise DataError(f"is a {kind_of(values)}, expected {expected}", place=place, hint=f"Give {expected}.")
+    return list(values)
+
+
+def _log_file(log: str | Path | Iterable[str], out: Path) -> Path | None:
+    """Return the file of a log, None where there is no question; they are written, so that the config can run again."""
     if isinstance(log, str | Path):
-        return Path(log)
+        return Path(log) if str(log) else None
+    questions = [item for item in _items(() if log is None else log, "log", "questions") if not is_missing(item)]
+    if not questions:
+        return None
+    if odd := [kind_of(item) for item in questions if not isinstance(item, str)]:
+        raise DataError(f"holds a {odd[0]}, expected texts", place="log", hint="Give the questions as texts.")
     file = out / "data" / "log.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(" ".join(question.split()) + "\n" for question in log), encoding="utf-8")
+    file.write_text("".join(" ".join(question.split()) + "\n" for question in questions), encoding="utf-8")
     return file
