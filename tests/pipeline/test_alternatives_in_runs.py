@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import write_tiny_model
 from expertune import config
+from expertune.data.repeats import Repeats
 from expertune.errors import DataError
+from expertune.evaluate.alternatives import Search
 from expertune.index import Layout
 from expertune.models.cache import MemoryCache
 from expertune.models.encoder import sentence_encoder
 from expertune.pipeline import ways
 from expertune.pipeline.alternatives import Panel, tuned_model
 from expertune.pipeline.run import Run, RunResult, Stage
-from expertune.pipeline.ways import labelled_set
-from expertune.records import IndexWork
+from expertune.pipeline.ways import _each_alone, labelled_set
+from expertune.records import Dataset, Document, IndexWork, Question
 from faults.runs import write_data
-from small_shop import quick
+from small_shop import qa, quick, write_files
 
 
 def settings(home: Path, base: Path, **changes: Any) -> config.Config:
@@ -125,6 +129,38 @@ def test_without_held_out_questions_the_labelled_ones_are_searched(
     assert labelled_set(dataset).qrels["q1"] == {dataset.questions[0].document_ids[0]: 1}
     with pytest.raises(DataError, match="no held-out questions"):
         run.compare(str(tiny_model))
+
+
+def test_no_labelled_question_is_searched_in_an_answer_that_repeats_it(tiny_model: Path, tmp_path: Path) -> None:
+    words = {"a": "red", "b": "blue", "c": "green", "d": "black", "e": "white", "f": "brown"}
+    rows = {key: (f"{word} and {key}{key}{key}?", f"nothing but {word[::-1]}") for key, word in words.items()}
+    repeating = {key: (asked, f"{asked} {answer}") for key, (asked, answer) in rows.items()}
+    for name, pairs in (("plain", rows), ("repeating", repeating)):
+        write_files(tmp_path / name, {"qa.jsonl": qa(pairs)})
+    found = {
+        name: Run(quick(tmp_path, tiny_model, **{"data.path": str(tmp_path / name)})).compare()
+        for name in ("plain", "repeating")
+    }
+    hits = {name: {row.name: row.hit1 for row in item.rows} for name, item in found.items()}
+    # No answer shares a word with its question but by repeating it, so words find none of them first but by chance.
+    assert hits["repeating"]["BM25"] == hits["plain"]["BM25"] < 0.5
+    assert max(hits["repeating"].values()) < 1
+
+
+def test_other_answers_keep_their_questions_while_one_is_searched() -> None:
+    documents = (Document("a", "how much? five"), Document("b", "how long? a day"), Document("c", "open at nine"))
+    questions = tuple(Question(text, (key,)) for text, key in (("how much?", "a"), ("how long?", "b"), ("when?", "c")))
+    dataset, seen = Dataset("shop", documents, questions), []
+
+    def make(known: Dataset, answers: Sequence[Document]) -> Search:
+        seen.append(([item.text for item in known.questions], [item.text for item in answers]))
+        return lambda texts: np.zeros((len(texts), len(answers)), dtype=np.float32)
+
+    _each_alone(make, dataset, Repeats.of(dataset), documents)(["how much?", "when?"])
+    assert seen == [
+        (["how long?", "when?"], ["five", "how long? a day", "open at nine"]),
+        (["how much?", "how long?"], ["how much? five", "how long? a day", "open at nine"]),
+    ]
 
 
 def test_layouts_of_a_large_corpus_are_left_out(home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from expertune.data.expansion import Expansion
+from expertune.data.repeats import Repeats
 from expertune.evaluate.alternatives import Cost, Search, Way, alternatives, fused, milliseconds
 from expertune.index import Index, Layout, layouts_of
 from expertune.models.plugins import IndexingExpert
@@ -36,7 +37,10 @@ MOST_PAIRS = 10_000_000
 Make = Callable[[Dataset, Sequence[Document]], Search]
 """Makes an index of documents and of a data set's labelled questions, and returns what searches it."""
 
-Prepared = Callable[[Make], Callable[[Sequence[Document]], Search]]
+Prepare = Callable[[Sequence[Document]], Search]
+"""Makes an index of documents, and returns what searches it."""
+
+Prepared = Callable[[Make], Prepare]
 """Settles which labelled questions an index is made with."""
 
 
@@ -74,11 +78,18 @@ def every_way(
 ) -> list[Way]:
     """Return every way to search, the reference first; see `measure`.
 
-    Without `held_out` questions each labelled one is searched in an index made without it.
+    Without `held_out` questions each labelled one is searched in an index made without it, and in answers that do not
+    repeat it.
     """
+    repeats = Repeats() if held_out else Repeats.of(dataset)
 
-    def prepared(make: Make) -> Callable[[Sequence[Document]], Search]:
-        return partial(make, dataset) if held_out else partial(_each_alone, make, dataset)
+    def prepared(make: Make) -> Prepare:
+        return partial(make, dataset) if held_out else partial(_each_alone, make, dataset, repeats)
+
+    def plain(prepare: Prepare) -> Prepare:
+        # Without repeats one index of the answers does for every question; with some, for those that none repeats.
+        kept = lru_cache(maxsize=2)(prepare)
+        return prepared(lambda _, documents: kept(tuple(documents))) if repeats.questions else prepare
 
     few = len(dataset.documents) * len(dataset.questions) <= MOST_PAIRS
     layouts = tuple(Layout) if few else (Layout.ANSWERS,)
@@ -86,7 +97,8 @@ def every_way(
     ways = [_expanded(model, expand, prepared, tuned) for model in ours if expand]
     ways += [way for model in ours for way in _on_layouts(model, base, prepared, tuned, layouts)]
     ways += [Way(model.name, PLAIN_ANSWERS, IndexWork.ANEW, model.search, base=model.base) for model in panel.models]
-    return [*ways, *_with_words(base, panel.words)]
+    ways += _with_words(base, panel.words)
+    return [replace(way, prepare=plain(way.prepare)) if way.holds == PLAIN_ANSWERS else way for way in ways]
 
 
 def _ours(base: Model, tuned: Model | None) -> list[Model]:
@@ -100,14 +112,15 @@ def labelled_set(dataset: Dataset) -> JudgedSet:
     return JudgedSet.asking(dataset.name, "labelled", dataset.documents, questions)
 
 
-def _each_alone(make: Make, dataset: Dataset, documents: Sequence[Document]) -> Search:
-    """Search each question in an index that was made without it."""
+def _each_alone(make: Make, dataset: Dataset, repeats: Repeats, documents: Sequence[Document]) -> Search:
+    """Search each question in an index that was made without it, also where answers repeat it."""
 
     def search(texts: Sequence[str]) -> FloatArray:
         rows = []
         for text in texts:
             others = tuple(question for question in dataset.questions if question.text != text)
-            rows.append(make(replace(dataset, questions=others), documents)([text]))
+            answers = repeats.documents(documents, known=others)
+            rows.append(make(replace(dataset, questions=others), answers)([text]))
         return np.concatenate(rows)
 
     return search
