@@ -868,11 +868,6 @@ class Evaluation:
         """All comparisons of base and tuned, those of cross-validation first."""
         return (*self.own.comparisons, *self.comparisons) if self.own else self.comparisons
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The names that were evaluated, in order."""
-        return tuple(dict.fromkeys(measurement.model for measurement in self.measurements))
-
     def to_frame(self) -> DataFrame:
         """Return the comparisons of base and tuned model, one row a held-out set and metric."""
         import pandas
@@ -880,21 +875,6 @@ class Evaluation:
         names = ("dataset", "split", "role", "metric", "queries", "base", "tuned", "difference", "low", "high", "p")
         rows = [{name: getattr(row, name) for name in names} for row in self.comparisons]
         return pandas.DataFrame(rows, columns=list(names))
-
-    def compare(self, base: str, tuned: str) -> tuple[Comparison, ...]:
-        """Return the paired comparisons of `tuned` against `base`, one per judged set and metric.
-
-        Where answers are expanded, `PLAIN_INDEX` was compared with both as well, on the sets of the domain.
-
-        Raises:
-            KeyError: one of the two was not evaluated, or the pair was not compared.
-        """
-        compared = {("base", "tuned"): self.comparisons}
-        if self.indexing:
-            compared |= {(PLAIN_INDEX, "base"): self.indexing, (PLAIN_INDEX, "tuned"): self.overall}
-        if (base, tuned) not in compared:
-            raise KeyError(f"only {', '.join(map(str, compared))} was compared, of the models {self.models}")
-        return compared[base, tuned]
 
 
 @dataclass(frozen=True, slots=True)

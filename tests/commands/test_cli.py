@@ -149,15 +149,14 @@ def _check_model(folder: Path) -> None:
 
 
 def test_the_door_runs_the_same(wanted, tmp_path):
-    from expertune.config import from_mapping, to_toml
+    from expertune.config import from_mapping, read, to_toml
 
     values, _ = options.values(None, **_parsed(wanted))
     file = tmp_path / "settings.toml"
     file.write_text(to_toml(from_mapping(values)), encoding="utf-8")
     events: list[Progress] = []
-    result = Run.from_toml(file, report=events.append).execute()
-    rows = result.evaluation.compare("base", "tuned")
-    assert {row.dataset for row in rows} == {"shop", "elsewhere"}
+    result = Run(read(file), events.append).execute()
+    assert {row.dataset for row in result.evaluation.comparisons} == {"shop", "elsewhere"}
     assert {"train", "evaluate"} <= {event.stage for event in events}
     assert all(0 <= event.done <= event.total for event in events)
 

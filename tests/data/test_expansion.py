@@ -180,8 +180,8 @@ def test_own_questions_are_never_scored_against_themselves(made):
 
 def test_base_and_tuned_find_expanded_answers_of_the_domain_and_plain_ones_elsewhere(made):
     plain, expanded = made[0].evaluation, made[2].evaluation
-    assert plain.models == ("base", "tuned")
-    assert expanded.models == ("base", "tuned", PLAIN_INDEX)
+    assert {item.model for item in plain.measurements} == {"base", "tuned"}
+    assert {item.model for item in expanded.measurements} == {"base", "tuned", PLAIN_INDEX}
     values = {(item.model, item.role): item.values for item in expanded.measurements}
     before = {(item.model, item.role): item.values for item in plain.measurements}
     for metric in ("ndcg@10", "mrr@10"):

@@ -112,11 +112,6 @@ class Run:
         return self.context.store
 
     @classmethod
-    def from_toml(cls, path: str | Path, *, report: Report = ignore_progress) -> Run:
-        """Read a config file; see `expertune.config.read` for errors."""
-        return cls(config.read(Path(path)), report)
-
-    @classmethod
     def from_frame(cls, frame: DataFrame, config: Config, *, report: Report = ignore_progress) -> Run:
         """Run on the rows of a data frame with the columns that `config.data` names.
 
