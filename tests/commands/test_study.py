@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from expertune.commands import cli, study
-from expertune.commands.study.experts import HeldOut
+from expertune.commands.study.experts import HeldOutQuestions
 from expertune.commands.study.lab import Lab, Point, _weighted_values
 from expertune.commands.study.result import plain, spelled
 from expertune.commands.study.sizes import subset
@@ -204,7 +204,7 @@ def test_a_study_takes_fewer_steps_than_a_run_where_the_config_sets_none(config)
 
 
 def test_a_panel_of_one_is_that_expert_however_it_is_merged(config):
-    held_out = HeldOut(Lab(config, ignore_progress))
+    held_out = HeldOutQuestions(Lab(config, ignore_progress))
     for name in ("soft-1", "median", "weighted"):
         assert held_out.quality([3], name) == pytest.approx(held_out.quality([3], "calibrated"))
     assert held_out.rows([3]).mean() == pytest.approx(held_out.quality([3]))
@@ -213,7 +213,7 @@ def test_a_panel_of_one_is_that_expert_however_it_is_merged(config):
 
 def test_panels_of_held_out_questions_learn_from_labelled_ones_alone(config):
     lab = Lab(config, ignore_progress)
-    held_out = HeldOut(lab)
+    held_out = HeldOutQuestions(lab)
     _, seen = lab.labels("weighted", rows=lab.labelled)
     merged = held_out.merged(range(len(lab.scores.experts)))[: len(lab.labelled)]
     order = np.argsort(-np.asarray(seen.targets), axis=1)

@@ -40,8 +40,8 @@ def of_changes(changes: Mapping[str, Sequence[float]], tolerance: float, *, doma
     means = {role: float(np.mean(each)) for role, each in changes.items()}
     if domain_fell and means.get("general", 0.0) > 0:
         yield (
-            f"Held-out domain questions fall by {points(-means['domain'])} points while general sets "
-            f"rise by {points(means['general'])}: the training questions are probably unlike real ones."
+            f"Held-out domain questions fall by {as_points(-means['domain'])} points while general sets "
+            f"rise by {as_points(means['general'])}: the training questions are probably unlike real ones."
         )
     for role, each in changes.items():
         spread = float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
@@ -49,7 +49,7 @@ def of_changes(changes: Mapping[str, Sequence[float]], tolerance: float, *, doma
         if spread > 2 * abs(means[role]) and spread > tolerance:
             yield (
                 f"The change differs widely between the {role} sets: its standard deviation is "
-                f"{points(spread)} points, its mean {signed(means[role])}."
+                f"{as_points(spread)} points, its mean {as_change(means[role])}."
             )
 
 
@@ -73,12 +73,12 @@ def of_labels(panel: PanelDiagnostics) -> Iterator[str]:
     if panel.base < LEAST_NDCG and not panel.best >= LEAST_NDCG:
         yield (
             f"Neither the base nor any expert finds the answers of the labelled questions (nDCG@10 "
-            f"{points(max(panel.base, panel.best))} points at most): look whether each stands beside its question."
+            f"{as_points(max(panel.base, panel.best))} points at most): look whether each stands beside its question."
         )
     elif panel.best < panel.base:
         yield (
-            f"The base ranks the labelled questions better (nDCG@10 {points(panel.base)} points) than any other expert "
-            f"({panel.best_expert}: {points(panel.best)}): the panel has little to teach it."
+            f"The base ranks the labelled questions better (nDCG@10 {as_points(panel.base)} points) than any other "
+            f"expert ({panel.best_expert}: {as_points(panel.best)}): the panel has little to teach it."
         )
     if panel.fit and panel.fit.sharpness > MOST_SHARPNESS * panel.fit.left_out_sharpness:
         yield (
@@ -98,16 +98,16 @@ def of_index(indexing: Iterable[Comparison]) -> Iterator[str]:
     for row in indexing:
         if row.metric == METRIC and row.outcome == "worse":
             yield (
-                f"Indexing question + answer costs {row.name} {points(-row.difference)} points before any tuning: "
+                f"Indexing question + answer costs {row.name} {as_points(-row.difference)} points before any tuning: "
                 f"among answers with a question of their own, those without are found less easily."
             )
 
 
-def points(value: float) -> str:
-    """Write a value in [0, 1] in points: 0.744 is "74.4"."""
+def as_points(value: float) -> str:
+    """Write a value in [0, 1] in points as records hold it, with plain minus signs: 0.744 is "74.4"."""
     return f"{value * 100:.1f}"
 
 
-def signed(value: float) -> str:
-    """Write a difference in points with its sign: 0.078 is "+7.8"."""
+def as_change(value: float) -> str:
+    """Write a difference in points with its sign, as records hold it: 0.078 is "+7.8"."""
     return f"{value * 100:+z.1f}"

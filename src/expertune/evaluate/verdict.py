@@ -14,7 +14,7 @@ from itertools import groupby
 import numpy as np
 
 from expertune.evaluate import diagnostics
-from expertune.evaluate.diagnostics import points, signed
+from expertune.evaluate.diagnostics import as_change, as_points
 from expertune.evaluate.statistics import CONFIDENCE, Interval, Stratum, detectable_from, stratified_interval
 from expertune.records import (
     METRIC,
@@ -253,8 +253,8 @@ _SHOWN = {
 def _certainty(domain: Pool) -> str:
     """Say how the ranking score changed, and how far other questions would move that, in words of no statistics."""
     text = (
-        f"The ranking score (nDCG@10, at best 100) went from {points(domain.base)} to {points(domain.tuned)}: "
-        f"{signed(domain.difference)}"
+        f"The ranking score (nDCG@10, at best 100) went from {as_points(domain.base)} to {as_points(domain.tuned)}: "
+        f"{as_change(domain.difference)}"
     )
     if domain.shown.too_few:
         answers = "a single answer" if domain.shown.clusters == 1 else f"{domain.shown.clusters} answers"
@@ -273,8 +273,8 @@ def _why(
     if domain.outcome is Outcome.NOT_SHOWN:
         moves = "goes"
     text = (
-        f"nDCG@10 in the domain {moves} from {points(domain.base)} to {points(domain.tuned)} points "
-        f"({signed(domain.difference)}, {_around(domain)}); {_general(general, tolerance, lost=lost)}."
+        f"nDCG@10 in the domain {moves} from {as_points(domain.base)} to {as_points(domain.tuned)} points "
+        f"({as_change(domain.difference)}, {_around(domain)}); {_general(general, tolerance, lost=lost)}."
     )
     if domain.outcome not in (Outcome.BETTER, Outcome.WORSE):
         text += f" No difference is shown: {_detectable(domain)}."
@@ -283,7 +283,7 @@ def _why(
     elif domain.outcome in (Outcome.LIKELY_BETTER, Outcome.LIKELY_WORSE):
         text += f" But these answers agree on the {_change(domain)}, which makes it likely."
     if worse:
-        text += f" {' and '.join(f'{row.name} falls by {points(-row.difference)} points' for row in worse)}"
+        text += f" {' and '.join(f'{row.name} falls by {as_points(-row.difference)} points' for row in worse)}"
         text += ", significantly on its own." if len(worse) == 1 else ", each significantly on its own."
     return text
 
@@ -301,26 +301,26 @@ def _change(domain: Pool) -> str:
 def _detectable(domain: Pool) -> str:
     if domain.detectable == 0.0:
         return "the two models rank alike"
-    return f"the smallest one that these questions would have shown is {points(domain.detectable)} points"
+    return f"the smallest one that these questions would have shown is {as_points(domain.detectable)} points"
 
 
 def _general(general: Pool | None, tolerance: float, *, lost: bool) -> str:
     if general is None:
         return "general ability was not measured"
     moves = "falls" if general.difference < 0 else "rises"
-    text = f"general ability {moves} by {points(abs(general.difference))} points ({_ends(general.shown)})"
+    text = f"general ability {moves} by {as_points(abs(general.difference))} points ({_ends(general.shown)})"
     if lost:
-        return f"{text}, more than the {points(tolerance)} allowed"
+        return f"{text}, more than the {as_points(tolerance)} allowed"
     # That no loss was shown says little where the sets are too small to show the loss that matters.
     if general.shown.low < -tolerance:
         suffers = general.outcome in (Outcome.WORSE, Outcome.LIKELY_WORSE)
         known = "a small loss" if suffers else "no loss is shown"
         return (
             f"{text}: {known}, but the general questions are too few to exclude one of more than the "
-            f"{points(tolerance)} that the run allows. That matters only if you use the model for other texts too"
+            f"{as_points(tolerance)} that the run allows. That matters only if you use the model for other texts too"
         )
     return text
 
 
 def _ends(interval: Interval) -> str:
-    return f"{signed(interval.low)} to {signed(interval.high)}"
+    return f"{as_change(interval.low)} to {as_change(interval.high)}"

@@ -146,7 +146,7 @@ def checked_vectors(expert: EmbeddingExpert, texts: Sequence[str], returned: Any
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if wrong.size:
         raise PluginError(
-            f"the vector of {excerpt(texts[wrong[0]])} is not finite ({wrong.size} of {len(texts)} texts)",
+            f"the vector of {quoted(texts[wrong[0]])} is not finite ({wrong.size} of {len(texts)} texts)",
             place=f"expert {expert.name}",
             hint="Remove this expert from score.experts, or repair its model.",
         )
@@ -168,6 +168,6 @@ def as_float32(expert: Expert, returned: Any) -> FloatArray:
         return returned.astype(np.float32, copy=False)
 
 
-def excerpt(text: str) -> str:
+def quoted(text: str) -> str:
     """Return the beginning of a text in quotes, for messages."""
     return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")

@@ -76,14 +76,13 @@ class Forecast:
     def _part(self, event: Progress) -> _Part | None:
         """Return the part of the present stage that an event is about, and end those before it.
 
-        Generators and experts tell their names; a count of steps that falls back says that the next tuning has begun.
+        Generators and experts tell their names, tunings by `begins_again` that the next one has begun.
         """
         own = [part for part in self._parts if part.stage not in self._ended]
         own = [part for part in own if part.stage == own[0].stage]
         at = next((place for place, part in enumerate(own) if part.name and part.name == event.detail), -1)
         if at < 0 and own and event.stage == own[0].stage and not own[0].name:
-            again = self._last is not None and self._last.stage == event.stage and event.done < self._last.done
-            at = sum(part.done == 1.0 for part in own) if not again else 1
+            at = 1 if begins_again(event, self._last) else sum(part.done == 1.0 for part in own)
             at = min(at, len(own) - 1)
         self._last = event
         # The stage of scores counts its experts; what they do is told under other names.
@@ -99,3 +98,8 @@ class Forecast:
         paid = self._paid + sum(part.expected * part.done for part in open_stage)
         worked = self._worked + self.now() - self._began
         return worked / paid if paid > SURE_SECONDS else 1.0
+
+
+def begins_again(event: Progress, last: Progress | None) -> bool:
+    """Tell whether the next tuning has begun: the count of steps of the same stage falls back."""
+    return last is not None and last.stage == event.stage and event.done < last.done

@@ -20,7 +20,7 @@ from expertune import models
 from expertune.config import PluginSpec
 from expertune.errors import PluginError
 from expertune.models.cache import ItemCache, MemoryCache
-from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, excerpt, text_key, unit_rows
+from expertune.models.embed import CHUNK, REPAIR, as_float32, chunks, embed_texts, quoted, text_key, unit_rows
 from expertune.models.hardware import trim_memory
 from expertune.models.plugins import EmbeddingExpert, Expert, IndexingExpert
 from expertune.models.registry import all_used, log_used, make_all, refuse_role
@@ -180,7 +180,7 @@ class _Judge:
     def _refusal(self, row: int, column: int, what: str) -> PluginError:
         question, document = self._job.asked[row], self._job.dataset.documents[column].id
         return PluginError(
-            f"the score of question {excerpt(question)} and document '{document}' is {what}",
+            f"the score of question {quoted(question)} and document '{document}' is {what}",
             place=f"expert {self._expert.name}",
             hint="Remove this expert from score.experts, or repair its model.",
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expertune.commands.study.lab import VERSION, Lab, at
-from expertune.commands.study.result import Study, points, spelled
+from expertune.commands.study.result import Study, rounded, spelled
 from expertune.evaluate.statistics import bootstrap_interval
 from expertune.label.weights import ndcg
 from expertune.pipeline import artefacts
@@ -30,7 +30,7 @@ SEEDS = 2
 def study(lab: Lab) -> Study:
     """Rank panels of every size and every way to merge them on held-out questions, then tune with one, few and all."""
     names = lab.scores.experts
-    held_out = HeldOut(lab)
+    held_out = HeldOutQuestions(lab)
     order = _greedy(held_out, len(names))
     everyone, few = tuple(range(len(names))), tuple(sorted(order[:FEW]))
     alone = [held_out.quality([expert]) for expert in everyone]
@@ -50,8 +50,8 @@ def study(lab: Lab) -> Study:
         question="How do the number, the choice and the merging of experts affect the labels and the tuned model?",
         answers=(
             f"As retrievers of held-out questions, {sizes}: {spelled(cheap)}.",
-            f"Of the ways to merge all experts {best} ranks best, nDCG@10 {points(merged[best])}; the plain mean has "
-            f"{points(merged['soft-1'])}.",
+            f"Of the ways to merge all experts {best} ranks best, nDCG@10 {rounded(merged[best])}; the plain mean has "
+            f"{rounded(merged['soft-1'])}.",
             f"In tuning, {sizes}: {spelled(few_minus_all)}.",
         ),
         columns=("experts", "added", "nDCG@10 together", "alone", "all without it", "seconds to score"),
@@ -59,9 +59,9 @@ def study(lab: Lab) -> Study:
             (
                 size + 1,
                 names[expert],
-                points(reached[size]),
-                points(alone[expert]),
-                points(without[expert]),
+                rounded(reached[size]),
+                rounded(alone[expert]),
+                rounded(without[expert]),
                 round(seconds.get(names[expert], 0.0), 1),
             )
             for size, expert in enumerate(order)
@@ -76,7 +76,7 @@ def study(lab: Lab) -> Study:
     )
 
 
-class HeldOut:
+class HeldOutQuestions:
     """The domain's held-out questions as panels rank them: for looking at panels, never for tuning.
 
     Weights and scales are learned from the labelled questions, as in a run; held-out ones are only ranked.
@@ -135,7 +135,7 @@ def _scores(lab: Lab, asked: Questions) -> Scores:
     return artefacts.load(Scores, lab.store.obtain("study-scores", key, make).folder)
 
 
-def _greedy(held_out: HeldOut, count: int) -> list[int]:
+def _greedy(held_out: HeldOutQuestions, count: int) -> list[int]:
     """Return the experts in the order in which each next one helps most on the labelled questions."""
     order: list[int] = []
     while len(order) < count:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from expertune.commands.study.lab import STEPS, Lab, Point, Rows, at
-from expertune.commands.study.result import Study, in_points, points, spelled
+from expertune.commands.study.result import Study, in_points, rounded, spelled
 from expertune.evaluate.statistics import Interval
 
 Gains = dict[str, Interval]
@@ -85,4 +85,4 @@ def _points(lab: Lab, rows: Rows) -> list[Point]:
 
 
 def _cells(gains: Gains) -> tuple[float, ...]:
-    return (*in_points(gains["domain"]), points(gains["general"].mean))
+    return (*in_points(gains["domain"]), rounded(gains["general"].mean))

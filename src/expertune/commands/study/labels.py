@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from expertune.commands.study.lab import Lab, Point, at
-from expertune.commands.study.result import Study, in_points, points, spelled
+from expertune.commands.study.result import Study, in_points, rounded, spelled
 from expertune.records import Role
 
 STRATEGIES = ("hard", "soft-1", "soft-2", "soft-3", "weighted")
@@ -38,7 +38,7 @@ def study(lab: Lab) -> Study:
         for name in ("hard", "soft-1")
         if name in against
     ]
-    means = (f"{name} {points(of['ndcg@10'])} ({points(of['ndcg@10 sd'])})" for name, of in over_sets.items())
+    means = (f"{name} {rounded(of['ndcg@10'])} ({rounded(of['ndcg@10 sd'])})" for name, of in over_sets.items())
     answers.append(f"Mean nDCG@10 over {len(lab.base.measurements)} sets (standard deviation): {', '.join(means)}.")
     return Study(
         name="labels",

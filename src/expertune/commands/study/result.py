@@ -63,14 +63,14 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def points(value: float) -> float:
-    """Return a value in [0, 1] in points with two decimals."""
+def rounded(value: float) -> float:
+    """Return a value in [0, 1] in points with two decimals: a cell of a row."""
     return round(100 * float(value), 2)
 
 
 def in_points(interval: Interval) -> tuple[float, float, float]:
     """Return mean, low and high of a difference in points with two decimals: three cells of a row."""
-    return points(interval.mean), points(interval.low), points(interval.high)
+    return rounded(interval.mean), rounded(interval.low), rounded(interval.high)
 
 
 def spelled(interval: Interval) -> str:

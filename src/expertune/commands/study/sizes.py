@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from expertune.commands.study.lab import Lab, Rows, at
-from expertune.commands.study.result import Study, in_points, points, spelled
+from expertune.commands.study.result import Study, in_points, rounded, spelled
 from expertune.evaluate.statistics import Interval
 
 SIZES = (5, 10, 26, 50, 100)
@@ -42,7 +42,7 @@ def study(lab: Lab) -> Study:
                 size,
                 "with synthetic" if augmented else "labelled only",
                 *in_points(gains["domain"]),
-                points(gains["general"].mean),
+                rounded(gains["general"].mean),
             )
             for (augmented, size), gains in found.items()
         ),

@@ -13,6 +13,7 @@ import numpy as np
 from expertune import data
 from expertune.pipeline import artefacts
 from expertune.pipeline.context import CROSS_VALIDATION, Context
+from expertune.pipeline.forecast import begins_again
 from expertune.pipeline.keeper import Kept
 from expertune.pipeline.stages import Stage
 from expertune.records import (
@@ -85,13 +86,13 @@ def cross_validated(
     for number, rows in enumerate(parts, start=1):
         logger.info("cross-validation: fold %d of %d, %d questions left out", number, len(parts), len(rows))
         key = context.keeper.key(CROSS_VALIDATION, train_key, crossval.VERSION, rows.tolist())
-        make = partial(measure_fold, context, dataset, questions, scores, rows, key, number)
+        make = partial(fold_result, context, dataset, questions, scores, rows, key, number)
         results.append(context.keeper.stage(CROSS_VALIDATION, key, crossval.FoldResult, make).value)
         keys.append(key)
     return Kept(crossval.pooled(results, seed=seed), context.keeper.key(CROSS_VALIDATION, keys))
 
 
-def measure_fold(
+def fold_result(
     context: Context,
     dataset: Dataset,
     questions: Questions,
@@ -119,12 +120,12 @@ def measure_fold(
 
 def of_fold(report: Report, number: int, *, tunings: int) -> Report:
     """Return what tells of the tunings of one fold as of one piece of work."""
-    ended, last = 0, 0
+    ended = 0
+    last: Progress | None = None
 
     def tell(event: Progress) -> None:
         nonlocal ended, last
-        # A count of steps that falls back says that the second tuning has begun.
-        ended, last = ended or event.total * (event.done < last), event.done
+        ended, last = ended or event.total * begins_again(event, last), event
         report(Progress(CROSS_VALIDATION, ended + event.done, tunings * event.total, f"fold {number}"))
 
     return tell
