@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expertune.config import DataSection
+from expertune.data import Files
 from expertune.data.leakage import HeldOut
 from expertune.data.log_choice import LEFT_OUT, NOT_DRAWN, choose, pool
 from expertune.data.log_cleaning import Vocabulary, clean, mask, tidy, vocabulary
@@ -275,6 +277,23 @@ def test_clicks_on_answers_that_are_not_there_are_counted_and_told(tmp_path):
     assert unknown == {"7": 1, "gone": 2}
     searches = read_log([tmp_path / "log.csv"], answers=ANSWERS)
     assert "3 clicks on 2 ids that no answer has, such as '7', do not count" in searches.notes
+
+
+@pytest.mark.parametrize("with_corpus", [False, True])
+def test_clicks_on_an_answer_that_was_joined_count_for_the_one_that_stays(with_corpus, tmp_path):
+    texts = {"a1": "Send it back within 45 days.", "b": "Our hours are 9 to 5.", "a2": "send it back within 45 days"}
+    rows = [{"question": f"What of {key}?", "answer": text, "id": key} for key, text in texts.items()]
+    write(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "qa.jsonl")
+    if with_corpus:
+        corpus = [{"_id": key, "text": text} for key, text in texts.items()]
+        write(tmp_path, "".join(json.dumps(row) + "\n" for row in corpus), "corpus.jsonl")
+    path = write(tmp_path, "query,clicked\nrefund,a1\nrefund,a2\nrefund,b\nrefund,gone\n", "log.csv")
+    loaded = Files(DataSection(path=str(tmp_path), log=(str(path),)))
+    answers = {document.id: document.text for document in loaded.train.documents}
+    assert list(answers) == ["a1", "b"]
+    searches = read_log([path], answers=answers, same=loaded.side.corpus.same)
+    assert searches.questions[0].clicks == (("a1", 2), ("b", 1))
+    assert searches.unknown == {"gone": 1}
 
 
 def test_clicks_of_a_parquet_file_have_whole_numbers_as_ids(tmp_path):

@@ -14,9 +14,11 @@ from expertune.augment.generators.template import TemplateGenerator
 from expertune.errors import DataError
 from expertune.pipeline import preflight
 from expertune.pipeline.run import Run, RunResult, Stage
+from expertune.pipeline.stages.questions import read_searches
 from expertune.records import Provenance
 from faults.runs import HELD_OUT, PAIRS, write_data
-from small_shop import quick
+from small_shop import PAIRS as SHOP
+from small_shop import qa, quick, write_files
 
 ASKED = ("do you gift wrap", "can i pick it up myself", "what about my order", "is there a warranty on shoes")
 
@@ -114,6 +116,19 @@ def test_clicks_change_the_label_of_their_question_and_nothing_else(home: Path, 
     np.testing.assert_array_equal(np.delete(labels[0], row, axis=0), np.delete(labels[1], row, axis=0))
     weight = 0.5 / 11  # one click
     np.testing.assert_allclose(labels[0][row, column], (1 - weight) * labels[1][row, column] + weight, atol=1e-6)
+
+
+def test_a_run_and_a_check_count_clicks_on_a_joined_answer(tmp_path: Path, tiny_model: Path) -> None:
+    shop = {**SHOP, "again": ("Pay how?", "you can pay by card")}
+    log = tmp_path / "clicks.csv"
+    write_files(tmp_path, {"shop/qa.jsonl": qa(shop), "clicks.csv": "query,clicked\ngift wrap,again\ngift wrap,pay\n"})
+    chosen = quick(tmp_path, tiny_model, **{"data.log": [str(log)]})
+    run = Run(chosen)
+    loaded, dataset = run._load()
+    (question,) = read_searches(run.context, dataset.value, loaded).questions
+    assert question.clicks == (("pay", 2),)
+    notes = preflight.check(chosen.model_dump()).notes
+    assert not any("do not count" in note for note in notes)
 
 
 def test_a_log_equal_to_the_test_set_adds_nothing_and_says_so(

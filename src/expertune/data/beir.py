@@ -19,7 +19,8 @@ from expertune.records import Document, JudgedSet, Query, Role
 class Corpus:
     """Documents by id, in order. `bodies` are their texts without title; `places` knows the `empty` ones too.
 
-    `same` leads from the id of an answer that stood there already to the one document of both; `joined` counts such.
+    `same` leads from the id of an answer that stood there already to the one document of both; `joined` counts such
+    answers, also where they had no id of their own.
     """
 
     documents: Mapping[str, Document]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ class Loaded:
     `fingerprint` is a SHA-256 over the names and contents of the files that `train` comes from and the columns taken
     from them (a hub data set counts by its id alone), `judged_fingerprint` the same of `judged`. `texts` tells what was
     done to the texts of both, `notes` in lines how the rows were read. `unanswered` are questions of users that people
-    found no answer for.
+    found no answer for. `same` leads from the id of an answer that was joined with an equal one to that one's.
     """
 
     train: Dataset
@@ -63,6 +63,7 @@ class Loaded:
     texts: TextFindings = field(default_factory=TextFindings)
     notes: tuple[str, ...] = ()
     unanswered: tuple[Query, ...] = ()
+    same: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(section: DataSection, *, offline: bool = True) -> Loaded:
@@ -74,9 +75,8 @@ def load(section: DataSection, *, offline: bool = True) -> Loaded:
     """
     files = Files(section, offline)
     train, judged, held_out = files.train, files.judged, files.held_out
-    return Loaded(
-        train, judged, held_out, files.fingerprint, files.judged_fingerprint, files.texts, files.notes, files.unanswered
-    )
+    prints, same = (files.fingerprint, files.judged_fingerprint), files.side.corpus.same
+    return Loaded(train, judged, held_out, *prints, files.texts, files.notes, files.unanswered, same)
 
 
 def load_frame(frame: DataFrame, section: DataSection) -> Dataset:

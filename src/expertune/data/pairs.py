@@ -121,7 +121,8 @@ def _own_corpus(pairs: Sequence[Pair]) -> tuple[Corpus, list[str]]:
     problems.check()
     documents = {document.id: document for document in document_of.values()}
     bodies = {document.id: document.text for document in document_of.values()}
-    return Corpus(documents, bodies, places, joined=_joined(pairs, ids)), ids
+    same = {pair.id: own for pair, own in zip(pairs, ids, strict=True) if pair.id and pair.id != own}
+    return Corpus(documents, bodies, places, same=same, joined=_joined(pairs, ids)), ids
 
 
 def _joined(pairs: Sequence[Pair], ids: Sequence[str]) -> int:

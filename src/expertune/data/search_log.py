@@ -87,22 +87,25 @@ class SearchLog:
         return replace(self, questions=left, removed=removed)
 
 
-def read_log(paths: Sequence[Path], *, answers: Mapping[str, str] | None = None) -> SearchLog:
+def read_log(
+    paths: Sequence[Path], *, answers: Mapping[str, str] | None = None, same: Mapping[str, str] | None = None
+) -> SearchLog:
     """Read, clean and join the questions of one or several logs.
 
     Args:
         paths: Text with one question a line (.txt, .log or no suffix), or CSV, TSV, JSONL or Parquet with a column.
         answers: Texts of the answers by id; their scripts and words tell what is foreign and what is no noise, and
             clicks on other ids are counted as unknown.
+        same: Leads from the id of an answer that was joined with an equal one to that one's: clicks on it count there.
 
     Raises:
         DataError: a file cannot be read (see `read_log_lines`), or cleaning leaves no question.
     """
-    answers = answers or {}
+    answers, same = answers or {}, same or {}
     lines, total = _Lines(), 0
     for path in paths:
         for line in read_log_lines(path):
-            lines.add(line)
+            lines.add(line._replace(answer=same.get(line.answer, line.answer)))
             total += 1
     searches = _joined(lines, vocabulary(answers.values()), total, answers.keys())
     if not searches.questions:

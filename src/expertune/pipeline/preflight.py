@@ -14,7 +14,7 @@ from typing import Any
 
 from expertune import data, models
 from expertune.augment.stage import load_generators
-from expertune.config import Config, DataSection, PluginSpec, TrainSection, from_mapping
+from expertune.config import Config, PluginSpec, TrainSection, from_mapping
 from expertune.data.inspection import DataFindings, inspect
 from expertune.data.search_log import SearchLog, read_log
 from expertune.data.texts import TextFindings
@@ -82,7 +82,7 @@ def check(values: Mapping[str, Any], *, place: str = "config") -> Findings:
     readable = config or _readable(values)
     files = data.Files(readable.data, readable.run.offline)
     dataset, judged, notes, cleaned = _data(files, problems)
-    log = _log(readable.data, dataset, problems)
+    log = _log(files, dataset, problems)
     notes = (*notes, *(f"search log: {note}" for note in (log.notes if log else ())))
     parts = tuple(_parts(readable, problems))
     try:
@@ -162,13 +162,14 @@ def _data(
     return dataset, judged, notes, files.texts
 
 
-def _log(section: DataSection, dataset: Dataset | None, problems: list[ExpertuneError]) -> SearchLog | None:
+def _log(files: data.Files, dataset: Dataset | None, problems: list[ExpertuneError]) -> SearchLog | None:
     """Return what is left of the search log, and what went, where there is one; faults go to `problems`."""
-    if not section.log:
+    if not files.section.log:
         return None
     answers = {document.id: document.text for document in dataset.documents} if dataset else {}
+    same = files.side.corpus.same if dataset else {}
     try:
-        return read_log([Path(path) for path in section.log], answers=answers)
+        return read_log([Path(path) for path in files.section.log], answers=answers, same=same)
     except ExpertuneError as error:
         problems.append(error)
         return None

@@ -177,7 +177,7 @@ class Run:
         context = self.context
         loaded, dataset = self._load()
         judged, held_out = loaded.judged, loaded.held_out
-        log = read_searches(context, dataset.value, held_out)
+        log = read_searches(context, dataset.value, loaded)
         result = RunResult(self.config.run.out, dataset.value, judged, ())
         yield Stage.LOAD, result
 

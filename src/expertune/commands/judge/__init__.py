@@ -95,9 +95,8 @@ def open_session(config: Config, tuned: Path | None, name: str, report: Report) 
     dataset = Dataset(
         files.side.name, documents, tuple(Question(item.text, item.document_ids, item.provenance) for item in trained)
     )
-    log = read_log(
-        [Path(path) for path in config.data.log], answers={document.id: document.text for document in documents}
-    )
+    answers = {document.id: document.text for document in documents}
+    log = read_log([Path(path) for path in config.data.log], answers=answers, same=files.side.corpus.same)
     texts = population(log.texts, ledger, files.held_out, [question.text for question in dataset.questions])
     if not texts:
         message = f"all {len(log.questions)} questions are labelled or held out already"

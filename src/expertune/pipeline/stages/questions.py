@@ -70,7 +70,7 @@ def edited(context: Context, dataset: Kept[Dataset], held_out: HeldOut) -> Kept[
     return context.keeper.stage(Stage.AUGMENT, key, Questions, make)
 
 
-def read_searches(context: Context, dataset: Dataset, held_out: HeldOut) -> SearchLog:
+def read_searches(context: Context, dataset: Dataset, loaded: data.Loaded) -> SearchLog:
     """Read what users asked, without what is labelled or held out; a run without a log has an empty one.
 
     Hard labels learn nothing from a question that nobody labelled, so they are given none.
@@ -78,8 +78,8 @@ def read_searches(context: Context, dataset: Dataset, held_out: HeldOut) -> Sear
     if not context.config.data.log or context.config.label.strategy == "hard":
         return SearchLog(())
     answers = {document.id: document.text for document in dataset.documents}
-    log = read_log([Path(path) for path in context.config.data.log], answers=answers)
-    log = log.without(held_out.repeated_by(log.texts), "held-out")
+    log = read_log([Path(path) for path in context.config.data.log], answers=answers, same=loaded.same)
+    log = log.without(loaded.held_out.repeated_by(log.texts), "held-out")
     labelled = {normalise(question.text) for question in dataset.questions}
     log = log.without([normalise(text) in labelled for text in log.texts], "labelled question")
     return log_choice.pool(log, seed=context.config.run.seed)
