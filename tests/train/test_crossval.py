@@ -190,7 +190,7 @@ def test_a_fold_asks_a_model_that_never_saw_the_questions(labeller, tiny_model, 
     encoder = CachedEncoder("base", sentence_encoder(str(tiny_model)))
     tuner = tuning.Tuner(models.resolve(str(tiny_model)), encoder, section)
     rows = np.array([0, 2])
-    copies = crossval.copies(labeller.questions, rows, tuner, ("the size of my colour",))
+    copies = tuning.copies(labeller.questions, rows, tuner, ("the size of my colour",))
     part = crossval.fold(labeller.questions, rows, copies)
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -17,7 +17,7 @@ from expertune.label.stage import Labeller
 from expertune.models import ModelSource
 from expertune.models.encoder import CachedEncoder, sentence_encoder
 from expertune.models.load import load_model
-from expertune.records import Dataset, Document, Question, Questions, Scores, Selection
+from expertune.records import Dataset, Document, Provenance, Question, Questions, Scores, Selection
 from expertune.train import select, trainer, tuning
 
 DOCUMENTS = ("you can return the order", "the refund is on your card", "shipping cost and price", "payment with card")
@@ -118,6 +118,37 @@ def test_the_model_to_choose_by_knows_nothing_of_the_validation_questions(job, t
     np.testing.assert_array_equal(choosing.targets, job.labeller.targets(rows).targets)
     assert not np.allclose(choosing.targets, job.labeller.targets(np.arange(len(ASKED))).targets[rows])
     assert choosing.active.tolist() == job.labeller.targets(rows).active.tolist()
+
+
+def with_written(job, *more):
+    """Return the job with synthetic questions, two about each answer and `more`, beside the labelled ones."""
+    made = [(f"{word} {doc.text}", (doc.id,)) for doc in job.labeller.dataset.documents for word in ("why", "who")]
+    written = [Question(text, ids, Provenance.SYNTHETIC, "llm", "rephrase") for text, ids in (*made, *more)]
+    questions = Questions((*job.labeller.questions.items, *written))
+    documents = job.labeller.dataset.documents
+    values = np.random.default_rng(0).random((len(questions.items), len(documents), 2)).astype(np.float32)
+    return replace(job, labeller=replace(job.labeller, questions=questions, scores=Scores(("a", "b"), values)))
+
+
+def test_what_was_made_from_a_validation_question_does_not_teach_the_model_to_choose_by(job, tmp_path, tunings):
+    copies = [(f"{text.upper()} ?", (f"d{(column + 2) % 4}",)) for text, column in ASKED]
+    written = with_written(job, *copies)
+    written.run(tmp_path)
+    items = {item.text: item for item in written.labeller.questions.items}
+    seen = [items[text] for text in tunings[0][0].questions]
+    validation = {text: f"d{column}" for text, column in ASKED if items[text] not in seen}
+    assert len(validation) == 2
+    synthetic = [item for item in seen if item.synthetic]
+    assert synthetic
+    assert not [item for item in synthetic if set(item.document_ids) & set(validation.values())]
+    assert not [item for item in synthetic if item.text.removesuffix(" ?").lower() in validation]
+
+
+def test_without_synthetic_questions_the_fold_stays_as_it_was_drawn(job):
+    near = Question(f"{ASKED[0][0]} ?", ("d0",))
+    questions = Questions((*job.labeller.questions.items, near))
+    fold = select.fold(questions, fewest=2, seed=0)
+    assert tuning._unseen(fold, questions, tuning.Tuner(job.base, job.encoder, section())) is fold
 
 
 def test_both_tunings_take_the_steps_that_all_questions_ask_for(job, tmp_path, tunings, all_of_the_way, monkeypatch):

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from expertune.data.leakage import HeldOut
 from expertune.evaluate.stage import compare, measure
 from expertune.evaluate.statistics import FEWEST_CLUSTERS
 from expertune.label.stage import Labeller
@@ -31,7 +30,7 @@ from expertune.records import (
     Question,
     Questions,
 )
-from expertune.train import tuning
+from expertune.train import select, tuning
 from expertune.train.tuning import Tuner
 
 VERSION = 1
@@ -90,29 +89,8 @@ def left_out(questions: Questions, *, folds: int = FOLDS, seed: int = 0) -> tupl
 
 
 def fold(questions: Questions, rows: NDArray[np.int64], copies: Sequence[bool]) -> Fold:
-    """Return what may be trained on where some labelled questions are left out.
-
-    What repeats one of them goes, and synthetic questions about their answers: a generator was shown the question.
-    Spans stay, for they are cut from the answer, and every answer of the index has some.
-
-    Args:
-        questions: Of the run.
-        rows: Those that are left out.
-        copies: `[Q]`, True where a question repeats one of those by words or meaning.
-    """
-    answers = {document_id for row in rows for document_id in questions.items[int(row)].document_ids}
-    made_from = [item.synthetic and not answers.isdisjoint(item.document_ids) for item in questions.items]
-    kept = ~(np.array(copies, dtype=np.bool_) | np.array(made_from, dtype=np.bool_))
-    return Fold(rows, np.setdiff1d(np.flatnonzero(kept), rows))
-
-
-def copies(questions: Questions, rows: NDArray[np.int64], tuner: Tuner, reference: Sequence[str]) -> tuple[bool, ...]:
-    """Tell which questions `[Q]` repeat one of `rows`, by their words or by their meaning to the base."""
-    texts = [item.text for item in questions.items]
-    held_out = HeldOut.of(texts[int(row)] for row in rows)
-    by_words = held_out.repeated_by(texts)
-    by_meaning = held_out.meant_by(texts, tuner.encoder.encode_queries, reference=reference)
-    return tuple(first or second for first, second in zip(by_words, by_meaning, strict=True))
+    """Return what may be trained on where some labelled questions are left out; see `select.apart`."""
+    return Fold(rows, select.apart(questions, rows, copies))
 
 
 def measure_fold(

@@ -89,6 +89,23 @@ def fold(questions: Questions, *, fewest: int, seed: int = 0) -> Fold:
     return Fold(train=np.setdiff1d(rows_all, kept), validation=kept)
 
 
+def apart(questions: Questions, rows: NDArray[np.int64], copies: Sequence[bool]) -> NDArray[np.int64]:
+    """Return the rows that may be trained on where some labelled questions are left out, ascending.
+
+    What repeats one of them goes, and synthetic questions about their answers: a generator was shown the question.
+    Spans stay, for they are cut from the answer, and every answer of the index has some.
+
+    Args:
+        questions: Of the run.
+        rows: Those that are left out.
+        copies: `[Q]`, True where a question repeats one of those by words or meaning.
+    """
+    answers = {document_id for row in rows for document_id in questions.items[int(row)].document_ids}
+    made_from = [item.synthetic and not answers.isdisjoint(item.document_ids) for item in questions.items]
+    kept = ~(np.array(copies, dtype=np.bool_) | np.array(made_from, dtype=np.bool_))
+    return np.setdiff1d(np.flatnonzero(kept), rows)
+
+
 def left_out(*kinds: int) -> int:
     """Return how many questions validate, of so many of each kind."""
     return sum(round(VALIDATION_SHARE * count) for count in kinds)

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from expertune import data as reading
 from expertune.config import TrainSection, keeps_documents
+from expertune.data.leakage import HeldOut
 from expertune.evaluate.stage import measure
 from expertune.label.stage import Labeller
 from expertune.models import ModelSource
@@ -157,6 +160,7 @@ def chosen(
     # Both tunings take as many steps: how far to go would else be chosen for another number of them.
     tuner = tuner.planned(len(rows))
     fold = select.fold(labeller.questions, fewest=select.FEWEST, seed=tuner.seed)
+    fold = _unseen(fold, labeller.questions, tuner)
     # A labelling of some questions alone takes a while, and would be that of all.
     targets = labels if fold.learned else labeller.targets(fold.train)
     tuned, selection, losses = _choose(tuner, labeller, targets, fold, general, scratch / "choosing", general_tolerance)
@@ -164,6 +168,25 @@ def chosen(
         tuned = scratch / "final"
         losses = tuner.tune(tuner.data(labeller.documents(rows), labeller.questions, labels), tuned)
     return Chosen(tuner, tuned, selection, losses)
+
+
+def copies(questions: Questions, rows: NDArray[np.int64], tuner: Tuner, reference: Sequence[str]) -> tuple[bool, ...]:
+    """Tell which questions `[Q]` repeat one of `rows`, by their words or by their meaning to the base."""
+    texts = [item.text for item in questions.items]
+    held_out = HeldOut.of(texts[int(row)] for row in rows)
+    by_words = held_out.repeated_by(texts)
+    by_meaning = held_out.meant_by(texts, tuner.encoder.encode_queries, reference=reference)
+    return tuple(first or second for first, second in zip(by_words, by_meaning, strict=True))
+
+
+def _unseen(fold: Fold, questions: Questions, tuner: Tuner) -> Fold:
+    """Return a fold without the synthetic questions that were made from what validates, or that repeat it."""
+    synthetic = np.array([item.synthetic for item in questions.items], dtype=np.bool_)
+    if fold.learned or not synthetic.any():
+        return fold
+    rows = fold.validation[questions.labelled[fold.validation]]
+    repeating = synthetic & np.array(copies(questions, rows, tuner, reading.reference_sentences()))
+    return replace(fold, train=np.intersect1d(fold.train, select.apart(questions, rows, repeating.tolist())))
 
 
 def _choose(

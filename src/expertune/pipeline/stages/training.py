@@ -102,11 +102,11 @@ def fold_result(
     number: int,
 ) -> FoldResult:
     """Tune without the questions of one fold and measure base and tuned on them."""
-    from expertune.train import crossval, select
+    from expertune.train import crossval, select, tuning
 
     tuner = context.tuner()
     labeller = context.labeller(dataset, questions, scores)
-    part = crossval.fold(questions, rows, crossval.copies(questions, rows, tuner, data.reference_sentences()))
+    part = crossval.fold(questions, rows, tuning.copies(questions, rows, tuner, data.reference_sentences()))
     choosing = select.fold(labeller.of(part.train), fewest=select.FEWEST, seed=tuner.seed)
     return crossval.measure_fold(
         replace(tuner, report=of_fold(context.forecast, number, tunings=1 if choosing.learned else 2)),
