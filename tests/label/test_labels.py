@@ -345,6 +345,13 @@ def test_z_scores_are_scipys_of_the_scored_documents_of_each_question():
         np.testing.assert_allclose(made[scored], stats.zscore(row[scored]), rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["zscore", "rank", "percentile", "isotonic"])
+def test_an_expert_that_scores_every_document_alike_tells_nothing(method):
+    # In float32 the mean of 77 times 0.3 is not 0.3.
+    values, hard = np.full((2, 77), 0.3, np.float32), np.eye(2, 77, dtype=np.float32)
+    np.testing.assert_array_equal(calibrated(method, values, hard, np.ones(2, bool)), 0.0)
+
+
 def test_ranks_are_normal_scores_of_the_scored_documents_of_each_question():
     for row, made in zip(GAPS, calibrated("rank"), strict=True):
         scored = row[~np.isnan(row)]

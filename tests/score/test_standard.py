@@ -15,3 +15,8 @@ def test_what_does_not_vary_is_average_and_what_was_not_scored_stays_so():
     values = np.array([[0.1, 2.0, np.nan], [0.1, np.nan, np.nan], [0.1, 4.0, np.nan]], np.float32)
     expected = [[0.0, -1.0, np.nan], [0.0, np.nan, np.nan], [0.0, 1.0, np.nan]]
     np.testing.assert_allclose(standardised(values, axis=0), expected, atol=1e-7)
+
+
+def test_along_no_axis_all_values_count_together():
+    values = np.array([[1.0, 3.0], [np.nan, 5.0]])
+    np.testing.assert_allclose(standardised(values, axis=None), [[-(1.5**0.5), 0.0], [np.nan, 1.5**0.5]])

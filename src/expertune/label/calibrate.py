@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from expertune.records import FloatArray
+from expertune.score.standard import standardised
 
 Labelled = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
 
 
 def calibrate(values: FloatArray, hard: FloatArray, labelled: Labelled, *, method: str) -> FloatArray:
@@ -35,35 +36,25 @@ def calibrate(values: FloatArray, hard: FloatArray, labelled: Labelled, *, metho
     return calibrated
 
 
-def z_scores(values: NDArray[Any], axis: int | None) -> NDArray[Any]:
-    """Return values of mean 0 and deviation 1 along an axis (None: over all), 0 where all are equal; NaN stays NaN."""
-    nothing = np.isnan(values).all(axis=axis, keepdims=True)
-    values = np.where(nothing, values.dtype.type(0), values)
-    mean = np.nanmean(values, axis=axis, keepdims=True)
-    spread = np.nanstd(values, axis=axis, keepdims=True)
-    standard = (values - mean) / np.where(spread > 1e-9, spread, np.inf)
-    return np.where(nothing, np.nan, standard).astype(values.dtype)
+def _zscore(values: FloatArray, hard: FloatArray, labelled: Labelled) -> Doubles:  # noqa: ARG001
+    return standardised(values, axis=1)
 
 
-def _zscore(values: FloatArray, hard: FloatArray, labelled: Labelled) -> FloatArray:  # noqa: ARG001
-    return z_scores(values, axis=1)
-
-
-def _rank(values: FloatArray, hard: FloatArray, labelled: Labelled) -> FloatArray:  # noqa: ARG001
+def _rank(values: FloatArray, hard: FloatArray, labelled: Labelled) -> Doubles:  # noqa: ARG001
     ranks = stats.rankdata(values, axis=1, nan_policy="omit")
     scored = np.sum(~np.isnan(values), axis=1, keepdims=True)
-    return z_scores(stats.norm.ppf((ranks - 0.5) / np.maximum(scored, 1)).astype(np.float32), axis=1)
+    return standardised(stats.norm.ppf((ranks - 0.5) / np.maximum(scored, 1)), axis=1)
 
 
-def _percentile(values: FloatArray, hard: FloatArray, labelled: Labelled) -> FloatArray:  # noqa: ARG001
+def _percentile(values: FloatArray, hard: FloatArray, labelled: Labelled) -> Doubles:  # noqa: ARG001
     low, high = np.nanpercentile(values, [1, 99])
-    return z_scores(np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0), axis=None)
+    return standardised(np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0), axis=None)
 
 
-def _isotonic(values: FloatArray, hard: FloatArray, labelled: Labelled) -> FloatArray:
+def _isotonic(values: FloatArray, hard: FloatArray, labelled: Labelled) -> Doubles:
     from sklearn.isotonic import IsotonicRegression
 
-    standard = z_scores(values, axis=1)
+    standard = standardised(values, axis=1)
     scored = ~np.isnan(standard[labelled])
     x, y = standard[labelled][scored], hard[labelled][scored]
     if len(np.unique(y)) < 2:
@@ -72,10 +63,10 @@ def _isotonic(values: FloatArray, hard: FloatArray, labelled: Labelled) -> Float
     fitted = IsotonicRegression(y_min=floor, y_max=1.0 - floor, out_of_bounds="clip").fit(x, y)
     # A step function ties whole ranges of scores; a little of the z-score keeps the expert's order inside a step.
     odds = special.logit(fitted.predict(np.nan_to_num(standard).ravel())).reshape(standard.shape) + 0.1 * standard
-    return z_scores(np.where(np.isnan(standard), np.nan, odds).astype(np.float32), axis=None)
+    return standardised(np.where(np.isnan(standard), np.nan, odds), axis=None)
 
 
-_METHODS: dict[str, Callable[[FloatArray, FloatArray, Labelled], FloatArray]] = {
+_METHODS: dict[str, Callable[[FloatArray, FloatArray, Labelled], Doubles]] = {
     "zscore": _zscore,
     "rank": _rank,
     "percentile": _percentile,

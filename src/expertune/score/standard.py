@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def standardised(values: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Return z-scores along an axis, float64: NaN where not scored, 0 where nothing varies beyond rounding."""
+def standardised(values: NDArray[Any], axis: int | None) -> NDArray[np.float64]:
+    """Return z-scores along an axis (None: over all), float64.
+
+    They are NaN where not scored, and 0 where nothing varies beyond rounding.
+    """
     scored = ~np.isnan(values)
     counts = np.maximum(scored.sum(axis=axis, keepdims=True), 1)
     filled = np.where(scored, values, 0.0).astype(np.float64)
