@@ -27,6 +27,40 @@ def test_a_repeated_question_is_taken_out(text: str, left: str):
     assert without(text, ASKED) == left
 
 
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("You get a refund within 60 days.", "Refund"),
+        ("Do you want a refund? Ask for it.", "Refund"),
+        ("Our opening hours are nine to five.", "opening hours"),
+        ("Opening hours differ by shop.", "opening hours"),
+        ("We tell you the\nopening hours of each shop.", "Opening hours"),
+        ("お客様は返金を60日以内に受け取れます。", "返金"),
+        ("返金は60日以内です。", "返金"),
+    ],
+)
+def test_a_question_of_a_few_words_is_not_cut_out_of_a_sentence(text: str, question: str):
+    assert without(text, question) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "left"),
+    [
+        ("Refund You get it within 60 days.", "Refund", "You get it within 60 days."),  # a title
+        ("Refund: you get it within 60 days.", "Refund", "you get it within 60 days."),
+        ("Refund\nyou get a refund within 60 days.", "Refund", "you get a refund within 60 days."),
+        ("Refund? Within 60 days.", "refund", "Within 60 days."),
+        ("Within 60 days. Refund? See above.", "Refund?", "Within 60 days. See above."),
+        ("Shops:\n- Opening hours\nNine to five.", "opening hours", "Shops: Nine to five."),
+        ("Open at nine.\nOpening hours", "opening hours", "Open at nine."),
+        ("返金\n60日以内に返金します。", "返金", "60日以内に返金します。"),
+        ("返金？60日以内です。", "返金？", "60日以内です。"),
+    ],
+)
+def test_a_question_of_a_few_words_is_cut_where_it_stands_alone(text: str, question: str, left: str):
+    assert without(text, question) == left
+
+
 def test_a_title_in_a_script_without_blanks_is_taken_out():
     question = "注文をキャンセルできますか？"
     assert without(f"{question}アカウントから取り消せます。", question) == "アカウントから取り消せます。"

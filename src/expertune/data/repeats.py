@@ -6,6 +6,7 @@ an expert that does nothing but compare words looks like the best one there is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,16 @@ SHARED_WORDS = 0.5
 _QUESTION_MARKS = ("?", "？", "؟")
 
 _BLANKLESS = ("JAPANESE", "CJK", "THAI", "LAO", "KHMER", "MYANMAR")
+
+_ENDS = (*_QUESTION_MARKS, ".", "!", "…", ":", "。", "！", "：")
+"""What ends a sentence or a heading."""
+
+SHORT_WORDS = 4
+"""Questions of fewer words, such as "opening hours", also stand within sentences: they are cut only where they stand
+alone."""
+
+_SHORT_CHARACTERS = 8
+"""The same in scripts without blanks, where a word has about two characters."""
 
 _SLACK = 2
 """Words that a repeated question may have more or less than the question."""
@@ -77,17 +88,31 @@ class Repeats:
 def without(text: str, question: str) -> str:
     """Return a text without each passage that (nearly) repeats the question; exactly in scripts without blanks."""
     if script_of([question]) in _BLANKLESS:
-        return text.replace(question, " ").strip() if question in text else text
-    words = text.split()
+        return _exactly_without(text, question)
+    words, lines = text.split(), [number for number, line in enumerate(text.splitlines()) for _ in line.split()]
     length = len(question.split())
-    while passage := _repeating(words, question, length):
-        words = [*words[: passage.start], *words[passage.stop :]]
+    while passage := _repeating(words, lines, question, length):
+        del words[passage.start : passage.stop], lines[passage.start : passage.stop]
     return " ".join(words) if len(words) < len(text.split()) else text
 
 
-def _repeating(words: Sequence[str], question: str, length: int) -> range | None:
+def _exactly_without(text: str, question: str) -> str:
+    if question not in text:
+        return text
+    if len(question) >= _SHORT_CHARACTERS:
+        return text.replace(question, " ").strip()
+    marks = re.escape("".join(_ENDS))
+    end = "" if question.endswith(_ENDS) else rf"(?=[{marks}\s]|$)"
+    return re.sub(rf"(?<![^{marks}\s]){re.escape(question)}{end}", " ", text).strip()
+
+
+def _repeating(words: Sequence[str], lines: Sequence[int], question: str, length: int) -> range | None:
     """Return the passage that is most surely the question; None where none is."""
-    passages = list(_passages(words, question, length))
+    passages = [
+        passage
+        for passage in _passages(words, question, length)
+        if length >= SHORT_WORDS or _stands_alone(words, lines, passage)
+    ]
     if not passages:
         return None
     looks = [likeness(" ".join(words[passage.start : passage.stop])) for passage in passages]
@@ -95,6 +120,18 @@ def _repeating(words: Sequence[str], question: str, length: int) -> range | None
     margins = similarities - [_least(words, question, passage) for passage in passages]
     best = int(margins.argmax())
     return passages[best] if margins[best] >= 0 else None
+
+
+def _stands_alone(words: Sequence[str], lines: Sequence[int], passage: range) -> bool:
+    """Tell whether a passage is a line or a sentence, or a heading at the start: the text goes on with a capital."""
+    start, stop = passage.start, passage.stop
+    begins = not start or lines[start] != lines[start - 1] or _ends_sentence(words[start - 1])
+    ends = stop == len(words) or lines[stop] != lines[stop - 1] or _ends_sentence(words[stop - 1])
+    return begins and (ends or (not start and not words[stop][:1].islower()))
+
+
+def _ends_sentence(word: str) -> bool:
+    return word.rstrip("\"'”’»)*_").endswith(_ENDS)
 
 
 def _least(words: Sequence[str], question: str, passage: range) -> float:
