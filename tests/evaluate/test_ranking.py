@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from expertune.errors import DataError, PluginError
 from expertune.evaluate import ranking
-from expertune.evaluate.ranking import neutral_order, rank
+from expertune.evaluate.ranking import answers_name, neutral_order, rank
 from expertune.records import Document, JudgedSet, Query, Role
 
 
@@ -206,3 +206,17 @@ def test_broken_document_vectors_name_the_encoder_too():
     with pytest.raises(PluginError) as caught:
         rank(encoder, data)
     assert (caught.value.message, caught.value.place) == ("expected a matrix of finite vectors", "table")
+
+
+@given(*[st.lists(st.text("a+\\", min_size=1, max_size=3), min_size=1, max_size=3, unique=True)] * 2)
+def test_no_two_sets_of_answers_have_one_name(first, second):
+    assert (answers_name(first) == answers_name(second)) == (first == second)
+
+
+def test_names_of_usual_answers_are_their_ids():
+    assert [answers_name(ids) for ids in (("d1",), ("d1", "d10"), ("a", "b"), ("a+b",))] == [
+        "d1",
+        "d1+d10",
+        "a+b",
+        r"a\+b",
+    ]

@@ -100,6 +100,13 @@ def test_questions_that_stand_or_fall_together_count_as_one() -> None:
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
+def test_an_answer_whose_id_looks_like_two_is_one_of_its_own() -> None:
+    documents = tuple(Document(name, "0") for name in ("a", "b", "a+b"))
+    queries = tuple(Query(f"q{angle}", str(angle)) for angle in range(1, 5))
+    qrels = {query.id: {"a": 1, "b": 1} if place % 2 else {"a+b": 1} for place, query in enumerate(queries)}
+    assert threshold(Circle(), [JudgedSet("s", "t", Role.DOMAIN, documents, queries, qrels)]).answers == 2
+
+
 def drawn(angles: Sequence[float], weights: Sequence[float]) -> JudgedSet:
     """One question an answer, all at 0 degrees, each with a weight."""
     documents = tuple(Document(f"d{index}", "0") for index in range(len(angles)))

@@ -101,6 +101,11 @@ def judged_queries(judged: JudgedSet) -> tuple[dict[str, str], dict[str, tuple[s
     return {query.id: query.text for query in judged.queries if query.id in relevant}, relevant
 
 
+def answers_name(ids: Iterable[str]) -> str:
+    """Return the name of a set of answers, which no other set has: their ids joined by "+", escaped in ids with one."""
+    return "+".join(name.replace("\\", r"\\").replace("+", r"\+") for name in ids)
+
+
 def similarities(encoder: Encoder, judged: JudgedSet, texts: Mapping[str, str]) -> Iterator[FloatArray]:
     """Yield one row of rounded cosines `[D]` per query, computed a block of queries at a time."""
     if not texts:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from expertune.evaluate.ranking import Encoder, Ranking, judged_queries, rank
+from expertune.evaluate.ranking import Encoder, Ranking, answers_name, judged_queries, rank
 from expertune.evaluate.separation import separation
 from expertune.evaluate.statistics import bootstrap_interval, detectable_difference, randomisation_test
 from expertune.evaluate.verdict import adjusted, verdict
@@ -127,7 +127,7 @@ def measurement(ranking: Ranking, judged: JudgedSet, model: str) -> Measurement:
         role=judged.role,
         model=model,
         query_ids=ranking.query_ids,
-        clusters=tuple(name if name in drawn else "+".join(ids) for name, ids in relevant.items()),
+        clusters=tuple(name if name in drawn else answers_name(ids) for name, ids in relevant.items()),
         values=_metric_values(ranking, judged.qrels),
         ranks=ranking.first,
         top=tuple(ids[:SHOWN] for ids in ranking.documents),

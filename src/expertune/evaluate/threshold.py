@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from expertune.evaluate.ranking import Encoder, judged_queries, similarities
+from expertune.evaluate.ranking import Encoder, answers_name, judged_queries, similarities
 from expertune.evaluate.statistics import CONFIDENCE
 from expertune.records import Cut, JudgedSet, Query, Refusal, Threshold
 
@@ -106,7 +106,7 @@ def _best(encoder: Encoder, judged: JudgedSet) -> tuple[_Sample, _Sample]:
         if right.any():
             best.append(similarity[right].max())
             others.append(similarity[~right].max(initial=-np.inf))
-            names.append("+".join(relevant[query_id]))
+            names.append(answers_name(relevant[query_id]))
             weights.append(weight[query_id])
     clusters, counted, wrong = np.array(names, np.str_), np.array(weights, np.float64), np.array(others, np.float64)
     left = np.isfinite(wrong)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from expertune.commands.study.lab import VERSION, Lab, at
 from expertune.commands.study.result import Study, rounded, spelled
+from expertune.evaluate.ranking import answers_name
 from expertune.evaluate.statistics import bootstrap_interval
 from expertune.label.weights import ndcg
 from expertune.pipeline import artefacts
@@ -93,7 +94,7 @@ class HeldOutQuestions:
         }
         asked = tuple(Question(text, ids, Provenance.HELD_OUT) for text, ids in answers.items())
         labelled = tuple(lab.questions.items[int(row)] for row in lab.labelled)
-        self.clusters = ["+".join(item.document_ids) for item in asked]
+        self.clusters = [answers_name(item.document_ids) for item in asked]
         self._questions = Questions((*labelled, *asked))
         self._hard = self._questions.hard_labels(lab.dataset.documents)
         seen = np.asarray(lab.scores.values)[lab.labelled]
