@@ -147,6 +147,34 @@ def test_a_data_folder_with_a_table_alone_gets_a_corpus(run: Path, tmp_path: Pat
     assert len(load(TunedRun.of(run).config.data).train.documents) == len(PAIRS) - 1 + 2
 
 
+def test_an_answer_without_an_id_gets_one_that_neither_index_nor_data_has(run: Path, tmp_path: Path) -> None:
+    write_index(run, tmp_path / "one", Layout.ANSWERS)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")  # it does not know what is added to the first one
+    for name in ("one", "two"):
+        answer = {"answer": f"We answer letters about {name} within a week."}
+        (tmp_path / "new.jsonl").write_text(lines(answer), encoding="utf-8")
+        add_answers(run, tmp_path / "new.jsonl", tmp_path / name)
+    texts = {document.id: document.text for document in load(TunedRun.of(run).config.data).train.documents}
+    assert texts["new1"] == files.texts(tmp_path / "one")["new1"] == "We answer letters about one within a week."
+    assert texts["new2"] == files.texts(tmp_path / "two")["new2"] == "We answer letters about two within a week."
+
+
+def test_an_id_that_the_data_has_for_another_answer_is_refused_and_nothing_is_added(run: Path, tmp_path: Path) -> None:
+    write_index(run, run / "index", Layout.ANSWERS)
+    corpus = run.parent / "data" / "corpus.jsonl"
+    with corpus.open("a", encoding="utf-8") as handle:
+        handle.write(lines({"_id": "open", "text": "Closed on Sundays."}, {"_id": "none", "text": ""}))
+    before = corpus.read_text(encoding="utf-8")
+    (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
+    with pytest.raises(DataError, match=r"new\.jsonl:1: the id 'open' has another answer in the data"):
+        add_answers(run, tmp_path / "new.jsonl", run / "index")
+    (tmp_path / "new.jsonl").write_text(lines({"id": "none", "answer": "Not empty."}), encoding="utf-8")
+    with pytest.raises(DataError, match="the id 'none' has another answer in the data"):
+        add_answers(run, tmp_path / "new.jsonl", run / "index")
+    assert corpus.read_text(encoding="utf-8") == before
+    assert len(files.texts(run / "index")) == len(PAIRS)
+
+
 def test_data_stays_as_it_is_where_that_is_asked_or_where_it_cannot_be_written(run: Path, tmp_path: Path) -> None:
     write_index(run, run / "index", Layout.ANSWERS)
     (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")

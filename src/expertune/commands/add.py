@@ -12,7 +12,7 @@ import typer
 from expertune.commands import terminal
 
 if TYPE_CHECKING:
-    from expertune.config import Config
+    from expertune.data import Files
     from expertune.index.files import About
     from expertune.records import Dataset, Document, Report
 
@@ -66,6 +66,7 @@ def add_answers(
         DataError: there is no model or no index, the answers cannot be read, or an id or an answer is there already.
         ExportError: the index was made with another model.
     """
+    from expertune import data
     from expertune.commands.export.index import TunedRun
     from expertune.commands.export.index_notes import write_notes
     from expertune.data.new_answers import read_new_answers
@@ -78,17 +79,19 @@ def add_answers(
     if about.model != run.model.fingerprint:
         message = "the index was made with another model than this run has now"
         raise ExportError(message, place=str(folder), hint="Export it anew: expertune export RUN --to index")
-    new = read_new_answers(answers, run.config.data, files.texts(folder))
+    source = data.Files(run.config.data, offline=run.config.run.offline)
+    in_data = {} if keep_data or source.layout.beir is None else source.side.corpus.texts
+    new = read_new_answers(answers, run.config.data, files.texts(folder), in_data)
     made = run.index(new, about.layout, about.mixing)
     # The index comes last: it refuses what it has, and so must not have it before all else is done.
     told = "data: left as it is; the next run does not know these answers"
-    told = told if keep_data else extend_data(run.config, new)
+    told = told if keep_data else extend_data(source, new)
     about = files.extend(folder, made, new.documents)
     write_notes(folder, about, run.folder / "model", folder)
     return Added(new, about, told)
 
 
-def extend_data(config: Config, new: Dataset) -> str:
+def extend_data(source: Files, new: Dataset) -> str:
     """Append new answers to the corpus.jsonl of a run's data, where they have no place yet; say what was done.
 
     A folder without a corpus.jsonl gets one, with the answers of its table first. A single file or a hub id stays as
@@ -97,18 +100,16 @@ def extend_data(config: Config, new: Dataset) -> str:
     Raises:
         DataError: the file cannot be written.
     """
-    from expertune import data
-    from expertune.data.layout import find
     from expertune.errors import DataError
 
-    layout = find(config.data)
+    layout = source.layout
     if layout.beir is None:
         return f"data: {layout.place} is no folder; for the next run, add the answers and a question of each there"
-    known = data.Files(config.data, offline=config.run.offline).side.corpus.documents
-    before = [] if layout.corpus else known.values()
+    corpus = source.side.corpus
+    before = [] if layout.corpus else corpus.documents.values()
     path = layout.corpus_path
     try:
-        _append(path, [*before, *(item for item in new.documents if item.id not in known)])
+        _append(path, [*before, *(item for item in new.documents if item.id not in corpus.texts)])
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         hint = "Nothing was added. Make it writable, or extend the index alone with --keep-data."

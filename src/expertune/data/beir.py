@@ -30,6 +30,14 @@ class Corpus:
     same: Mapping[str, str] = field(default_factory=dict)
     joined: int = 0
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text that every id of the files stands for, "" where that is empty."""
+        stands_for = {**{identity: identity for identity in self.places}, **self.same}
+        return {
+            identity: self.documents[own].text if own in self.documents else "" for identity, own in stands_for.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedQuery:

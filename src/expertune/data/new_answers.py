@@ -18,7 +18,9 @@ from expertune.data.wording import normalise, same_answer
 from expertune.records import Dataset, Document, Question
 
 
-def read_new_answers(path: Path, section: DataSection, known: Mapping[str, str]) -> Dataset:
+def read_new_answers(
+    path: Path, section: DataSection, known: Mapping[str, str], in_data: Mapping[str, str] | None = None
+) -> Dataset:
     """Return new answers and the questions that come with them.
 
     A Q&A table in any form that a data set may have, with the columns that `section` names; or a corpus.jsonl. The
@@ -28,17 +30,20 @@ def read_new_answers(path: Path, section: DataSection, known: Mapping[str, str])
         path: A file, or a folder with one.
         section: Names the columns.
         known: The texts of the answers that are there already, by id.
+        in_data: The texts that the run's data holds by id, where the answers go there as well.
 
     Raises:
-        DataError: it cannot be read, or an id or an answer is there already; all of them are named.
+        DataError: it cannot be read, an id or an answer is there already, or an id has another answer in the data; all
+            of them are named.
     """
     layout = find(section.model_copy(update={"path": str(path)}))
     source = layout.qa or layout.corpus
     if source is None:
         source = Path(layout.hub)
     rows = _of_corpus(source) if _is_corpus(source) else _of_table(source, section)
-    _refuse_known(rows, known)
-    return _dataset(layout.name, rows, taken={*known, *(row.id for row in rows)})
+    in_data = in_data or {}
+    _refuse_known(rows, known, in_data)
+    return _dataset(layout.name, rows, taken={*known, *in_data, *(row.id for row in rows)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def _with_question(table: Table, question: str) -> Table:
     return replace(table, columns=(*table.columns, question), rows=rows)
 
 
-def _refuse_known(rows: list[_Row], known: Mapping[str, str]) -> None:
+def _refuse_known(rows: list[_Row], known: Mapping[str, str], in_data: Mapping[str, str]) -> None:
     """Raise DataError where an id or an answer is there already, or an id stands for two answers."""
     wording = {same_answer(text): identity for identity, text in known.items()}
     problems, first = Problems(), dict[str, _Row]()
@@ -93,6 +98,8 @@ def _refuse_known(rows: list[_Row], known: Mapping[str, str]) -> None:
         elif text in wording:
             message = f"the answer is there already, as '{wording[text]}'"
             problems.add(row.place, message, "Remove the row: a second copy would only compete with the first.")
+        elif row.id in in_data and same_answer(in_data[row.id]) != text:
+            problems.add(row.place, f"the id '{row.id}' has another answer in the data", "Give it an id of its own.")
         elif row.id and same_answer(first.setdefault(row.id, row).answer) != text:
             message = f"the id '{row.id}' has another answer than in {first[row.id].place}"
             problems.add(row.place, message, "Give each answer its own id.")
