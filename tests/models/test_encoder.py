@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,25 @@ class Counted(EmbeddingExpert):
     def embed(self, texts: Sequence[str], *, is_query: bool) -> np.ndarray:
         self.asked += texts
         return np.array([[len(text), 1 + is_query] for text in texts], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", "{}"),
+        ("modules.json", '["a"]'),
+        ("config_sentence_transformers.json", "[]"),
+        ("config_sentence_transformers.json", '{"prompts": ["a"]}'),
+        ("config_sentence_transformers.json", '{"prompts": 3}'),
+    ],
+)
+def test_a_folder_that_says_something_odd_of_itself_is_refused_by_name(
+    name: str, content: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "odd")
+    (tmp_path / "odd" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(PluginError, match="model odd: the model cannot be loaded"):
+        sentence_encoder(str(tmp_path / "odd")).embed(["a"], is_query=True)
 
 
 def test_a_text_is_embedded_once_for_each_role_and_cache() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from expertune import models
 from expertune.config import keeps_documents, read
 from expertune.errors import ModelUnavailableError
 from expertune.models import ModelSource, packing
+from expertune.models.adapters import read_json, read_modules
 from expertune.models.cache import ItemCache, MemoryCache
 from expertune.models.embed import embed_texts, unit_rows
 from expertune.models.folders import config_beside
@@ -82,8 +82,8 @@ class SentenceEncoder(EmbeddingExpert):
     @property
     def separate(self) -> bool:
         """Whether questions and documents have an encoder each, as the folder's files say."""
-        modules = _json(self.folder / "modules.json")
-        return any(str(module.get("type", "")).endswith((".Router", ".Asym")) for module in modules or [])
+        kinds = (str(module.get("type", "")) for module in read_modules(self.folder))
+        return any(kind.endswith((".Router", ".Asym")) for kind in kinds)
 
     def embed(self, texts: Sequence[str], *, is_query: bool) -> FloatArray:
         """Return float32 `[len(texts), dimension]`, rows of unit length unless the similarity is the dot product."""
@@ -106,8 +106,8 @@ class SentenceEncoder(EmbeddingExpert):
         """Whether a text has one vector in both roles, as the folder's files say."""
         if not self.folder.is_dir() or self.separate:
             return False
-        prompts = (_json(self.folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-        if any(prompts.values()) and None in self._prompts.values():
+        prompts = read_json(self.folder / "config_sentence_transformers.json", {}).get("prompts")
+        if isinstance(prompts, dict) and any(prompts.values()) and None in self._prompts.values():
             return False
         return (self._query_prompt or "") == (self._document_prompt or "")
 
@@ -253,7 +253,3 @@ class _Loaded:
         if model is not None:
             # A model holds itself in a circle, so that its weights would stay until a garbage collection.
             model.to("meta")
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
