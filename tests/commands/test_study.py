@@ -211,6 +211,14 @@ def test_a_panel_of_one_is_that_expert_however_it_is_merged(config):
     assert len(held_out.rows([3])) == len(held_out.clusters)
 
 
+def test_panels_are_ranked_by_drawn_questions_at_their_weights(config):
+    held_out = HeldOutQuestions(Lab(config, ignore_progress))
+    held_out.weights = np.random.default_rng(0).uniform(0.2, 5.0, len(held_out.clusters))
+    expected = np.average(held_out.rows([0]), weights=held_out.weights)
+    assert held_out.quality([0]) == pytest.approx(expected)
+    assert held_out.quality([0]) != pytest.approx(held_out.rows([0]).mean())
+
+
 def test_panels_of_held_out_questions_learn_from_labelled_ones_alone(config):
     lab = Lab(config, ignore_progress)
     held_out = HeldOutQuestions(lab)

@@ -153,15 +153,19 @@ def folds_by_answer(hard: FloatArray, columns: NDArray[np.int64] | None = None) 
     return folds
 
 
-def ndcg(values: FloatArray, hard: FloatArray) -> float:
-    """Return the mean nDCG@10 of scores `[N, D]` over questions with a right answer; unscored pairs come last."""
+def ndcg(values: FloatArray, hard: FloatArray, weights: NDArray[np.float64] | None = None) -> float:
+    """Return the mean nDCG@10 of scores `[N, D]` over questions with a right answer; unscored pairs come last.
+
+    `weights` `[N]` say how much each question counts; None: all the same.
+    """
     from sklearn.metrics import ndcg_score
 
     usable = hard.sum(axis=1) > 0
     if not usable.any() or values.shape[1] < 2:
         return float("nan")
     floor = float(np.nanmin(values)) - 1.0 if np.isfinite(values).any() else 0.0
-    return float(ndcg_score(hard[usable], np.nan_to_num(values[usable], nan=floor), k=10))
+    counted = None if weights is None else weights[usable]
+    return float(ndcg_score(hard[usable], np.nan_to_num(values[usable], nan=floor), k=10, sample_weight=counted))
 
 
 def unbeaten_base(panel: Sequence[ExpertQuality], base: str) -> tuple[str, ...]:

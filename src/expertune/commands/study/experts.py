@@ -39,7 +39,7 @@ def study(lab: Lab) -> Study:
     reached = [held_out.quality(order[: size + 1]) for size in everyone]
     merged = {name: held_out.quality(everyone, name) for name in STRATEGIES}
     difference = held_out.rows(few) - held_out.rows(everyone)
-    cheap = bootstrap_interval(difference, held_out.clusters, seed=lab.config.run.seed)
+    cheap = bootstrap_interval(difference, held_out.clusters, weights=held_out.weights, seed=lab.config.run.seed)
     panels = {"one": order[:1], "few": few, "all": everyone}
     tuned = {name: at(lab.tuned(lab.labels(experts=of), seeds=lab.seeds(SEEDS))) for name, of in panels.items()}
     few_minus_all = lab.gain(tuned["few"], Role.DOMAIN, over=tuned["all"])
@@ -95,6 +95,8 @@ class HeldOutQuestions:
         asked = tuple(Question(text, ids, Provenance.HELD_OUT) for text, ids in answers.items())
         labelled = tuple(lab.questions.items[int(row)] for row in lab.labelled)
         self.clusters = [answers_name(item.document_ids) for item in asked]
+        drawn = {query.text: query.weight for item in judged for query in item.queries if query.weight is not None}
+        self.weights = np.array([drawn.get(item.text, 1.0) for item in asked]) if drawn else None
         self._questions = Questions((*labelled, *asked))
         self._hard = self._questions.hard_labels(lab.dataset.documents)
         seen = np.asarray(lab.scores.values)[lab.labelled]
@@ -107,9 +109,9 @@ class HeldOutQuestions:
         return self._lab.label(self._questions, scores, strategy).targets
 
     def quality(self, experts: Sequence[int], strategy: str = MERGED) -> float:
-        """Return nDCG@10 of held-out questions in [0, 1]."""
+        """Return the weighted mean nDCG@10 of held-out questions, in [0, 1]."""
         asked = slice(len(self._lab.labelled), None)
-        return ndcg(self.merged(experts, strategy)[asked], self._hard[asked])
+        return ndcg(self.merged(experts, strategy)[asked], self._hard[asked], self.weights)
 
     def labelled_quality(self, experts: Sequence[int]) -> float:
         """Return nDCG@10 of the labelled questions in [0, 1]: what may choose a panel."""
