@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from expertune import data
-from expertune.commands.study.lab import FACTORS, Lab, Point, Tuning
+from expertune.commands.study.lab import FACTORS, KEPT, Lab, Point, Tuning
 from expertune.config import DataSection, PluginSpec
 from expertune.evaluate.ranking import DECIMALS, Encoder, judged_queries, rank_scores
 from expertune.evaluate.stage import measure, measurement
@@ -62,8 +62,6 @@ RESULT = HERE / "results" / "decomposition.json"
 PAGE = ROOT / "docs" / "findings" / "what-the-gain-is-made-of.md"
 PLOT = ROOT / "docs" / "panel-worth.svg"
 BEGIN, END = "<!-- decomposition:begin -->", "<!-- decomposition:end -->"
-SHOWN = 0.75
-"""The interpolation weight of the tables: the one that a run keeps unless its validation questions speak against it."""
 ON_QUESTIONS = " on answers and questions"
 """Behind the split of what an index of answers and questions finds."""
 FURTHER = ("covidfaq_jhu", "shop")
@@ -142,7 +140,7 @@ class Bench(Lab):
 
     def _point(self, encoder: Encoder, factor: float) -> Point:
         point = super()._point(encoder, factor)
-        if factor not in (0.0, SHOWN):
+        if factor not in (0.0, KEPT):
             return point
         domain = [item for item in self.basis.judged if item.role is Role.DOMAIN]
         layouts = [self._on_questions(encoder, item) for item in domain]
@@ -270,14 +268,14 @@ def described(bench: Bench, tuned: Mapping[str, list[Tuning]], seeds: Sequence[i
     rows = []
     for row in done:
         line: dict[str, Any] = {"row": row.name}
-        factors = [SHOWN] if row.layout else FACTORS
+        factors = [KEPT] if row.layout else FACTORS
         line["gain"] = {f"{factor:g}": differences(of(row, factor), base) for factor in factors}
         before = CHAIN[CHAIN.index(row) - 1] if row in CHAIN[1:] else None
-        line["step"] = differences(of(row, SHOWN), of(before, SHOWN)) if before in done else None
+        line["step"] = differences(of(row, KEPT), of(before, KEPT)) if before in done else None
         line["seconds"] = [round(tuning.seconds, 1) for tuning in tuned[row.tuned_as]]
         rows.append(line)
     worth = {
-        name: differences(of(first, SHOWN), of(second, SHOWN))
+        name: differences(of(first, KEPT), of(second, KEPT))
         for name, (first, second) in WORTH.items()
         if first in done and second in done
     }
@@ -287,7 +285,7 @@ def described(bench: Bench, tuned: Mapping[str, list[Tuning]], seeds: Sequence[i
         "steps": bench.config.train.steps,
         "questions": {str(kind): bench.kinds.count(kind) for kind in sorted(set(bench.kinds))},
         "best_expert": bench.scores.experts[bench.best],
-        "weight": SHOWN,
+        "weight": KEPT,
         "rows": rows,
         "worth": worth,
     }
@@ -353,12 +351,12 @@ def _tables(sets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         count = len(entry["seeds"])
         seeds = "one seed" if count == 1 else f"{count} seeds"
         yield f"### {entry['set']}, {seeds}, {entry['steps']} steps\n"
-        kinds = [kind for kind in entry["rows"][0]["gain"][f"{SHOWN:g}"] if kind not in ("general", "domain")]
+        kinds = [kind for kind in entry["rows"][0]["gain"][f"{KEPT:g}"] if kind not in ("general", "domain")]
         heads = [*kinds, "general", "adds in the domain", "adds in general"]
         yield f"| what is tuned on | {' | '.join(heads)} |"
         yield "|---|" + "--:|" * len(heads)
         for line in entry["rows"]:
-            gain, step = line["gain"][f"{SHOWN:g}"], line["step"] or {}
+            gain, step = line["gain"][f"{KEPT:g}"], line["step"] or {}
             cells = [shown(gain[kind]) for kind in (*kinds, "general")]
             cells += [shown(step[kind]) if step else "" for kind in ("domain", "general")]
             yield f"| {line['row']} | {' | '.join(cells)} |"

@@ -241,15 +241,24 @@ def test_groups_of_generated_questions_are_its_kinds_and_several_generators(conf
         assert {lab.questions.items[row].kind for row in group} == {kind}
 
 
-def test_a_smaller_set_takes_only_the_generated_questions_of_its_answers(config):
+def test_a_smaller_set_keeps_every_question_that_is_not_labelled(config):
     lab = Lab(config, ignore_progress)
     labelled = subset(lab, 3, seed=1, augmented=False)
     grown = subset(lab, 3, seed=1, augmented=True)
     assert len(labelled) == 3
-    assert set(labelled) < set(grown)
+    assert set(labelled) < set(lab.labelled)
     assert set(grown) & set(lab.labelled) == set(labelled)
-    answers = {lab.questions.items[row].document_ids for row in labelled}
-    assert {lab.questions.items[row].document_ids for row in grown} == answers
+    assert len(grown) == len(lab.questions.items) - len(lab.labelled) + 3
+
+
+def test_labels_of_answers_alone_do_not_know_what_labelled_questions_say(config):
+    lab = Lab(config, ignore_progress)
+    assert lab.scores.plain is not None
+    _, plain = lab.labels("weighted", plain=True)
+    _, read = lab.labels("weighted")
+    alone = lab.label(lab.questions, replace(lab.scores, values=lab.scores.plain), "weighted")
+    np.testing.assert_array_equal(plain.targets, alone.targets)
+    assert not np.allclose(plain.targets, read.targets)
 
 
 def test_the_command_prints_table_answers_and_file(config, tmp_path):

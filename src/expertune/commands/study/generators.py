@@ -79,7 +79,7 @@ def groups(lab: Lab) -> dict[tuple[str, str], Rows]:
 
 
 def _points(lab: Lab, rows: Rows) -> list[Point]:
-    """Tune on some questions, all of the way, with several seeds."""
+    """Tune on some questions with several seeds."""
     steps = min(STEPS, lab.config.train.steps)
     return at(lab.tuned(lab.labels(rows=rows), seeds=lab.seeds(SEEDS), steps=steps))
 

@@ -53,7 +53,10 @@ VERSION = 2
 STEPS = 50
 """Optimiser steps of a study whose config sets none: it compares many tunings with each other."""
 
-FACTORS = (0.25, 0.5, 0.75, 1.0)
+KEPT = TrainSection().preferred_weight
+"""How far from the base to the tuned model studies look: what a run keeps unless its validation speaks against it."""
+
+FACTORS = (0.25, 0.5, KEPT, 1.0)
 """Where tunings are measured, from base (0) to tuned (1): the same for all studies, so that they share tunings."""
 
 Rows = NDArray[np.int64]
@@ -157,9 +160,12 @@ class Lab:
         rows: Rows | None = None,
         experts: Sequence[int] | None = None,
         listwise: bool = True,
+        plain: bool = False,
         **changes: Any,
     ) -> tuple[Questions, SoftLabels]:
         """Label some question rows (default: all) by some experts of the panel (default: all).
+
+        `plain`: by their scores of answers alone, where the panel also read an answer's labelled questions.
 
         `strategy` ("": the config's) and `changes` are laid over the config's label section. As in a run, hard labels
         leave the questions of a search log out, which nobody labelled.
@@ -170,7 +176,8 @@ class Lab:
         columns = list(range(len(self.scores.experts)) if experts is None else experts)
         questions = Questions(tuple(self.questions.items[int(row)] for row in rows))
         names = tuple(self.scores.experts[column] for column in columns)
-        scores = Scores(names, np.asarray(self.scores.values[rows])[:, :, columns])
+        values = self.scores.plain if plain and self.scores.plain is not None else self.scores.values
+        scores = Scores(names, np.asarray(values[rows])[:, :, columns])
         return questions, self.label(questions, scores, strategy, listwise=listwise, **changes)
 
     def label(
@@ -274,8 +281,8 @@ class Lab:
         return {str(role): self.gain(points, role, over=over) for role in (Role.DOMAIN, Role.GENERAL)}
 
 
-def at(tunings: Sequence[Tuning], factor: float = 1.0) -> list[Point]:
-    """Return the points of repeated tunings at one factor."""
+def at(tunings: Sequence[Tuning], factor: float = KEPT) -> list[Point]:
+    """Return the points of repeated tunings at one factor; by default, that of a run."""
     return [tuning.at(factor) for tuning in tunings]
 
 

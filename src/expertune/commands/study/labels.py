@@ -21,11 +21,10 @@ def study(lab: Lab) -> Study:
     """Tune with every strategy's labels and measure domain, general ability and how far pairs lie apart."""
     configured = lab.config.label.strategy
     seeds = lab.seeds(SEEDS)
-    tuned, halfway, right = {}, {}, {}
+    tuned, right = {}, {}
     for strategy in dict.fromkeys((*STRATEGIES, configured)):
         questions, labels = lab.labels(strategy)
-        tunings = lab.tuned((questions, labels), seeds=seeds)
-        tuned[strategy], halfway[strategy] = at(tunings), at(tunings, 0.5)
+        tuned[strategy] = at(lab.tuned((questions, labels), seeds=seeds))
         known = questions.hard_labels(lab.dataset.documents) > 0
         shares = np.asarray(labels.targets, dtype=np.float64)[known.any(axis=1)]
         right[strategy] = float(((shares * known[known.any(axis=1)]).sum(axis=1) / shares.sum(axis=1)).mean())
@@ -54,7 +53,6 @@ def study(lab: Lab) -> Study:
                 name: {
                     **of,
                     "domain_map": lab.gain(tuned[name], Role.DOMAIN, metric="map@10"),
-                    **{f"halfway_{role}": gain for role, gain in lab.gains(halfway[name]).items()},
                     "sets": _each_set(lab, tuned[name]),
                     "separation": _separation(tuned[name]),
                 }

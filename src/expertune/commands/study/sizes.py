@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from expertune.commands.study.lab import Lab, Rows, at
+from expertune.commands.study.lab import KEPT, Lab, Rows, at
 from expertune.commands.study.result import Study, in_points, rounded, spelled
 from expertune.evaluate.statistics import Interval
 
@@ -16,31 +16,33 @@ SEEDS = 5
 
 
 def study(lab: Lab) -> Study:
-    """Tune on as many subsets of each size as there are seeds; synthetic questions are those for the same answers."""
+    """Tune on as many subsets of each size as there are seeds, with the other training questions and without them.
+
+    Experts read answers alone: what they would read with an answer is its labelled questions, also those left out.
+    """
     most, seeds = len(lab.labelled), lab.seeds(SEEDS)
     steps = min(STEPS, lab.config.train.steps)
     sizes = [size for size in SIZES if size < most] + [most]
     found: dict[tuple[bool, int], dict[str, Interval]] = {}
     for augmented in (True, False):
         for size in sizes:
-            subsets = [lab.labels(rows=subset(lab, size, seed, augmented=augmented)) for seed in seeds]
+            subsets = [lab.labels(rows=subset(lab, size, seed, augmented=augmented), plain=True) for seed in seeds]
             tunings = [
                 lab.tuned(labelled, seeds=[seed], steps=steps)[0] for labelled, seed in zip(subsets, seeds, strict=True)
             ]
-            halfway = lab.gains(at(tunings, 0.5))["domain"]
-            found[augmented, size] = {**lab.gains(at(tunings)), "halfway": halfway}
+            found[augmented, size] = lab.gains(at(tunings))
     return Study(
         name="sizes",
         question="How small may the set of labelled questions be?",
         answers=tuple(
             _smallest(said, {size: found[augmented, size]["domain"] for size in sizes})
-            for said, augmented in (("With synthetic questions", True), ("With labelled questions only", False))
+            for said, augmented in (("With all other questions", True), ("With labelled questions only", False))
         ),
         columns=("labelled", "questions", "domain gain", "low", "high", "general gain"),
         rows=tuple(
             (
                 size,
-                "with synthetic" if augmented else "labelled only",
+                "with all others" if augmented else "labelled only",
                 *in_points(gains["domain"]),
                 rounded(gains["general"].mean),
             )
@@ -48,6 +50,7 @@ def study(lab: Lab) -> Study:
         ),
         figures={
             "steps": steps,
+            "weight": KEPT,
             "seeds": len(seeds),
             "sizes": [{"pairs": size, "augmented": more, **gains} for (more, size), gains in found.items()],
         },
@@ -55,13 +58,10 @@ def study(lab: Lab) -> Study:
 
 
 def subset(lab: Lab, size: int, seed: int, *, augmented: bool) -> Rows:
-    """Draw rows of some labelled questions and, if augmented, take the others for their answers along."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(lab.labelled)[:size])
-    if not augmented:
-        return chosen
-    answers = (lab.hard[chosen] > 0).any(axis=0)
-    same_answers = np.flatnonzero(((lab.hard > 0) & answers).any(axis=1))
-    return np.union1d(chosen, np.setdiff1d(same_answers, lab.labelled))
+    """Draw rows of some labelled questions and, if augmented, take all that are not labelled along."""
+    chosen = np.random.default_rng(seed).permutation(lab.labelled)[:size]
+    others = np.setdiff1d(np.arange(len(lab.questions.items)), lab.labelled) if augmented else lab.labelled[:0]
+    return np.union1d(chosen, others).astype(np.int64)
 
 
 def _smallest(said: str, gains: dict[int, Interval]) -> str:
