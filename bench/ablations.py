@@ -1,11 +1,12 @@
 """Change one default at a time, tune, and write the table of docs/ablations.md.
 
     python bench/ablations.py sofmattress_faq shop           # half an hour a set and seed on one core
-    python bench/ablations.py shop --only labels mode --seeds 3
+    python bench/ablations.py shop --only steps mode --seeds 3
 
 Each row is one tuning with each seed on the same questions and scores of a run of the defaults with a search log,
 without selection, measured at every interpolation weight. Differences to the default's row are paired over questions.
-What the parts of the recipe are worth (spans, share, log, panel) is bench/decompose.py's. Writes
+What the parts of the recipe are worth (spans, share, log, panel) is bench/decompose.py's, labels are those of
+`bench/studies.py labels`. Writes
 bench/results/ablations-SET.json after every row; tunings are kept in the store, so a killed call goes on.
 """
 
@@ -53,7 +54,6 @@ DEFAULT = Change("default", "")
 NOISE = Change("experts", "one more that scores at random")
 CHANGES = (
     DEFAULT,
-    *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "soft-2", "soft-3", "weighted")),
     Change(
         "loss",
         "pairwise on soft-1, the paper's",
