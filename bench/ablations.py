@@ -5,8 +5,7 @@
 
 Each row is one tuning with each seed on the same questions and scores of a run of the defaults with a search log,
 without selection, measured at every interpolation weight. Differences to the default's row are paired over questions.
-What the parts of the recipe are worth (spans, share, log, panel) is bench/decompose.py's, labels are those of
-`bench/studies.py labels`. Writes
+What the parts of the recipe are worth (spans, share, log, panel) is bench/decompose.py's. Writes
 bench/results/ablations-SET.json after every row; tunings are kept in the store, so a killed call goes on.
 """
 
@@ -54,6 +53,7 @@ DEFAULT = Change("default", "")
 NOISE = Change("experts", "one more that scores at random")
 CHANGES = (
     DEFAULT,
+    *(Change("labels", name, label={"strategy": name}) for name in ("hard", "soft-1", "weighted")),
     Change(
         "loss",
         "pairwise on soft-1, the paper's",
@@ -61,14 +61,14 @@ CHANGES = (
         train={"loss": "pairwise"},
     ),
     *(Change("hard weight", f"{value:g}", label={"hard_weight": value}) for value in (0.0, 0.6)),
-    *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4, 8e-4)),
-    *(Change("steps", f"x {factor:g}", steps=factor) for factor in (0.5, 2.0)),
-    *(Change("reference weight", f"{value:g}", train={"reference_weight": value}) for value in (0.0, 3.0, 30.0)),
-    *(Change("share of the layers held", f"{value:g}", train={"frozen_layers": value}) for value in (0.0, 0.8)),
+    *(Change("peak rate", f"{value:g}", train={"learning_rate": value}) for value in (1e-4, 2e-4)),
+    *(Change("steps", f"{factor:g} times as many", steps=factor) for factor in (0.5, 2.0)),
+    *(Change("reference weight", f"{value:g}", train={"reference_weight": value}) for value in (0.0, 30.0)),
+    Change("share of the layers held", "0", train={"frozen_layers": 0.0}),
     NOISE,
-    *(Change("calibration", name, label={"calibration": name}) for name in ("rank", "percentile", "isotonic")),
     *(Change("mode", mode, train={"mode": mode}) for mode in get_args(Mode) if mode != "query"),
     Change("mode", "LoRA, rank 16", train={"lora_rank": 16}),
+    Change("calibration", "rank", label={"calibration": "rank"}),
 )
 
 

@@ -22,25 +22,24 @@ PAGE = Path(__file__).with_name("config.md")
 ABLATIONS = Path(__file__).parents[1] / "bench" / "results" / "ablations-sofmattress_faq.json"
 
 MEASURED = {
-    "augment.per_answer": ("generated questions an answer",),
-    "augment.spans": ("pieces of answers",),
-    "score.experts": ("experts",),
     "label.strategy": ("labels",),
-    "label.hard_weight": ("hard mix",),
-    "label.round_trip": ("round-trip filter",),
-    "train.loss": ("loss", "pairwise on soft-1, the paper's"),
-    "train.frozen_layers": ("share of the layers that stay",),
+    "label.hard_weight": ("hard weight",),
+    "label.calibration": ("calibration",),
+    "train.loss": ("loss",),
+    "train.mode": ("mode", "tied", "full"),
     "train.lora_rank": ("mode", "LoRA, rank 16"),
+    "train.frozen_layers": ("share of the layers held",),
     "train.learning_rate": ("peak rate",),
-    "train.reference_weight": ("pull of unrelated sentences",),
+    "train.steps": ("steps",),
+    "train.reference_weight": ("reference weight",),
 }
 """The rows of the ablations that turn a key: what they call it, and which value where not every one is shown."""
 
 NOTED = {
     "data.expand": "alone: seen +7.1 to +19.1 on four sets, -5.2 on a fifth: [table](findings/index-layouts.md)",
-    "label.calibration": "alpha of the panel: ranks -0.13 to -0.14, others within 0.03: [experts](findings/experts.md)",
-    "train.mode": "tied, all layers: seen -0.3, unseen -2.2, later answers +2.5: [table](performance.md#training)",
-    "train.steps": "more steps gain more on large sets and cost general ability: [table](performance.md#training)",
+    "augment.per_answer": "no gain shown: [written questions](findings/written-questions.md)",
+    "augment.spans": "what they add: [what the gain is made of](findings/what-the-gain-is-made-of.md)",
+    "score.experts": "one good one is nearly enough: [experts](findings/experts.md)",
 }
 """Effects that stand on another page, with where."""
 
@@ -50,7 +49,7 @@ HEAD = """\
 Every key that a config may hold, generated from the fields by `python docs/_config.py`. A key is set in the config
 file (`[train]`, then `steps = 50`) or on the command line (`--set train.steps=50`). Where an effect was measured by
 changing this key alone, it is the difference to the default in points of nDCG@10 x 100, domain / general (SOFMattress,
-three seeds, three quarters of the way). The intervals stand in the [ablations](ablations.md); most of them hold zero.
+one seed, three quarters of the way). The intervals stand in the [ablations](ablations.md); most of them hold zero.
 """
 
 
@@ -143,7 +142,7 @@ def _effect(key: str) -> str:
     what, *values = MEASURED.get(key, ("",))
     rows = json.loads(ABLATIONS.read_text(encoding="utf-8"))["rows"]
     shown = [row for row in rows if row["what"] == what and row["value"] in (values or [row["value"]])]
-    return "; ".join(f"{row['value']}: {_change(row['factors']['0.75'])}" for row in shown)
+    return "; ".join(f"{row['value']}: {_change(row['weights']['0.75'])}" for row in shown)
 
 
 def _change(roles: Mapping[str, Any]) -> str:
