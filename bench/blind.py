@@ -34,7 +34,7 @@ from expertune.records import METRIC, Dataset, JudgedSet, Role
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
-from sets import ROOT, configured  # noqa: E402
+from sets import DATA, ROOT, configured  # noqa: E402
 
 RESULT = HERE / "results" / "blind.json"
 
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--no-log", action="store_true", help="without the search log, whose near copies leave too")
     parser.add_argument("--count", action="store_true", help="only say what leaves training")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "blind")
     parser.add_argument("--store", type=Path, help="default: WORK/store")
     given = parser.parse_args()

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+import sets
 from expertune.config import Config, from_mapping
 from expertune.evaluate.statistics import stratified_interval
 from expertune.pipeline.run import Run, Stage
@@ -31,7 +32,7 @@ RESULTS = ROOT / "bench" / "results" / "crossval.json"
 
 
 def config(name: str, given: argparse.Namespace) -> Config:
-    folder = ROOT / "examples" / "shop" if name == "shop" else given.data_root / name
+    folder = sets.folder(name, given.data_root)
     return from_mapping(
         {
             "data": {"path": str(folder), "log": given.log},
@@ -94,7 +95,7 @@ def keep(entries: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--store", type=Path, default=ROOT / "runs" / "crossval-store")
     parser.add_argument("--log", action="append", default=[], help="a search log, as data.log")
     parser.add_argument("--tag", default="", help="tells entries of one set apart")

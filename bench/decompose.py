@@ -53,7 +53,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
 from pages import put  # noqa: E402
-from sets import configured  # noqa: E402
+from sets import DATA, configured  # noqa: E402
 from sets import folder as set_folder  # noqa: E402
 
 ROOT = HERE.parent
@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help="shop, or folders of the shared data")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=0, help="of every tuning: a trial that writes no result")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "decomposition")
     parser.add_argument("--store", type=Path, help="one that no study has tuned in; default: WORK/store")
     parser.add_argument("--page", action="store_true", help="write page and plot from the file, tune nothing")

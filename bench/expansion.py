@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import sets
 from expertune.config import from_mapping
 from expertune.data.expansion import Expansion
 from expertune.evaluate.stage import compare, measure
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--most", nargs="+", type=int, default=[1], help="values of data.expand")
     parser.add_argument("--train-split", default="", help="labelled questions that count as own ones, too")
     parser.add_argument("--base", default="all-minilm-l6-v2")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "expansion.json")
     given = parser.parse_args()
     rows = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
@@ -58,7 +59,7 @@ def measured(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
     config = from_mapping(
         {
             "run": {"out": str(kept / name), "store": str(kept / "store")},
-            "data": {"path": str(given.data_root / name), "train_split": given.train_split},
+            "data": {"path": str(sets.folder(name, given.data_root)), "train_split": given.train_split},
             "augment": {"per_answer": 0, "spans": 0},
             "score": {"experts": ["bm25"]},
             "train": {"base": given.base},

@@ -34,7 +34,7 @@ from expertune.records import Role
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from main_job import machine  # noqa: E402
+from origin import machine  # noqa: E402
 
 JUDGED = 60
 DRAWS = 200

@@ -38,7 +38,7 @@ from expertune.records import METRIC, Dataset, JudgedSet, Measurement, Role
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
-from sets import configured  # noqa: E402
+from sets import DATA, configured  # noqa: E402
 
 ROOT = HERE.parent
 UNSEEN = "test_unseen"
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--no-log", action="store_true")
     parser.add_argument("--base", default=TrainSection().base)
     parser.add_argument("--general", nargs="*", default=[], help="folders of the data root")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "layouts")
     parser.add_argument("--store", type=Path, help="default: WORK/store")
     parser.add_argument("--tune-only", action="store_true", help="leave the models in the store and measure nothing")

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="log questions; more than there are: all")
     parser.add_argument("--seed", type=int, default=0, help="of the run, and of the order of the log")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "log-size")
     parser.add_argument("--store", type=Path, help="default: in the work folder")
     parser.add_argument("--plot", action="store_true", help="draw the plot")

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+import sets
+from origin import machine
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -36,22 +37,11 @@ def measure(command: list[str]) -> dict[str, float]:
     return {"seconds": round(time.perf_counter() - started, 1), "peak_megabytes": round(usage.ru_maxrss / 1024)}
 
 
-def machine() -> dict[str, Any]:
-    """Describe what the figures were measured on."""
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "bf16": "avx512_bf16" in flags or "amx_bf16" in flags,
-        "load": os.getloadavg()[0],
-    }
-
-
 def main() -> None:
     """Run one set, print its table and write its JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--set", action="append", default=[], help="passed on to expertune run")
     parser.add_argument("--tag", default="", help="suffix of the output and of the result file")
     parser.add_argument("--keep", action="store_true", help="go on with an existing output instead of a fresh one")
@@ -61,7 +51,7 @@ def main() -> None:
     if out.exists() and not given.keep:
         shutil.rmtree(out)
     shop = given.name == "shop"
-    data = ROOT / "examples" / "shop" if shop else given.data_root / given.name
+    data = sets.folder(given.name, given.data_root)
     command = [str(Path(sys.executable).with_name("expertune")), "run", "--data", str(data), "--out", str(out)]
     if not shop:
         for general in GENERAL:

@@ -16,6 +16,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import sets
 from expertune import data
 from expertune.config import DataSection
 from expertune.evaluate import benchmarks
@@ -33,14 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", default=["scifact", "cranfield", "stackfaq"])
     parser.add_argument("--base", default="all-minilm-l6-v2")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "mteb-equality.json")
     given = parser.parse_args()
     kept = ROOT / "runs" / "mteb-equality"
     kept.mkdir(parents=True, exist_ok=True)
     expert = sentence_encoder(given.base)
     base = CachedEncoder("base", expert, cache=SqliteItems(kept / "items.sqlite"))
-    rows = [row for name in given.sets for row in compared(base, given.data_root / name)]
+    rows = [row for name in given.sets for row in compared(base, sets.folder(name, given.data_root))]
     print(f"{'set':28}{'queries':>8}{'ties':>6}{'nDCG@10':>12}{'mAP@10':>12}{'furthest from mteb':>22}")
     for row in rows:
         figures = f"{row['ndcg@10']:>12.6f}{row['map@10']:>12.6f}{row['furthest']:>22.1e}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from main_job import machine
 
 LIBRARIES = ("expertune", "torch", "transformers", "sentence-transformers", "numpy")
 
@@ -21,4 +21,15 @@ def origin() -> dict[str, Any]:
         "machine": machine(),
         "versions": {name: version(name) for name in LIBRARIES},
         "commit": commit.stdout.strip(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the figures were measured on."""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "bf16": "avx512_bf16" in flags or "amx_bf16" in flags,
+        "load": os.getloadavg()[0],
     }

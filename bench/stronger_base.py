@@ -29,7 +29,7 @@ from expertune.train.trainer import planned
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from origin import origin  # noqa: E402
-from sets import configured  # noqa: E402
+from sets import DATA, configured  # noqa: E402
 
 ROOT = HERE.parent
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=[], help="peak rates to tune with; none: a run")
     parser.add_argument("--reference-weights", nargs="+", type=float, default=[10.0])
     parser.add_argument("--no-log", action="store_true")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "stronger-base")
     parser.add_argument("--store", type=Path, help="default: WORK/store")
     parser.add_argument("--tuned-at", default="", help="commit of what is tuned with, where it is another one")

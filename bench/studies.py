@@ -14,8 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import sets
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 GENERAL = ("scifact", "cranfield", "medline1033")
 
 
@@ -23,24 +24,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("on", metavar="set", help="shop, or a folder of the shared data")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--general", nargs="*", default=GENERAL, help="general sets of the shared data")
     parser.add_argument("--seeds", default="0", help="repeats of a tuning; 0: the study's own number")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="passed on")
     given = parser.parse_args()
-    out = ROOT / "runs" / f"studies-{given.on}"
+    out = sets.ROOT / "runs" / f"studies-{given.on}"
     shop = given.on == "shop"
-    data = ROOT / "examples" / "shop" if shop else given.data_root / given.on
+    data = sets.folder(given.on, given.data_root)
     command = [str(Path(sys.executable).with_name("expertune")), "study", given.study, "--seeds", given.seeds]
     command += ["--data", str(data), "--out", str(out)]
     for general in () if shop else given.general:
         command += ["--general", str(given.data_root / general)]
     for change in given.changes:
         command += ["--set", change]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=sets.ROOT, check=True)
     target = HERE / "results" / f"study-{given.study}-{given.on}.json"
     target.write_bytes((out / f"study-{given.study}.json").read_bytes())
-    print(f"kept as {target.relative_to(ROOT)}")
+    print(f"kept as {target.relative_to(sets.ROOT)}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import sets
 from expertune.config import PluginSpec, Strategy, assignment, from_mapping, overlaid
 from expertune.label.stage import label
 from expertune.pipeline.run import Run, RunResult, Stage
@@ -36,14 +37,14 @@ def main() -> None:
     """Look at every set, print a line each and write all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", help="folders of the shared data")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=sets.DATA)
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     rows = []
     for name in given.sets:
         values = {
             "run": {"out": str(ROOT / "runs" / "weak-expert" / name)},
-            "data": {"path": str(given.data_root / name)},
+            "data": {"path": str(sets.folder(name, given.data_root))},
         }
         config = from_mapping(overlaid(values, [assignment(change) for change in given.changes]))
         found = Run(config).execute(until=Stage.SCORE)
