@@ -49,8 +49,10 @@ def trained(
     settings["precision"] = trainer.use_bfloat16(section.precision)
     base, reference = context.base_expert.fingerprint, context.reference
     indexed = sorted(context.indexed(dataset).questions.items())
+    # Models chosen by questions that had taught them are made anew; without synthetic questions none was.
+    unseen = ["unseen"] if any(item.synthetic for item in questions.items) else []
     key = context.keeper.key(
-        Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference, indexed
+        Stage.TRAIN, labels.key, tuning.VERSION, settings, seed, tolerance, base, reference, indexed, *unseen
     )
 
     def make(folder: Path) -> None:
