@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from expertune.commands import cli, study
 from expertune.commands.study.experts import HeldOutQuestions
 from expertune.commands.study.lab import Lab, Point, _weighted_values
-from expertune.commands.study.result import plain, spelled
+from expertune.commands.study.result import Study, plain, spelled, write
 from expertune.commands.study.sizes import subset
 from expertune.config import from_mapping
-from expertune.errors import ConfigError
+from expertune.errors import ConfigError, StoreError
 from expertune.evaluate.statistics import Interval
 from expertune.records import Measurement, Role, ignore_progress
 from small_shop import FILES, write_files
@@ -282,3 +282,20 @@ def test_an_unknown_study_is_refused_with_the_known_ones(config):
     with pytest.raises(ConfigError, match="no study 'weather'") as caught:
         study.run_study("weather", config, report=ignore_progress)
     assert "generators" in caught.value.hint
+
+
+def test_a_study_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "new" / "study.json"
+    study = Study("labels", "Which?", ("None.",), ("a",), ((1.0,),), {})
+    write(study, path, dataset="shop", settings={}, seconds=1.0)
+    before = path.read_text(encoding="utf-8")
+    assert json.loads(before)["study"] == "labels"
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StoreError, match=r"study\.json: cannot be written .*No space left"):
+        write(study, path, dataset="other", settings={}, seconds=1.0)
+    assert path.read_text(encoding="utf-8") == before
+    assert [item.name for item in path.parent.iterdir()] == ["study.json"]

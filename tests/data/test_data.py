@@ -671,6 +671,8 @@ def test_line_of_a_csv_record_counts_breaks_inside_cells(tmp_path: Path) -> None
         (pandas.DataFrame({"question": ["a", "d"], "answer": ["b", pandas.NA]}), r"frame:row 2: 'answer' is empty"),
         (pandas.DataFrame({"frage": ["a"], 3: ["b"]}), r"frame: has no column 'question' \(found: frage, 3\)"),
         (pandas.DataFrame({"question": [], "answer": []}), r"frame: has no rows"),
+        (pandas.DataFrame([list("abc")], columns=["question", "answer", "answer"]), "has the column 'answer' twice"),
+        (pandas.DataFrame([list("abcd")], columns=["question", "answer", 1, "1"]), "has the column '1' twice"),
     ],
 )
 def test_malformed_frame(frame: pandas.DataFrame, expected: str) -> None:

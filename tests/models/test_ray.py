@@ -113,6 +113,24 @@ def test_without_ray_the_error_names_what_to_install(monkeypatch):
         ray.require(HERE)
 
 
+def test_a_cluster_that_was_started_here_ends_though_nothing_can_work_on_it(monkeypatch):
+    ended = []
+
+    class Broken:
+        def available_resources(self):
+            raise RuntimeError("lost its head")
+
+        def shutdown(self):
+            ended.append(True)
+
+    monkeypatch.setattr(ray, "require", lambda section: None)
+    monkeypatch.setattr(ray, "_join", lambda section: True)
+    monkeypatch.setattr(ray, "_ray", Broken)
+    with pytest.raises(RuntimeError, match="lost its head"), ray.spread([Shouts()], [Shouts], HERE, threads=1):
+        pass
+    assert ended == [True]
+
+
 def test_what_would_gain_nothing_stays_here_and_starts_no_cluster(monkeypatch):
     monkeypatch.setattr(ray, "require", lambda section: None)  # no cluster is started, so none is needed
 

@@ -12,7 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import expertune
-from expertune.errors import ConfigError, DataError
+from expertune.errors import ConfigError, DataError, StoreError
 from expertune.pipeline import calls
 from expertune.records import ignore_progress
 from small_shop import FILES, PAIRS, general, write_files
@@ -131,3 +131,11 @@ def test_settings_may_be_arrays(tmp_path: Path):
     assert (config.data.general, [spec.use for spec in config.score.experts]) == (("a", "b"), ["bm25"])
     with pytest.raises(ConfigError, match=r"score\.experts: Tuple should have at least 1 item"):
         calls._run(list(PAIRS.values()), (), "", tmp_path, {"score.experts": numpy.array([])}, ignore_progress)
+
+
+@pytest.mark.parametrize("name", ["frame.jsonl", "log.txt"])
+def test_a_folder_that_cannot_be_written_is_an_error_with_its_place(name: str, tmp_path: Path):
+    (tmp_path / "data" / name).mkdir(parents=True)
+    with pytest.raises(StoreError, match=rf"data/{name}: cannot be written"):
+        made(list(PAIRS.values()), tmp_path, ASKED)
+    assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")] == []

@@ -212,8 +212,16 @@ def read_parquet(path: Path) -> Table:
 
 
 def frame_table(frame: DataFrame, place: str) -> Table:
-    """Turn a data frame into rows; places are row numbers from 1."""
+    """Turn a data frame into rows; places are row numbers from 1.
+
+    Raises:
+        DataError: two columns have one name, or there are no rows.
+    """
     names = [str(name) for name in frame.columns]
+    problems = Problems()
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.add(place, f"has the column '{name}' twice", "Give each column its own name.")
+    problems.check()
     records = enumerate(frame.itertuples(index=False, name=None), start=1)
     rows = [Row(f"{place}:row {number}", dict(zip(names, record, strict=True))) for number, record in records]
     return Table.of(place, rows, names)

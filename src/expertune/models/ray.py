@@ -71,14 +71,16 @@ def spread(
         yield tuple(plug_ins)
         return
     started = _join(section)
-    crew = _Crew(section, threads)
     try:
-        yield tuple(
-            cast(PlugIn, _remote(plug_in, make, crew)) if _worth_spreading(plug_in) else plug_in
-            for plug_in, make in zip(plug_ins, makers, strict=True)
-        )
+        crew = _Crew(section, threads)
+        try:
+            yield tuple(
+                cast(PlugIn, _remote(plug_in, make, crew)) if _worth_spreading(plug_in) else plug_in
+                for plug_in, make in zip(plug_ins, makers, strict=True)
+            )
+        finally:
+            crew.dismiss()
     finally:
-        crew.dismiss()
         if started:
             _ray().shutdown()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expertune import config
-from expertune.errors import ConfigError
+from expertune.errors import ConfigError, StoreError
 from expertune.models.folders import RUN_CONFIG
 
 if TYPE_CHECKING:
@@ -45,6 +46,25 @@ def require_own(folder: Path) -> None:
             place="run.out",
             hint="Name another folder with --out or run.out, or move what lies there.",
         )
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file by renaming, so that it is never half there; its folder is made.
+
+    Raises:
+        StoreError: it cannot be written; what lay there before is whole.
+    """
+    passing = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            passing.write_text(text, encoding="utf-8")
+            passing.replace(file)
+        finally:
+            passing.unlink(missing_ok=True)
+    except OSError as error:
+        hint = "Free some space or name another folder; everything finished before is kept."
+        raise StoreError(f"cannot be written ({error})", place=str(file), hint=hint) from error
 
 
 def publish(run: FinishedRun, benchmarks: Sequence[Path], folder: Path) -> None:

@@ -22,7 +22,7 @@ from expertune.models import hardware, ray
 from expertune.pipeline import costs, preflight, prospect
 from expertune.pipeline.context import CROSS_VALIDATION, Context
 from expertune.pipeline.keeper import Kept
-from expertune.pipeline.publish import publish, require_own
+from expertune.pipeline.publish import publish, require_own, write_whole
 from expertune.pipeline.stages import Stage
 from expertune.pipeline.stages.asides import agreement_of, diagnosed, geometry_of, threshold_of
 from expertune.pipeline.stages.evaluation import alternatives_to, benchmarked, evaluated, set_beside
@@ -118,14 +118,14 @@ class Run:
         They are written to `data/frame.jsonl` in the output folder, so that the resolved config can run again.
 
         Raises:
-            DataError: a column is missing, a cell is empty, or there are too few questions or answers.
+            DataError: a column is missing or there twice, a cell is empty, or there are too few questions or answers.
+            StoreError: the output folder cannot be written.
         """
         section = config.data
         data.load_frame(frame, section)
         file = config.run.out / "data" / "frame.jsonl"
-        file.parent.mkdir(parents=True, exist_ok=True)
         kept = frame[[column for column in frame.columns if is_used(str(column), section)]]
-        kept.to_json(file, orient="records", lines=True, force_ascii=False)
+        write_whole(file, kept.to_json(orient="records", lines=True, force_ascii=False))
         moved = section.model_copy(update={"path": str(file)})
         return cls(config.model_copy(update={"data": moved}), report)
 

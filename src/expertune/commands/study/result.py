@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from expertune.evaluate.statistics import Interval
+from expertune.pipeline.publish import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,11 @@ class Study:
 
 
 def write(study: Study, path: Path, *, dataset: str, settings: Mapping[str, Any], seconds: float) -> None:
-    """Write a study as JSON; what is no finite number becomes null."""
+    """Write a study as JSON; what is no finite number becomes null.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     values = {
         "study": study.name,
         "set": dataset,
@@ -41,9 +46,8 @@ def write(study: Study, path: Path, *, dataset: str, settings: Mapping[str, Any]
         "settings": settings,
         "seconds": round(seconds, 1),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(values), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def plain(value: Any) -> Any:
