@@ -43,7 +43,6 @@ from expertune.records import (
     Questions,
     Report,
     Role,
-    Scores,
     SoftLabels,
     ignore_progress,
 )
@@ -169,12 +168,12 @@ class Bench(Lab):
     def taught(self, row: Row) -> tuple[Questions, SoftLabels]:
         """Return the questions of a row and their targets."""
         rows = np.array([place for place, item in enumerate(self.questions.items) if _asked(item.provenance, row)])
-        questions = Questions(tuple(self.questions.items[place] for place in rows))
-        columns = self.columns(row.experts)
-        values = self.scores.values if row.privileged or self.scores.plain is None else self.scores.plain
-        names = tuple(self.scores.experts[column] for column in columns)
-        scores = Scores(names, np.asarray(values[rows])[:, :, columns])
-        labels = self.label(questions, scores, "hard" if row.experts in ("none", "even") else "")
+        questions, labels = self.labels(
+            "hard" if row.experts in ("none", "even") else "",
+            rows=rows,
+            experts=self.columns(row.experts),
+            plain=not row.privileged,
+        )
         if row.experts == "even":
             labels = smoothed(labels, questions, self.config.label.hard_weight)
         return (questions if row.share or not row.spans else unshared(questions)), labels

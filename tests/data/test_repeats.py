@@ -28,22 +28,6 @@ def test_a_repeated_question_is_taken_out(text: str, left: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "question"),
-    [
-        ("You get a refund within 60 days.", "Refund"),
-        ("Do you want a refund? Ask for it.", "Refund"),
-        ("Our opening hours are nine to five.", "opening hours"),
-        ("Opening hours differ by shop.", "opening hours"),
-        ("We tell you the\nopening hours of each shop.", "Opening hours"),
-        ("お客様は返金を60日以内に受け取れます。", "返金"),
-        ("返金は60日以内です。", "返金"),
-    ],
-)
-def test_a_question_of_a_few_words_is_not_cut_out_of_a_sentence(text: str, question: str):
-    assert without(text, question) == text
-
-
-@pytest.mark.parametrize(
     ("text", "question", "left"),
     [
         ("Refund You get it within 60 days.", "Refund", "You get it within 60 days."),  # a title
@@ -75,6 +59,13 @@ def test_a_title_in_a_script_without_blanks_is_taken_out():
         ("COVID-19 is a new coronavirus.", "What is COVID-19?"),
         ("Send it back.", "?"),
         ("Short", "A question that is much longer than the text"),
+        ("You get a refund within 60 days.", "Refund"),  # of a few words, within a sentence
+        ("Do you want a refund? Ask for it.", "Refund"),
+        ("Our opening hours are nine to five.", "opening hours"),
+        ("Opening hours differ by shop.", "opening hours"),
+        ("We tell you the\nopening hours of each shop.", "Opening hours"),
+        ("お客様は返金を60日以内に受け取れます。", "返金"),
+        ("返金は60日以内です。", "返金"),
     ],
 )
 def test_an_answer_in_words_of_its_own_stays_to_the_letter(text: str, question: str):
