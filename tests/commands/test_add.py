@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -180,7 +181,7 @@ def test_data_stays_as_it_is_where_that_is_asked_or_where_it_cannot_be_written(r
     (tmp_path / "new.jsonl").write_text(NEW, encoding="utf-8")
     corpus = run.parent / "data" / "corpus.jsonl"
     before = corpus.read_text(encoding="utf-8")
-    (corpus.parent / ".corpus.jsonl").mkdir()  # where the new file would be written
+    (corpus.parent / f".corpus.jsonl.{os.getpid()}").mkdir()  # where the new file would be written
     with pytest.raises(DataError, match="--keep-data"):
         add_answers(run, tmp_path / "new.jsonl", run / "index")
     assert len(files.texts(run / "index")) == len(PAIRS)

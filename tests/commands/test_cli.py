@@ -174,7 +174,8 @@ def test_a_data_frame_runs_and_its_rows_are_kept_beside_the_results(wanted, tmp_
     result = Run.from_frame(frame, config).execute(until=Stage.LOAD)
     assert (len(result.dataset.questions), len(result.dataset.documents)) == (8, 8)
     assert [judged.name for judged in result.judged] == ["frame/heldout", "general-dev/test"]
-    kept = [json.loads(line) for line in (tmp_path / "out" / "data" / "frame.jsonl").read_text().splitlines()]
+    (file,) = (tmp_path / "out" / "data").glob("*/frame.jsonl")
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
     assert kept[0] == {"asked": PAIRS["cost"][0], "answer": PAIRS["cost"][1], "split": None}
     with pytest.raises(DataError, match="frame"):
         Run.from_frame(frame.drop(columns="answer"), config)

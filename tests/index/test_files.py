@@ -56,14 +56,14 @@ def test_added_rows_follow_and_the_others_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("last", [files.VECTORS, files.IDS])
 def test_a_killed_addition_leaves_the_index_as_it_was(tmp_path: Path, monkeypatch, last: str) -> None:
     files.write(tmp_path, index("abc", asked=True), documents("abc"), "model")
-    put = files._put
+    put = files.write_whole
 
-    def killed(path: Path, content: bytes) -> None:
+    def killed(path: Path, content: str | bytes) -> None:
         put(path, content)
         if path.name == last:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "_put", killed)
+    monkeypatch.setattr(files, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         files.extend(tmp_path, index("de", asked=False), documents("de"))
     monkeypatch.undo()

@@ -133,9 +133,22 @@ def test_settings_may_be_arrays(tmp_path: Path):
         calls._run(list(PAIRS.values()), (), "", tmp_path, {"score.experts": numpy.array([])}, ignore_progress)
 
 
-@pytest.mark.parametrize("name", ["frame.jsonl", "log.txt"])
-def test_a_folder_that_cannot_be_written_is_an_error_with_its_place(name: str, tmp_path: Path):
-    (tmp_path / "data" / name).mkdir(parents=True)
-    with pytest.raises(StoreError, match=rf"data/{name}: cannot be written"):
-        made(list(PAIRS.values()), tmp_path, ASKED)
-    assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")] == []
+def test_files_of_ones_own_in_the_output_folder_stay(tmp_path: Path):
+    own = [tmp_path / "data" / name for name in ("frame.jsonl", "log.txt")]
+    own[0].parent.mkdir()
+    for file in own:
+        file.write_text("mine")
+    first = made(list(PAIRS.values()), tmp_path, ASKED).config
+    other = made(list(PAIRS.values())[::-1], tmp_path, ASKED[::-1]).config
+    assert [file.read_text() for file in own] == ["mine", "mine"]
+    assert first.data.path != other.data.path
+    assert Path(first.data.log[0]).read_text().splitlines() == Path(other.data.log[0]).read_text().splitlines()[::-1]
+    assert made(list(PAIRS.values()), tmp_path, ASKED).config == first
+
+
+@pytest.mark.parametrize("asked", [[], ASKED])
+def test_a_folder_that_cannot_be_written_is_an_error_with_its_place(asked: list[str], tmp_path: Path):
+    (tmp_path / "data").write_text("a file, not a folder")
+    with pytest.raises(StoreError, match=r"data/[0-9a-f]{8}/(log\.txt|frame\.jsonl): cannot be written"):
+        made(list(PAIRS.values()), tmp_path, asked)
+    assert (tmp_path / "data").read_text() == "a file, not a folder"

@@ -122,9 +122,9 @@ def _append(path: Path, documents: Sequence[Document]) -> None:
     """Add documents to a corpus.jsonl, which is replaced as a whole."""
     import json
 
+    from expertune.data.whole_files import write_whole
+
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     text += "" if not text or text.endswith("\n") else "\n"
     lines = (json.dumps({"_id": item.id, "text": item.text}, ensure_ascii=False) + "\n" for item in documents)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text + "".join(lines), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text + "".join(lines))

@@ -15,6 +15,7 @@ from typing import Any
 import cattrs
 import numpy as np
 
+from expertune.data.whole_files import write_whole
 from expertune.errors import DataError
 from expertune.index.layouts import Index, Layout, Mixing
 from expertune.records import Document, FloatArray
@@ -73,7 +74,7 @@ def extend(folder: Path, index: Index, documents: Sequence[Document]) -> About:
 def say(folder: Path, about: About) -> None:
     """Write index.json anew."""
     text = json.dumps(cattrs.unstructure(about), indent=1)
-    _put(folder / ABOUT, f"{text}\n".encode())
+    write_whole(folder / ABOUT, f"{text}\n")
 
 
 def read(folder: Path) -> About:
@@ -125,14 +126,8 @@ def _append(
     ids = [*lines, *({"id": identity, "text": text_of[identity]} for identity in index.document_ids)]
     held = io.BytesIO()
     np.save(held, rows.astype(np.float32), allow_pickle=False)
-    _put(folder / VECTORS, held.getvalue())
-    _put(folder / IDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ids).encode())
+    write_whole(folder / VECTORS, held.getvalue())
+    write_whole(folder / IDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ids))
     changed = replace(about, rows=len(rows), dimensions=rows.shape[1])
     say(folder, changed)
     return changed
-
-
-def _put(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(content)
-    temporary.replace(path)

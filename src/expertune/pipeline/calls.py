@@ -10,7 +10,7 @@ from expertune import config
 from expertune.config import Config
 from expertune.data.rows import is_missing, kind_of
 from expertune.errors import DataError
-from expertune.pipeline.publish import write_whole
+from expertune.pipeline.publish import write_apart
 from expertune.pipeline.run import Run, RunResult
 from expertune.records import Alternatives, Report, ignore_progress
 
@@ -127,6 +127,5 @@ def _log_file(log: str | Path | Iterable[str], out: Path) -> Path | None:
         return None
     if odd := [kind_of(item) for item in questions if not isinstance(item, str)]:
         raise DataError(f"holds a {odd[0]}, expected texts", place="log", hint="Give the questions as texts.")
-    file = out / "data" / "log.txt"
-    write_whole(file, "".join(" ".join(question.split()) + "\n" for question in questions))
-    return file
+    lines = [" ".join(question.split()) + "\n" for question in questions]
+    return write_apart(out / "data", "log.txt", "".join(lines))

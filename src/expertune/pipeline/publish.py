@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expertune import config
+from expertune.data.whole_files import write_whole
 from expertune.errors import ConfigError, StoreError
 from expertune.models.folders import RUN_CONFIG
+from expertune.pipeline.store import fingerprint
 
 if TYPE_CHECKING:
     from expertune.report import FinishedRun
@@ -48,23 +49,31 @@ def require_own(folder: Path) -> None:
         )
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file by renaming, so that it is never half there; its folder is made.
+def write_output(file: Path, text: str) -> None:
+    """Write a text file whole, or say what is to do.
 
     Raises:
         StoreError: it cannot be written; what lay there before is whole.
     """
-    passing = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            passing.write_text(text, encoding="utf-8")
-            passing.replace(file)
-        finally:
-            passing.unlink(missing_ok=True)
+        write_whole(file, text)
     except OSError as error:
         hint = "Free some space or name another folder; everything finished before is kept."
         raise StoreError(f"cannot be written ({error})", place=str(file), hint=hint) from error
+
+
+def write_apart(folder: Path, name: str, text: str) -> Path:
+    """Write a text file whole, in a folder of its own that is named after its content: it replaces no other text.
+
+    Returns:
+        Where it is, such as `folder/1f3a9c02/name`.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    file = folder / fingerprint(text)[:8] / name
+    write_output(file, text)
+    return file
 
 
 def publish(run: FinishedRun, benchmarks: Sequence[Path], folder: Path) -> None:

@@ -22,7 +22,7 @@ from expertune.models import hardware, ray
 from expertune.pipeline import costs, preflight, prospect
 from expertune.pipeline.context import CROSS_VALIDATION, Context
 from expertune.pipeline.keeper import Kept
-from expertune.pipeline.publish import publish, require_own, write_whole
+from expertune.pipeline.publish import publish, require_own, write_apart
 from expertune.pipeline.stages import Stage
 from expertune.pipeline.stages.asides import agreement_of, diagnosed, geometry_of, threshold_of
 from expertune.pipeline.stages.evaluation import alternatives_to, benchmarked, evaluated, set_beside
@@ -115,7 +115,7 @@ class Run:
     def from_frame(cls, frame: DataFrame, config: Config, *, report: Report = ignore_progress) -> Run:
         """Run on the rows of a data frame with the columns that `config.data` names.
 
-        They are written to `data/frame.jsonl` in the output folder, so that the resolved config can run again.
+        They are written into `data` in the output folder, so that the resolved config can run again.
 
         Raises:
             DataError: a column is missing or there twice, a cell is empty, or there are too few questions or answers.
@@ -123,9 +123,9 @@ class Run:
         """
         section = config.data
         data.load_frame(frame, section)
-        file = config.run.out / "data" / "frame.jsonl"
         kept = frame[[column for column in frame.columns if is_used(str(column), section)]]
-        write_whole(file, kept.to_json(orient="records", lines=True, force_ascii=False))
+        rows = kept.to_json(orient="records", lines=True, force_ascii=False)
+        file = write_apart(config.run.out / "data", "frame.jsonl", rows)
         moved = section.model_copy(update={"path": str(file)})
         return cls(config.model_copy(update={"data": moved}), report)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +27,7 @@ from expertune import data
 from expertune.config import DataSection
 from expertune.data.layout import JUDGED_SUFFIX, SIDECAR, UNANSWERED, Layout, find
 from expertune.data.readers import read_text
+from expertune.data.whole_files import write_whole
 from expertune.data.wording import normalise, same_answer
 from expertune.errors import DataError
 from expertune.evaluate.sampling import Drawn, weights
@@ -214,7 +213,7 @@ class Ledger:
             self.entries = tuple(change(list(before)))
             if self.entries != before:
                 text = "".join(f"{_converter.dumps(entry, ensure_ascii=False)}\n" for entry in self.entries)
-                _replace(self.folder / SIDECAR, text)
+                write_whole(self.folder / SIDECAR, text)
             if self.entries or before:
                 self._write_set()
 
@@ -326,25 +325,13 @@ def _extend(path: Path, lines: Sequence[str], theirs: str, *, header: str = "") 
     gap = "\n" if start and not start.endswith("\n") else ""
     text = start + gap + "".join(f"{line}\n" for line in lines)
     if not path.exists() or _as_it_is(path) != text:
-        _replace(path, text)
+        write_whole(path, text)
 
 
 def _as_it_is(path: Path) -> str:
     """Return a file's text with its byte order mark and line ends."""
     read_text(path)  # says what is wrong where it is no text
     return path.read_bytes().decode("utf-8")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        shutil.copymode(path, temporary)
-    temporary.replace(path)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from expertune.evaluate.statistics import Interval
-from expertune.pipeline.publish import write_whole
+from expertune.pipeline.publish import write_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def write(study: Study, path: Path, *, dataset: str, settings: Mapping[str, Any]
         "seconds": round(seconds, 1),
     }
     text = json.dumps(plain(values), indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, text + "\n")
+    write_output(path, text + "\n")
 
 
 def plain(value: Any) -> Any:
