@@ -38,8 +38,8 @@ import sets
 from origin import origin
 from pages import put
 from quality_parts import page, plots
-from quality_parts.pieces import ALTERNATIVES, BASE, OURS, WITH_LOG, Line, Options, Piece, described, made
-from quality_parts.table import Collected
+from quality_parts.pieces import ALTERNATIVES, Line, Options, Piece, described, made
+from quality_parts.table import BASE, OURS, WITH_LOG, Collected
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from quality_parts.table import OURS, WITH_LOG, Collected, outcome
@@ -52,7 +52,7 @@ def body(table: Mapping[str, Any], missing: Mapping[str, Sequence[str]], plots: 
 def said(table: Mapping[str, Any]) -> Iterator[str]:
     """Say in a line for each kind on how many sets ours is ahead of the best of it, and on how many behind."""
     rows = {row["name"]: row for row in table["rows"]}
-    for ours in (WITH_LOG, OURS):
+    for ours in _ours(rows):
         for kind, called in (("alternative", "the best way without tuning"), ("peer", "the best peer")):
             differences = [rows[best]["ours_minus_this"][ours]["by_set"].get(on) for on, best in _best(table, kind)]
             outcomes = [outcome(difference) for difference in differences if difference]
@@ -62,13 +62,18 @@ def said(table: Mapping[str, Any]) -> Iterator[str]:
                 yield f"- {ours} beside {called} (picked by the test questions of each set): {each} of {len(outcomes)}."
 
 
+def _ours(names: Container[str]) -> list[str]:
+    """Return what others are set beside: ours with its defaults, with the log first."""
+    return [name for name in (WITH_LOG, OURS) if name in names]
+
+
 def _best(table: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     return [(on, each["best"][kind]) for on, each in table["sets"].items() if each["best"][kind]]
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of the table of everybody; one heading line a kind."""
-    ours = [name for name in (WITH_LOG, OURS) if any(row["name"] == name for row in rows)]
+    ours = _ours({row["name"] for row in rows})
     heads = ["", "sets x seeds", *SHOWN, *(f"{name} minus this, domain" for name in ours), "seconds", "MB"]
     yield "| " + " | ".join(heads) + " |"
     yield "|---|---|" + "--:|" * len(SHOWN) + "---|" * len(ours) + "--:|--:|"
@@ -90,7 +95,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def sets_table(table: Mapping[str, Any]) -> Iterator[str]:
     """Yield for every set the base, ours, and how far ours is ahead of the best of each kind in its domain."""
     rows = {row["name"]: row for row in table["rows"]}
-    ours = [name for name in (WITH_LOG, OURS) if name in rows]
+    ours = _ours(rows)
     heads = [
         "set",
         "answers, labelled, log",

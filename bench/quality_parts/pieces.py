@@ -26,11 +26,11 @@ from expertune.pipeline.ways import every_way
 from expertune.records import METRIC, JudgedSet, Measurement, Role
 from expertune.train import tuning
 from expertune.train.trainer import use_bfloat16
+from quality_parts.table import BASE, OURS, WITH_LOG
 
 Line = dict[str, Any]
 
-BASE, OURS, ALTERNATIVES = "base", "expertune", "alternatives"
-WITH_LOG = "expertune, log"
+ALTERNATIVES = "alternatives"
 PEER_VERSION = 1
 """Raise when a peer is given or does something else, so that its older pieces leave the table."""
 

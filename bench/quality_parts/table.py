@@ -105,6 +105,11 @@ class Collected:
         kinds = {piece["name"]: piece["kind"] for piece in self.pieces}
         return sorted(kinds, key=lambda name: (order[kinds[name]], name))
 
+    @property
+    def ours(self) -> list[str]:
+        """The package with its defaults, with and without the log, and with a default changed."""
+        return sorted({piece["name"] for piece in self.pieces if piece["kind"] == "ours"})
+
     def of(self, name: str) -> dict[tuple[str, int], Line]:
         """Return somebody's pieces by set and seed."""
         return {(piece["set"], piece["seed"]): piece for piece in self.pieces if piece["name"] == name}
@@ -149,7 +154,7 @@ class Collected:
                 for label, values, clusters in group
             },
             "by_set": {on: interval([group]) for on, group in domain.items()},
-            "ours_minus_this": {ours: self.ahead(ours, name) for ours in (WITH_LOG, OURS) if ours != name},
+            "ours_minus_this": {ours: self.ahead(ours, name) for ours in self.ours if ours != name},
             "seconds": _mean(piece.get("seconds") for piece in mine),
             "choosing_seconds": _mean(piece["choosing_seconds"] for piece in mine if piece.get("tried")),
             "peak_megabytes": max((piece.get("peak_megabytes", 0) for piece in mine), default=0),

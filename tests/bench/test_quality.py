@@ -323,6 +323,13 @@ def test_what_needs_no_tuning_is_set_beside_every_seed(table):
     assert found.row("mpnet")["ours_minus_this"]["expertune, log"]["domain"]["gain"] == 18.75
 
 
+def test_ours_with_a_default_changed_is_set_beside_the_others_too(table):
+    varied = line("expertune, log train.mode=full", 1.0, kind="ours")
+    ahead = table.Collected([*LINES, varied], {"shop": KINDS}).row("query-mnrl, equal steps")["ours_minus_this"]
+    gains = {name: found["domain"]["gain"] for name, found in ahead.items()}
+    assert gains == {"expertune, log": 12.5, "expertune, log train.mode=full": 37.5}
+
+
 def test_the_best_of_each_kind_is_picked_by_the_test_questions(table, page):
     found = table.Collected(LINES, {"shop": KINDS})
     made = page.table_of(found, {"shop": {"counts": COUNTS}})
