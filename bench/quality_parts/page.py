@@ -126,14 +126,15 @@ def _splits(rows: Mapping[str, Any]) -> set[str]:
 
 
 def choices_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what each peer's validation chose on each set, with the steps it took."""
+    """Yield what each peer's validation chose on each set, with the steps it took; further seeds took the same."""
     peers = [row for row in rows if row["kind"] == "peer"]
     if peers:
         yield "| | chosen, by set and seed, of so many points |"
         yield "|---|---|"
     for row in peers:
         tried = row["points"]
-        chosen = "; ".join(f"{at}: {_settings(point)}, of {tried[at]}" for at, point in row["chosen"].items())
+        points = [(at, point) for at, point in row["chosen"].items() if tried[at]]
+        chosen = "; ".join(f"{at}: {_settings(point)}, of {tried[at]}" for at, point in points)
         yield f"| {row['name']} | {chosen} |"
 
 
