@@ -137,7 +137,7 @@ def test_files_that_a_killed_session_left_behind_are_mended(tmp_path: Path):
     whole = {name: (tmp_path / name).read_text() for name in ("queries.jsonl", "qrels/test.tsv", "unanswered.jsonl")}
     for name in whole:
         (tmp_path / name).unlink()
-    (tmp_path / ".queries.jsonl.part").write_text('{"_id": "judg')
+    (tmp_path / ".queries.jsonl.4711").write_text('{"_id": "judg')
     Ledger(tmp_path).repair(ANSWERS, numbered=False)
     assert {name: (tmp_path / name).read_text() for name in whole} == whole
 

@@ -51,3 +51,10 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         write_whole(file, "after")
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_in_its_place_is_an_error_that_leaves_nothing(tmp_path: Path):
+    (tmp_path / "file.txt").mkdir()
+    with pytest.raises(OSError, match=r"file\.txt"):
+        write_whole(tmp_path / "file.txt", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
